@@ -1,0 +1,21 @@
+"""A limit on everything that comes from outside. Each is enforced where the thing is parsed."""
+
+MAX_DIFF_BYTES = 1 << 20
+"""One proposal is a small change: a megabyte of unified diff at most."""
+
+MAX_DIFF_FILES = 100
+MAX_TITLE_CHARS = 200
+MAX_TEXT_CHARS = 20_000
+"""Rationale, and each item of evidence."""
+
+MAX_EVIDENCE_ITEMS = 100
+MAX_BATCH_APPLY = 10
+"""Proposals in one batch-apply request (the source document's limit)."""
+
+MAX_HTTP_BODY_BYTES = 8 << 20
+MAX_OTLP_RECORDS = 20_000
+MAX_FRAME_BYTES = 4 << 20
+"""One frame between agent and hub."""
+
+MAX_ERROR_TEMPLATES = 10_000
+MAX_SAMPLES_PER_TEMPLATE = 20

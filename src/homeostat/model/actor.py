@@ -1,0 +1,34 @@
+"""Who acts: a credential's owner, known outside the store only by a pseudonym."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from homeostat.core.ids import ActorId
+
+
+class Role(StrEnum):
+    """What a credential may do. Issue of further roles is a matter of policy, not of this enum."""
+
+    OWNER = "owner"
+    """A person: reads, proposes, approves, applies, reverts."""
+
+    AGENT = "agent"
+    """A bot or coding agent: reads and proposes. Never approves, whatever a policy says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """A party whose credential was checked."""
+
+    id: ActorId
+    role: Role
+    name: str | None
+    """What people call it; `None` once it was erased. Never written to ledger or Git."""
+
+    @property
+    def may_approve(self) -> bool:
+        return self.role is Role.OWNER
+
+
+SYSTEM = Actor(id=ActorId("system-homeostat"), role=Role.AGENT, name="homeostat")
+"""The hub itself, when nobody asked: ticks, recoveries, automatic rollbacks."""

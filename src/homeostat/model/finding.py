@@ -1,0 +1,75 @@
+"""Errors of a host, grouped by template, and the findings made of them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from homeostat.core.digests import Digest
+from homeostat.core.ids import CommitId, FindingId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeLocation:
+    """Where in the host's repository: the innermost frame of the error that lies inside it."""
+
+    path: str
+    """Relative to the repository, with forward slashes; empty when no frame lies inside."""
+
+    function: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorOccurrence:
+    """One cleaned error record of a host, ready to be grouped. Nothing raw is in it."""
+
+    at: datetime
+    severity: str
+    """``warning|error|critical``."""
+
+    logger: str
+    exception_type: str
+    """Qualified name; empty for a log record without an exception."""
+
+    message: str
+    location: CodeLocation
+    commit: CommitId | None
+    process_id: str
+    trace: tuple[CodeLocation, ...] = ()
+    route: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorGroup:
+    """All occurrences of one template."""
+
+    key: Digest
+    exception_type: str
+    message_template: str
+    location: CodeLocation
+    severity: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+    commit: CommitId | None
+    """Commit that ran when it last occurred."""
+
+    samples: tuple[ErrorOccurrence, ...]
+
+
+class FindingState(StrEnum):
+    OPEN = "open"
+    RESOLVED = "resolved"
+    """A change was implemented for it and its errors were observed to have stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """An error group above the floor, with its evidence."""
+
+    id: FindingId
+    state: FindingState
+    title: str
+    severity: str
+    group: ErrorGroup
+    found_at: datetime

@@ -1,0 +1,55 @@
+"""A host process that an agent has attached, and what became of a live change in it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from homeostat.core.ids import CommitId, ProcessId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostProcess:
+    """An attached process, as its agent described it after both ends proved the key."""
+
+    id: ProcessId
+    pid: int
+    started_at: datetime
+    python: str
+    command: str
+    """Program name only: arguments may hold secrets."""
+
+    commit: CommitId | None
+    """What was checked out when it started."""
+
+    hmr_enabled: bool
+    generation: int
+    changes: tuple[str, ...]
+    """Ids of the live changes that are in force in it, oldest first."""
+
+    connected: bool
+
+
+class LiveOutcome(StrEnum):
+    SWAPPED = "swapped"
+    RESTART_REQUIRED = "restart_required"
+    """The planner would not swap it; nothing was changed in the process."""
+
+    FAILED = "failed"
+    """It was tried, and everything was put back."""
+
+    UNREACHABLE = "unreachable"
+    """No answer: what the process did is not known until it reports again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveResult:
+    """One process's answer to a swap or rollback."""
+
+    process_id: ProcessId
+    outcome: LiveOutcome
+    detail: str
+    swap_us: int | None = None
+    """Time in which functions were actually exchanged, in microseconds."""
+
+    functions: tuple[str, ...] = ()
+    """``module:qualname`` of what was exchanged or added."""

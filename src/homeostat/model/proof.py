@@ -1,0 +1,70 @@
+"""What proving a change found: policy findings, test outcomes, isolation, and the verdict."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ProofVerdict(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    INCONCLUSIVE = "inconclusive"
+    """The question was not answered (nothing ran, or the original ran instead). Never a pass."""
+
+
+class PolicySeverity(StrEnum):
+    BLOCK = "block"
+    REVIEW = "review"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyFinding:
+    """One rule's objection to one place of a patch."""
+
+    rule: str
+    severity: PolicySeverity
+    path: str
+    line: int | None
+    """Line in the new file, where there is one."""
+
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestRun:
+    """One run of the host's test command in a sandbox."""
+
+    __test__ = False
+
+    exit_code: int | None
+    """None when the run was ended by a limit."""
+
+    timed_out: bool
+    duration_ms: int
+    outcomes: dict[str, str]
+    """Test id → ``passed|failed|error|skipped``; empty when the runner reports none."""
+
+    output_tail: str
+    """The last 8,000 characters of what it printed, cleaned."""
+
+    ran_from_candidate: bool | None = None
+    """Whether the changed modules were loaded from the checkout under test; None: none was loaded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofReport:
+    """Everything a reviewer sees of a proof."""
+
+    verdict: ProofVerdict
+    reasons: tuple[str, ...]
+    policy: tuple[PolicyFinding, ...]
+    sandbox: str
+    """Which isolation was used, e.g. ``bubblewrap``; empty when nothing was run."""
+
+    base: TestRun | None = None
+    candidate: TestRun | None = None
+    fixed_tests: tuple[str, ...] = ()
+    broken_tests: tuple[str, ...] = ()
+    added_tests: tuple[str, ...] = ()
+    removed_tests: tuple[str, ...] = ()
+    duration_ms: int = 0

@@ -1,0 +1,151 @@
+"""A proposal: one small change with its reason, and where it stands in its life."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from homeostat.core.digests import Digest
+from homeostat.core.ids import ActorId, CommitId, FindingId, ProposalId
+from homeostat.model.proof import ProofReport
+
+
+class Category(StrEnum):
+    BUGFIX = "bugfix"
+    OPTIMIZATION = "optimization"
+    ENHANCEMENT = "enhancement"
+
+
+class Severity(StrEnum):
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class ProposalState(StrEnum):
+    """The finer state. `STATUS_OF` gives the word of the spec that stands on the wire and in Git."""
+
+    PENDING = "pending"
+    VALIDATING = "validating"
+    AWAITING_APPROVAL = "awaiting_approval"
+    APPROVED = "approved"
+    APPLYING = "applying"
+    OBSERVING = "observing"
+    AWAITING_RESTART = "awaiting_restart"
+    IMPLEMENTED = "implemented"
+    REVERTING = "reverting"
+    REVERTED = "reverted"
+    BLOCKED = "blocked"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+
+
+STATUS_OF: Mapping[ProposalState, str] = {
+    ProposalState.PENDING: "pending",
+    ProposalState.VALIDATING: "pending",
+    ProposalState.AWAITING_APPROVAL: "pending",
+    ProposalState.APPROVED: "approved",
+    ProposalState.APPLYING: "approved",
+    ProposalState.OBSERVING: "approved",
+    ProposalState.AWAITING_RESTART: "approved",
+    ProposalState.IMPLEMENTED: "implemented",
+    ProposalState.REVERTING: "implemented",
+    ProposalState.REVERTED: "reverted",
+    ProposalState.BLOCKED: "blocked",
+    ProposalState.REJECTED: "rejected",
+    ProposalState.EXPIRED: "rejected",
+    ProposalState.DEFERRED: "deferred",
+    ProposalState.FAILED: "failed",
+}
+
+IN_MOTION = frozenset({ProposalState.VALIDATING, ProposalState.APPLYING, ProposalState.REVERTING})
+"""States in which a flow is at work; after a crash these are taken up again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRef:
+    """What exactly is consented to: `change_digest` covers the other three."""
+
+    base_commit: CommitId
+    diff_digest: Digest
+    policy_digest: Digest
+    change_digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """A person's decision. `change_digest` is what they saw."""
+
+    by: ActorId
+    at: datetime
+    decision: str
+    """``approved`` or ``rejected`` or ``deferred``."""
+
+    change_digest: Digest
+    notes: str = ""
+    unreviewed: bool = False
+    """True when the person who approved is the one who proposed: nobody else looked."""
+
+    label: str = ""
+    """The free ``user`` text of the request. A label, not an identity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """What applying did. Filled step by step; each value, once there, never changes."""
+
+    before_commit: CommitId
+    """Head of the deployed branch that the change was put on."""
+
+    commit: CommitId
+    backup: str
+    """Name of the snapshot folder below ``backups/``."""
+
+    at: datetime
+    live: bool | None = None
+    """True: swapped into the running processes. False: a restart is needed. None: not known yet."""
+
+    live_detail: str = ""
+    observed_from: datetime | None = None
+    revert_commit: CommitId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """One proposal at one moment. A new value for every change; `version` guards the row."""
+
+    id: ProposalId
+    version: int
+    """Incremented by every save; a save with a stale version is a `Conflict`."""
+
+    revision: int
+    title: str
+    rationale: str
+    category: Category
+    severity: Severity
+    author: str
+    """The label the submitter gave, or the pseudonym of the submitter."""
+
+    submitted_by: ActorId
+    created_at: datetime
+    updated_at: datetime
+    state: ProposalState
+    state_reason: str
+    change: ChangeRef
+    diff: str
+    files: tuple[str, ...]
+    evidence: tuple[str, ...] = ()
+    finding_id: FindingId | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    proof: ProofReport | None = None
+    review: Review | None = None
+    application: Application | None = None
+    log: tuple[str, ...] = ()
+    """The implementation log: one line a step, oldest first, each starting with its UTC time."""
+
+    @property
+    def status(self) -> str:
+        return STATUS_OF[self.state]

@@ -1,0 +1,121 @@
+"""Every setting, its default, its range and its words. The loader and the docs are driven by this.
+
+Reading files and the environment is `homeostat.adapters.settings`; this module has no effects.
+"""
+
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+
+class Profile(StrEnum):
+    STANDARD = "standard"
+    DEV = "dev"
+    PROD = "prod"
+    TEST = "test"
+    QUIET = "quiet"
+
+
+class HmrMode(StrEnum):
+    SAFE = "safe"
+    AGGRESSIVE = "aggressive"
+
+
+def setting(default: Any, doc: str, *, low: float | None = None, high: float | None = None) -> Any:
+    """Declare one setting: its default, what it means, and its inclusive range."""
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSettings:
+    """Table ``[host]``: the program under care."""
+
+    python: str = setting("", "The host's interpreter; empty: the one that runs the hub.")
+    test_command: tuple[str, ...] = setting((), "How the host's tests are run, from the repository's root.")
+    start_command: tuple[str, ...] = setting((), "How the host is started by `homeostat up` without a command.")
+    deployed_branch: str = setting("", "The branch that runs; empty: the one that is checked out.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubSettings:
+    """Table ``[hub]``."""
+
+    bind: str = setting("127.0.0.1", "Address to listen on. Only loopback addresses are accepted.")
+    port: int = setting(3001, "Port of the HTTP interface; 0: any free one.", low=0, high=65535)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HmrSettings:
+    """Table ``[hmr]``: hot module reload (``AETHERRA_HMR_ENABLED``, ``AETHERRA_HMR_MODE``)."""
+
+    enabled: bool = setting(False, "Whether changes may be swapped into running processes.")
+    mode: HmrMode = setting(HmrMode.SAFE, "`safe` or `aggressive`; `force` is read as `aggressive`.")
+    timeout_s: float = setting(10.0, "How long one process may take over a swap.", low=0.1, high=300)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingSettings:
+    """Table ``[findings]``."""
+
+    floor: int = setting(3, "Occurrences of one error template that make a finding.", low=1, high=1_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofSettings:
+    """Table ``[proof]``: limits of one run of the host's tests."""
+
+    timeout_s: float = setting(300.0, "Wall time of one run.", low=1, high=7200)
+    memory_mb: int = setting(2048, "Memory of one process of the run.", low=64, high=1_048_576)
+    max_processes: int = setting(128, "Processes and threads at once in the run.", low=8, high=10_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationSettings:
+    """Table ``[observation]``: the watch after a change went live."""
+
+    window_s: float = setting(3600.0, "How long an applied change is watched before it counts.", low=1, high=604_800)
+    baseline_s: float = setting(
+        600.0, "How much of the time before the change it is compared with.", low=1, high=86_400
+    )
+    min_requests: int = setting(
+        30, "Requests after the change below which nothing is concluded.", low=1, high=1_000_000
+    )
+    max_rise: float = setting(0.25, "Relative rise of the error rate that is tolerated.", low=0, high=10)
+    false_rollback: float = setting(
+        0.01, "Chance of taking back a harmless change over the whole window (alpha).", low=1e-6, high=0.5
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfImprovementSettings:
+    """Table ``[self_improvement]``: as ``config.json.self_improvement`` of the source document."""
+
+    enabled: bool = setting(True, "Whether proposals may be applied at all.")
+    batch_limit: int = setting(10, "Proposals in one batch-apply request.", low=1, high=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """Table ``[policy]``: additions only; the built-in rules cannot be removed."""
+
+    forbidden_paths: tuple[str, ...] = setting((), "More paths or globs that no proposal may touch.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of one hub."""
+
+    profile: Profile = setting(Profile.STANDARD, "Sets the defaults of everything that has modes.")
+    host: HostSettings = field(default_factory=HostSettings)
+    hub: HubSettings = field(default_factory=HubSettings)
+    hmr: HmrSettings = field(default_factory=HmrSettings)
+    findings: FindingSettings = field(default_factory=FindingSettings)
+    proof: ProofSettings = field(default_factory=ProofSettings)
+    observation: ObservationSettings = field(default_factory=ObservationSettings)
+    self_improvement: SelfImprovementSettings = field(default_factory=SelfImprovementSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+
+
+def table_names() -> tuple[str, ...]:
+    """Return the names of the tables of `Settings`, in order."""
+    return tuple(item.name for item in fields(Settings) if item.name != "profile")

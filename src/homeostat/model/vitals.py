@@ -1,0 +1,48 @@
+"""Vitals of a host process, as counted over one short interval."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteVitals:
+    """Requests of one route within an interval. A request that raised or answered 5xx is an error."""
+
+    requests: int
+    errors: int
+    latency_ms_sum: float
+    latency_ms_buckets: tuple[int, ...]
+    """Counts below the bounds of `LATENCY_BOUNDS_MS`, and one more for what is above the last."""
+
+
+LATENCY_BOUNDS_MS: tuple[float, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VitalsTick:
+    """What one process counted between `start` and `end`. Missing values are None, never zero."""
+
+    process_id: str
+    start: datetime
+    end: datetime
+    routes: Mapping[str, RouteVitals]
+    errors_logged: int
+    """Log records of ERROR and above, and uncaught exceptions."""
+
+    loop_lag_ms_max: float | None = None
+    cpu_percent: float | None = None
+    memory_bytes: int | None = None
+    dropped: int = 0
+    """Telemetry that the agent had to drop since it started."""
+
+    generation: int = 0
+    """How many live changes this process had taken when the interval ended."""
+
+    @property
+    def requests(self) -> int:
+        return sum(route.requests for route in self.routes.values())
+
+    @property
+    def errors(self) -> int:
+        return sum(route.errors for route in self.routes.values())

@@ -1,0 +1,47 @@
+"""The host's running processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from homeostat.core.ids import ProcessId
+from homeostat.model.process import HostProcess, LiveResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleChange:
+    """One Python file of a live change: the source that must be loaded, and the one to put in its place."""
+
+    path: str
+    """Relative to the repository."""
+
+    old_source: str
+    new_source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveChange:
+    """A change for running processes. The same id again is answered as the first time."""
+
+    id: str
+    modules: tuple[ModuleChange, ...]
+    mode: str
+    """``safe`` or ``aggressive``."""
+
+
+class LiveProcesses(Protocol):
+    def processes(self) -> Sequence[HostProcess]:
+        """Return every attached process, those whose connection was lost within the lease too."""
+        ...
+
+    def prepare(self, process_id: ProcessId, change: LiveChange, *, timeout_s: float) -> LiveResult:
+        """Ask whether it could be swapped: plan, verify the loaded source, compile. Changes nothing."""
+        ...
+
+    def swap(self, process_id: ProcessId, change: LiveChange, *, timeout_s: float) -> LiveResult:
+        """Exchange the functions, all or none."""
+        ...
+
+    def rollback(self, process_id: ProcessId, change_id: str, *, timeout_s: float) -> LiveResult:
+        """Put back what `swap` exchanged. SWAPPED also when this change was not in force (any more)."""
+        ...

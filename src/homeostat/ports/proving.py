@@ -1,0 +1,68 @@
+"""Running a host's tests on a change, where the change can do no harm."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from homeostat.core.ids import CommitId
+from homeostat.model.proof import TestRun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofJob:
+    """What to run. Both commits are checked out apart; neither is the user's checkout."""
+
+    repository: str
+    """Path of the host's repository: where the candidate will seem to stand when mounts are possible."""
+
+    base: CommitId
+    candidate: CommitId
+    test_command: tuple[str, ...]
+    python: str
+    """The host's own interpreter, usually inside its virtual environment."""
+
+    changed_modules: tuple[str, ...]
+    """Changed Python files, relative to the repository."""
+
+    timeout_s: float
+    memory_mb: int
+    max_processes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofRuns:
+    """Both runs, and the isolation they ran in. `refused` says why nothing was run."""
+
+    sandbox: str
+    base: TestRun | None
+    candidate: TestRun | None
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsolationCheck:
+    """One escape that the self-test tried in one kind of sandbox."""
+
+    name: str
+    held: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """One kind of sandbox on this machine: usable only when every required check held."""
+
+    name: str
+    usable: bool
+    checks: tuple[IsolationCheck, ...]
+    remedy: str = ""
+
+
+class Prover(Protocol):
+    def isolation(self) -> Sequence[Isolation]:
+        """Return what the self-test found, the kind that will be used first."""
+        ...
+
+    def prove(self, job: ProofJob) -> ProofRuns:
+        """Run the tests on base and candidate. `Unavailable` when the worker died or hung."""
+        ...

@@ -1,0 +1,128 @@
+"""The store: rows are the truth. Each noun has its own small port; one adapter serves them all.
+
+All methods raise `Unavailable` when the database cannot be reached or is locked for too long.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from homeostat.core.digests import Digest
+from homeostat.core.ids import ActorId, FindingId, ProposalId
+from homeostat.model.actor import Actor, Role
+from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding
+from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
+from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.vitals import VitalsTick
+
+
+class ProposalStore(Protocol):
+    def insert(self, proposal: Proposal, entry: EntryDraft) -> LedgerEntry:
+        """Write a new row and its ledger entry in one transaction. `Conflict` when the id exists."""
+        ...
+
+    def save(self, proposal: Proposal, entry: EntryDraft | None) -> Proposal:
+        """Replace the row whose version is `proposal.version`, and write the entry, in one transaction.
+
+        Returns the row with its new version. `Conflict` (``stale-row``) when another writer was
+        faster; then nothing was written. `entry` is None only where no state changed (a log line).
+        """
+        ...
+
+    def get(self, proposal_id: ProposalId) -> Proposal | None: ...
+
+    def find(
+        self,
+        *,
+        states: frozenset[ProposalState] | None = None,
+        prefix: str = "",
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Sequence[Proposal]:
+        """Return rows, newest first, optionally of some states or whose id starts with `prefix`."""
+        ...
+
+    def count_by_state(self) -> Mapping[ProposalState, int]: ...
+
+    def find_by_diff(self, diff_digest: Digest) -> Sequence[Proposal]:
+        """Return every row with this diff, newest first (for lock-out and duplicates)."""
+        ...
+
+
+class RecordStore(Protocol):
+    """What has yet to be written to Git: status commits that lag their row."""
+
+    def pending_records(self) -> Sequence[tuple[ProposalId, int]]:
+        """Return (id, row version) of proposals whose status commit is still to be made, oldest first."""
+        ...
+
+    def mark_recorded(self, proposal_id: ProposalId, version: int) -> None:
+        """Note that the status commit for this row version was made; older versions count as made too."""
+        ...
+
+
+class LedgerStore(Protocol):
+    def append(self, entry: EntryDraft) -> LedgerEntry:
+        """Append one entry in a transaction of its own."""
+        ...
+
+    def entries(self, *, after: int = 0, limit: int = 1000) -> Sequence[LedgerEntry]: ...
+
+    def head(self) -> LedgerHead:
+        """Return the signed head; size 0 and 64 zeros when the ledger is empty."""
+        ...
+
+
+class FindingStore(Protocol):
+    def record(self, occurrences: Sequence[tuple[Digest, str, ErrorOccurrence]]) -> Sequence[ErrorGroup]:
+        """Count cleaned occurrences into their groups and return the groups that were touched.
+
+        Each item is (group key, message template, occurrence). Durable when it returns.
+        """
+        ...
+
+    def put_finding(self, finding: Finding, entry: EntryDraft) -> bool:
+        """Insert or replace the finding and write the entry when its state is new; True when new."""
+        ...
+
+    def get_finding(self, finding_id: FindingId) -> Finding | None: ...
+
+    def findings(self, *, limit: int = 100) -> Sequence[Finding]:
+        """Return findings with the present counts of their groups, most recent first."""
+        ...
+
+    def count_since(self, key: Digest, since: datetime) -> int:
+        """Count occurrences of one group at or after `since`."""
+        ...
+
+    def error_counts(self) -> Mapping[str, int]:
+        """Return all-time occurrences by severity."""
+        ...
+
+
+class VitalsStore(Protocol):
+    def record_ticks(self, ticks: Sequence[VitalsTick]) -> None: ...
+
+    def ticks(self, *, since: datetime, until: datetime) -> Sequence[VitalsTick]:
+        """Return ticks that ended in (since, until], oldest first."""
+        ...
+
+    def prune(self, *, before: datetime) -> int:
+        """Forget ticks that ended before `before`; return how many."""
+        ...
+
+
+class ActorStore(Protocol):
+    def create(self, *, actor: Actor, token_digest: Digest) -> None:
+        """Store an actor and the digest of its token; the token itself is never stored."""
+        ...
+
+    def by_token(self, token_digest: Digest) -> Actor | None: ...
+
+    def get(self, actor_id: ActorId) -> Actor | None: ...
+
+    def list_actors(self, *, role: Role | None = None) -> Sequence[Actor]: ...
+
+    def erase_name(self, actor_id: ActorId) -> None:
+        """Forget the name behind a pseudonym and disable its tokens. `NotFound` when unknown."""
+        ...
