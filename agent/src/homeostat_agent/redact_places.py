@@ -1,0 +1,215 @@
+"""Redaction rules for where and who: URLs, e-mail and network addresses, paths, and what users sent."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from homeostat_agent.redact_rules import EMAIL, EXTERNAL_IP, INTERNAL_IP, KEY, TEXT, Rule
+
+LONG_QUOTE = 200
+"""Quoted text from this many characters on is taken for what a user sent."""
+
+URL_HOSTS = frozenset(("api.openai.com", "api.anthropic.com", "github.com"))
+"""Hosts whose paths and queries stay (secrets in them are replaced all the same)."""
+
+PATH_PREFIXES: tuple[str, ...] = ()
+"""Absolute paths under one of these are cut to the prefix, instead of to two components."""
+
+
+def _internal_v4(octets: list[int]) -> bool:
+    a, b = octets[0], octets[1]
+    return (
+        a in (0, 10, 127)
+        or (a == 192 and b == 168)
+        or (a == 172 and 16 <= b <= 31)
+        or (a == 169 and b == 254)
+        or (a == 100 and 64 <= b <= 127)
+    )
+
+
+def _ipv4(match: re.Match[str]) -> str:
+    """Four octets, and perhaps more parts behind (``10.0.0.1.443`` of tcpdump)."""
+    parts = match.group(2).split(".")
+    octets = [int(part) for part in parts[:4] if len(part) <= 3]
+    if len(octets) < 4 or max(octets) > 255:
+        return match.group()
+    rest = "".join("." + part for part in parts[4:])
+    return match.group(1) + (INTERNAL_IP if _internal_v4(octets) else EXTERNAL_IP) + rest
+
+
+def _dashed_ipv4(match: re.Match[str]) -> str:
+    octets = [int(part) for part in match.group(2).split("-")]
+    if max(octets) > 255:
+        return match.group()
+    return match.group(1) + (INTERNAL_IP if _internal_v4(octets) else EXTERNAL_IP) + match.group(3)
+
+
+_IPV6_SHORT = (
+    r"(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){0,6})?::"
+    r"(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){0,7}(?:\.[0-9]{1,3}){0,3})?"
+)
+_IPV6_FULL = r"(?:[0-9A-Fa-f]{1,4}:){6,8}[0-9A-Fa-f]{1,5}(?:\.[0-9]{1,3}){0,3}"
+_LOOPBACK = ipaddress.IPv6Address("::1")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LINK_LOCAL = ipaddress.IPv6Network("fe80::/10")
+_UNIQUE_LOCAL = ipaddress.IPv6Network("fc00::/7")
+
+
+def _ipv6(match: re.Match[str]) -> str:
+    """A candidate of hexadecimal groups: replaced when it is an address and not a time, a slice or ``a::b``."""
+    text = match.group()
+    before = match.string[match.start() - 1 : match.start()] if match.start() else ""
+    after = match.string[match.end() : match.end() + 1]
+    if before.isalnum() or after.isalnum() or before in ("_", ":") or after in ("_", ":"):
+        return text
+    body, tail = text, ""
+    if "::" not in body and body.count(":") == 8:
+        body, _, port = body.rpartition(":")
+        tail = f":{port}"
+    try:
+        address = ipaddress.IPv6Address(body)
+    except ValueError:
+        return text
+    if address.ipv4_mapped is not None:
+        internal = _internal_v4(list(address.ipv4_mapped.packed))
+    elif "::" in body and int(address) >> 112 < 0x1000 and address != _LOOPBACK and address not in _NAT64:
+        return text  # `a::b`, `[1::2]`: nothing is assigned below 1000::/4 but the two that were named
+    else:
+        internal = int(address) <= 1 or address in _LINK_LOCAL or address in _UNIQUE_LOCAL
+    return (INTERNAL_IP if internal else EXTERNAL_IP) + tail
+
+
+_PORT = re.compile(r":[0-9]{0,5}", re.ASCII)
+
+
+def _url(match: re.Match[str]) -> str:
+    """Keep scheme, host and port; keep path and query only where the host is allow-listed."""
+    scheme, rest = match.group(1), match.group(2)
+    bare = rest.rstrip(").,;:!?]}")
+    if bare.count("[") > bare.count("]"):
+        bare = rest[: len(bare) + 1]  # the bracket that ends an IPv6 address
+    tail = rest[len(bare) :]
+    cut = min((i for i in (bare.find(c) for c in "/?#;\\") if i >= 0), default=len(bare))
+    authority, path = bare[:cut], bare[cut:]
+    if not authority:
+        return match.group()  # file:///..., sqlite:///...: left to the rules for paths
+    host = authority.rpartition("@")[2]
+    if host.startswith("[") and "]" in host:
+        end = host.rindex("]") + 1
+        name, port = host[:end], host[end:]
+    else:
+        name, colon, number = host.partition(":")
+        port = colon + number
+    if (port and not _PORT.fullmatch(port)) or (":" in authority and "@" in path) or len(name) > 253:
+        return scheme + KEY + tail  # a password with a raw delimiter in it: its end cannot be told
+    if name.lower() in URL_HOSTS:
+        return scheme + host + path + tail
+    return scheme + host + tail
+
+
+_SEPARATORS = re.compile(r"[/\\]+")
+
+
+def short_path(path: str, repository: str = "") -> str:
+    """Cut an absolute path to what may be shown: relative to the repository, a prefix, or two components."""
+    if repository and path.startswith(repository) and path[len(repository) : len(repository) + 1] in ("/", "\\"):
+        return path[len(repository) :].lstrip("/\\") or path
+    for prefix in PATH_PREFIXES:
+        if path == prefix or path.startswith(prefix + "/"):
+            return prefix
+    root = 2 if path[1:2] == ":" or path[:2] == "\\\\" else 0  # after `C:` or the marks of a network share
+    ends = [found.start() for found in _SEPARATORS.finditer(path, root) if found.start() > root or path[0] == "~"]
+    return path[: ends[1]] if len(ends) > 1 else path
+
+
+def path_rules(repository: str) -> tuple[Rule, ...]:
+    """Return the rules for paths of a host whose repository is at this absolute path (or empty)."""
+
+    def quoted(match: re.Match[str]) -> str:
+        quote, path = match.group(1), match.group(2).partition("?")[0]
+        return quote + short_path(path, repository) + quote
+
+    def bare(match: re.Match[str]) -> str:
+        path = match.group(2)
+        stem = path.rstrip(".,:;!")
+        return match.group(1) + short_path(stem, repository) + path[len(stem) :]
+
+    stop = r"\"'`<>|:;,()\[\]{}?&*"
+    before = r"(^|[\x00-\x20\"'`(=:,\[{<>|;])"
+    return (
+        # Quoted paths may hold spaces.
+        Rule("quoted-path", r"(')(/[^\x00-\x20/'][^'\n]*)'", quoted, ("'/",)),
+        Rule("quoted-path-2", r'(")(/[^\x00-\x20/"][^"\n]*)"', quoted, ('"/',)),
+        Rule(
+            "path",
+            rf"{before}(~?/[^\x00-\x20{stop}\\/][^\x00-\x20{stop}\\]*)(?:\?[^\x00-\x20\"'`<>]*)?",
+            bare,
+            ("/",),
+        ),
+        Rule("file-url", rf"(://)(/[^\x00-\x20{stop}\\]+)", bare, (":///",)),
+        Rule(
+            "windows-path",
+            rf"(^|[^A-Za-z0-9])((?:[A-Za-z]:|\\)\\[^\x00-\x20{stop}]+)",
+            bare,
+            (":\\", "\\\\"),
+        ),
+    )
+
+
+def _email(match: re.Match[str]) -> str:
+    return EMAIL
+
+
+def _data(match: re.Match[str]) -> str:
+    return match.group(1) + TEXT
+
+
+def _oracle(match: re.Match[str]) -> str:
+    return match.group(1) + "@"
+
+
+def _long_quote(match: re.Match[str]) -> str:
+    quote = match.group(2)
+    return match.group(1) + quote + TEXT + quote
+
+
+URL_RULES: tuple[Rule, ...] = (
+    Rule("data-url", r"(\b(?i:data):[A-Za-z0-9/+.;=-]{0,80};base64,)[A-Za-z0-9+/=_-]+", _data, (";base64,",)),
+    Rule("oracle", r"(\bjdbc:oracle:[a-z]{1,8}:)[^\x00-\x20@]{1,200}@", _oracle, ("jdbc:oracle",)),
+    Rule("url", r"(\b[A-Za-z][A-Za-z0-9+.-]{1,30}://)([^\x00-\x20\"'`<>|]+)", _url, ("://",)),
+)
+
+# Letters outside ASCII are taken as part of a name: better a neighbour too many than half an address.
+_LABEL = "[A-Za-z0-9\x80-\U0010ffff-]"
+ADDRESS_RULES: tuple[Rule, ...] = (
+    Rule(
+        "email",
+        "[^\x00-\x20@<>()\\[\\]{},;:\"'`/\\\\|=&?#!*$\x7f]{1,64}(?:@|%40)"
+        f"{_LABEL}{{1,63}}(?:\\.{_LABEL}{{1,63}}){{0,6}}\\.[A-Za-z\x80-\U0010ffff]{_LABEL}{{1,62}}",
+        _email,
+        ("@", "%40"),
+    ),
+    Rule("ipv6", _IPV6_SHORT, _ipv6, ("::",)),
+    Rule("ipv6-full", _IPV6_FULL, _ipv6, (":",), at_least=6),
+    Rule("ipv4", r"(\b|_)([0-9]+(?:\.[0-9]+){3,})", _ipv4, (".",), at_least=3),
+    Rule(
+        # Names made of an address: ip-10-0-0-1.ec2.internal, customer-187-141-143-180-sta.example.com
+        "ipv4-dashed",
+        r"(\b[A-Za-z]{1,20}-|\b)([0-9]{1,3}(?:-[0-9]{1,3}){3})([.-][A-Za-z])",
+        _dashed_ipv4,
+        ("-",),
+        at_least=3,
+    ),
+)
+
+USER_TEXT_RULES: tuple[Rule, ...] = tuple(
+    Rule(
+        "long-quote",
+        rf"(^|[\x00-\x20=:(\[{{,])({quote})[^{quote}\n]{{{LONG_QUOTE},}}{quote}",
+        _long_quote,
+        (quote,),
+        at_least=2,
+    )
+    for quote in ("'", '"')
+)

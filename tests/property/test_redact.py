@@ -1,0 +1,116 @@
+"""Redaction on text that nobody wrote with care: it rests, it ends, and both engines agree."""
+
+import re
+import sys
+import time
+
+import pytest
+from homeostat_agent.redact import MAX_CHARS, clean_text, plain_text, rules
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from homeostat.telemetry import redact
+
+PIECES = (
+    "password=", "pwd:", "secret", "token", "key", "api_key", "Authorization: ", "Bearer ", "Basic ", "Cookie: a=",
+    "AKIA", "A" * 16, "ghp_", "sk-", "sk-ant-", "eyJ", "a1B2c3D4" * 5, "0" * 32, "deadbeef", "xoxb-", "AIza",
+    "-----BEGIN RSA PRIVATE KEY-----", "-----END", "https://", "postgres://", "file://", "user:pw@", "example.com",
+    "github.com", "@", ".", "..", "/", "//", "\\", "C:\\", "~/", "/home/a/b/c", "/srv/app/x.py", "10.0.0.1", "8.8.8.8",
+    "1.2.3", "::1", "::", ":", "2001:db8::1", "fe80", "12:34:56", "[", "]", "[EMAIL]", "[REDACTED_KEY]",
+    "[EXTERNAL_IP]", "192.168.x.x", "[TEXT]", '"', "'", '\\"', "(", ")", ",", ";", "&", "=", "?", "#", "%40", "-",
+    "_", " ", "\n", "\t", "\x00", "\x1b[31m", "\ud800", "\u200b", "\u017f", "\u212a", "é", "\U0001f600",
+    "x", "7", "None",
+)  # fmt: skip
+
+hostile = st.lists(st.sampled_from(PIECES), max_size=24).map("".join)
+anything = st.text(max_size=400)
+texts = hostile | anything | st.tuples(hostile, anything, hostile).map("".join)
+
+
+@settings(max_examples=400)
+@given(texts, st.sampled_from(("", "/srv/app", "/", "C:\\")))
+def test_cleaning_twice_is_cleaning_once(text: str, repository: str) -> None:
+    once = clean_text(text, repository=repository)
+    assert clean_text(once, repository=repository) == once
+
+
+@settings(max_examples=300)
+@given(texts, st.integers(min_value=0, max_value=60))
+def test_a_cut_neither_raises_nor_breaks_rest(text: str, limit: int) -> None:
+    once = clean_text(text, max_chars=limit)
+    assert len(once) <= limit
+    assert clean_text(once, max_chars=limit) == once
+
+
+@settings(max_examples=400)
+@given(texts)
+def test_agent_and_hub_agree(text: str) -> None:
+    assert redact.clean(text) == clean_text(text)
+
+
+@pytest.mark.skipif(not redact.HAS_RE2, reason="google-re2 is not installed")
+@settings(max_examples=400)
+@given(texts)
+@example("pas\u017fword=x")
+@example("to\u212aen: aaaa1111")
+def test_both_engines_find_the_same_matches(text: str) -> None:
+    import re2
+
+    text = plain_text(text)
+    for rule in rules("/srv/app"):
+        ours = [(m.span(), m.groups()) for m in re.finditer(rule.pattern, text, re.ASCII)]
+        theirs = [(m.span(), m.groups()) for m in re2.finditer(rule.pattern, text)]
+        assert ours == theirs, rule.name
+
+
+@settings(max_examples=300)
+@given(texts)
+def test_hints_never_hide_a_match(text: str) -> None:
+    text = plain_text(text)
+    lowered = text.lower()
+    for rule in rules():
+        if re.search(rule.pattern, text, re.ASCII):
+            assert any(lowered.count(hint) >= rule.at_least for hint in rule.hints), rule.name
+
+
+HOSTILE_UNITS = (
+    "a", "a.", "a@", "a@a.", "1.", "1", "a:", ":", "::", "/", "/a", "//a", "'/", "'/a", '"', "\\", '\\"', "password=",
+    "password='", "token: ", "eyJ", "eyJ-", "sk-", "ghp_", "-----BEGIN PRIVATE KEY-----", "-", "http://", "http://a@",
+    "key", "key ", "bearer ", "basic a", "cookie: ", "$6$", "1-", "a-1-1-1-1", "x ", " '", "%40", "data:", "[", "1:",
+    "data:a;base64,", "A", "MMMM", "é", "é@é.", "\n", "C:\\", "authorization: a ", "Private-Lines: 1\n", "0123456789:",
+    "jdbc:oracle:a:", "a1:b2:", "~/",
+)  # fmt: skip
+
+
+def _best_s(text: str) -> float:
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        clean_text(text)
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+@pytest.mark.parametrize("unit", HOSTILE_UNITS)
+def test_four_times_the_text_takes_about_four_times_as_long(unit: str) -> None:
+    small = _best_s((unit * MAX_CHARS)[: MAX_CHARS // 4])
+    large = _best_s((unit * MAX_CHARS)[:MAX_CHARS])
+    # A quadratic pattern would take 16 times as long; what is below a few milliseconds is noise.
+    assert large < 9 * small + 0.004, f"{small:.4f} s, then {large:.4f} s"
+
+
+def test_text_beyond_the_limit_costs_nothing() -> None:
+    assert _best_s("password=a " * (10 * MAX_CHARS)) < 4 * _best_s("password=a " * MAX_CHARS) + 0.02
+
+
+def test_the_fallback_without_re2_says_so_and_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    monkeypatch.setitem(sys.modules, "re2", None)
+    spec = importlib.util.spec_from_file_location("redact_without_re2", redact.__file__)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.HAS_RE2 is False
+    text = "mail a@b.org from 8.8.8.8, password=x"
+    assert module.clean(text) == redact.clean(text)
