@@ -1,1 +1,1 @@
-""" """
+"""The hub: HTTP interface, agents' gateway, flows and store in one process."""

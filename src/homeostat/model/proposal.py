@@ -109,8 +109,19 @@ class Application:
     """True: swapped into the running processes. False: a restart is needed. None: not known yet."""
 
     live_detail: str = ""
+    processes: tuple[str, ...] = ()
+    """Ids of the processes that were attached when applying began; a recovery waits for them."""
+
     observed_from: datetime | None = None
+    reverting_from: ProposalState | None = None
+    """The state that a revert under way was asked in."""
+
+    revert_parent: CommitId | None = None
+    """Head of the deployed branch that the revert is put on."""
+
     revert_commit: CommitId | None = None
+    revert_reason: str = ""
+    automatic_revert: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +153,9 @@ class Proposal:
     provenance: Mapping[str, str] = field(default_factory=dict)
     proof: ProofReport | None = None
     review: Review | None = None
+    apply_requested: bool = False
+    """True when the approval was asked together with the application: after a crash it is applied."""
+
     application: Application | None = None
     log: tuple[str, ...] = ()
     """The implementation log: one line a step, oldest first, each starting with its UTC time."""

@@ -45,3 +45,10 @@ class LiveProcesses(Protocol):
     def rollback(self, process_id: ProcessId, change_id: str, *, timeout_s: float) -> LiveResult:
         """Put back what `swap` exchanged. SWAPPED also when this change was not in force (any more)."""
         ...
+
+    def wait_until_connected(self, process_ids: Sequence[str], *, timeout_s: float) -> bool:
+        """Block until each of these is connected or known to be gone; False when the time ran out.
+
+        Used after a restart of the hub: the processes are still there and dial in again.
+        """
+        ...

@@ -1,1 +1,1 @@
-""" """
+"""Proposals: their life as a state machine, and their record as Markdown. Pure."""

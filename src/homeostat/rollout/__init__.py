@@ -1,1 +1,1 @@
-""" """
+"""Rollouts: whose consent is needed, what can change live, and how the outcome is judged. Pure."""

@@ -1,0 +1,50 @@
+# Everything a newcomer needs. Each target makes what it needs; only Python 3.11, git and make are assumed.
+
+PYTHON ?= python3.11
+UV_VERSION := 0.13.8
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .tools/uv/bin/uv
+STAMP := $(VENV)/.homeostat-installed
+
+.PHONY: help demo test check bench system-deps lock clean
+
+help:  ## show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+demo: $(STAMP)  ## run the whole loop on a real service
+	$(BIN)/homeostat demo
+
+test: $(STAMP)  ## run all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP)  ## lint, types, layers, architecture tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/arch
+
+bench: $(STAMP)  ## measure, each figure beside its peer or limit
+	$(BIN)/python -m bench
+
+system-deps:  ## Debian packages for the full test suite (root); never needed for the demo
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends bubblewrap
+
+lock: .tools/uv/bin/uv  ## resolve the dependencies anew
+	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --no-emit-index-url --upgrade --quiet -o requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml agent/pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	$(UV) pip sync --quiet --python $(VENV) --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(VENV) --no-deps -e . -e agent
+	@touch $@
+
+.tools/uv/bin/uv:
+	$(PYTHON) -m venv .tools/uv
+	.tools/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) .tools dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,156 @@
+"""Durable starts of short flows, on DBOS with SQLite.
+
+A workflow here is one idempotent handler named after its event. DBOS writes the start down before
+the handler runs and runs it again after a crash; the row says what is left to do. Proofs run one at a
+time, because each keeps a machine busy; the others start at once. There is no queue: pending rows
+are the queue, and a polled one would keep an idle hub busy.
+
+Traps that this module answers (measured, see docs/adr/0004): SQLite is opened in WAL with full
+synchronisation by our own engine; arguments are portable JSON, never pickle; `executor_id` and
+`application_version` are fixed, so that a restart takes its own work up again.
+"""
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
+from sqlalchemy import event
+
+from homeostat.core.errors import Conflict, HomeostatError
+from homeostat.core.ids import ProposalId
+
+_log = logging.getLogger(__name__)
+
+Handler = Callable[[ProposalId], None]
+
+_MAX_WAITING_PROOFS = 8
+"""Proofs that hold a thread while they wait; beyond that the row waits for the next recovery round."""
+
+_APPLICATION_VERSION = "1"
+"""Counted up only when handlers of an old version could not finish the work of the new one."""
+
+
+class DurableStarter:
+    """Implements `homeostat.ports.starter.Starter`.
+
+    One per process: DBOS keeps a global instance. `handlers` maps the events ``submitted``,
+    ``apply_asked`` and ``revert_asked`` to flows. `on_failure` is told of a handler that raised, so
+    that the hub can show it; the row stays as it is and recovery tries again at its next round.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Path,
+        handlers: Mapping[str, Handler],
+        on_failure: Callable[[str, ProposalId, Exception], None],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._handlers = dict(handlers)
+        self._on_failure = on_failure
+        self._new_id = new_id
+        self._busy: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._busy_guard = threading.Lock()
+        self._proof_turn = threading.Lock()
+        self._waiting_proofs = 0
+        self._engine = _engine(database)
+        config: DBOSConfig = {
+            "name": "homeostat",
+            "system_database_url": f"sqlite:///{database}",
+            "system_database_engine": self._engine,
+            "serializer": DBOSPortableJSONSerializer(),
+            "application_version": _APPLICATION_VERSION,
+            "executor_id": "hub",
+            "log_level": "ERROR",
+            "notification_listener_polling_interval_sec": 1.0,
+            "scheduler_polling_interval_sec": 3600.0,
+        }
+        self._dbos = DBOS(config=config)
+
+        def handle_event(name: str, proposal_id: str) -> str:
+            return self._handle(name, proposal_id)
+
+        self._workflow = DBOS.workflow(name="handle_event")(handle_event)
+
+    def launch(self) -> None:
+        """Start DBOS; interrupted workflows of an earlier run are taken up at once."""
+        DBOS.launch()
+
+    def close(self) -> None:
+        """Stop starting workflows, give running ones a moment, and close the database."""
+        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=5)
+        self._engine.dispose()
+
+    def submitted(self, proposal_id: ProposalId, *, retry: bool = False) -> None:
+        if self._waiting_proofs < _MAX_WAITING_PROOFS:
+            self._start("submitted", proposal_id, retry)
+
+    def apply_asked(self, proposal_id: ProposalId, *, retry: bool = False) -> None:
+        self._start("apply_asked", proposal_id, retry)
+
+    def revert_asked(self, proposal_id: ProposalId, *, retry: bool = False) -> None:
+        self._start("revert_asked", proposal_id, retry)
+
+    def _start(self, name: str, proposal_id: ProposalId, retry: bool) -> None:
+        if retry and self._is_busy(proposal_id):
+            return
+        with SetWorkflowID(self._workflow_id(name, proposal_id, retry)):
+            DBOS.start_workflow(self._workflow, name, proposal_id)
+
+    def _workflow_id(self, name: str, proposal_id: ProposalId, retry: bool) -> str:
+        return f"{name}:{proposal_id}:{self._new_id()}" if retry else f"{name}:{proposal_id}"
+
+    def _is_busy(self, proposal_id: ProposalId) -> bool:
+        with self._busy_guard:
+            return self._busy[proposal_id].locked()
+
+    @contextmanager
+    def _turn(self, name: str) -> Iterator[None]:
+        if name != "submitted":
+            yield
+            return
+        self._waiting_proofs += 1
+        try:
+            with self._proof_turn:
+                yield
+        finally:
+            self._waiting_proofs -= 1
+
+    def _handle(self, name: str, proposal_id: str) -> str:
+        with self._busy_guard:
+            lock = self._busy[proposal_id]
+        # INVARIANT: flows of one proposal exclude each other within the hub.
+        with lock, self._turn(name):
+            try:
+                DBOS.run_step({"name": name}, self._handlers[name], ProposalId(proposal_id))
+            except Conflict as error:
+                # Somebody changed the row between read and write; whoever did goes on from there.
+                _log.info("[SI] %s of %s gave way: %s", name, proposal_id, error)
+                return "gave way"
+            except HomeostatError as error:
+                self._on_failure(name, ProposalId(proposal_id), error)
+                return f"failed: {error.code}"
+            except Exception as error:  # a process edge: recorded, shown, and tried again by recovery
+                _log.exception("[SI] %s of %s failed", name, proposal_id)
+                self._on_failure(name, ProposalId(proposal_id), error)
+                return f"failed: {type(error).__name__}"
+        return "done"
+
+
+def _engine(database: Path) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite:///{database}", connect_args={"timeout": 30, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    return engine

@@ -1,0 +1,53 @@
+"""Taking telemetry in: parse, clean again, group, store; groups at the floor become findings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from homeostat.flows.deps import Deps
+from homeostat.improvement.findings import decide, finding_id_of
+from homeostat.model.actor import SYSTEM
+from homeostat.model.finding import Finding
+from homeostat.model.ledger import EntryDraft
+from homeostat.telemetry.otlp import CumulativeReader, parse_logs, parse_metrics
+from homeostat.telemetry.template import template_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    accepted: int
+    rejected: int
+    findings: tuple[Finding, ...] = ()
+    """Findings that are new, or were resolved and are open again."""
+
+
+def ingest_logs(deps: Deps, body: Mapping[str, Any]) -> Ingested:
+    """Store the error records of one OTLP logs request. Durable when it returns."""
+    parsed = parse_logs(body, now=deps.clock.now())
+    keyed = []
+    for occurrence in parsed.records:
+        key, template = template_of(occurrence)
+        keyed.append((key, template, occurrence))
+    fresh: list[Finding] = []
+    for group in deps.findings.record(keyed) if keyed else ():
+        existing = deps.findings.get_finding(finding_id_of(group.key))
+        finding = decide(group, floor=deps.settings.findings.floor, now=deps.clock.now(), existing=existing)
+        if finding is None:
+            continue
+        entry = EntryDraft(
+            kind="finding.opened",
+            actor=SYSTEM.id,
+            subject=finding.id,
+            body={"to": finding.state.value, "template": group.key, "count": group.count},
+        )
+        if deps.findings.put_finding(finding, entry):
+            fresh.append(finding)
+    return Ingested(accepted=len(parsed.records), rejected=parsed.rejected, findings=tuple(fresh))
+
+
+def ingest_metrics(deps: Deps, body: Mapping[str, Any], *, reader: CumulativeReader) -> Ingested:
+    """Store the vitals of one OTLP metrics request."""
+    parsed = parse_metrics(body, reader=reader, now=deps.clock.now())
+    if parsed.records:
+        deps.vitals.record_ticks(parsed.records)
+    return Ingested(accepted=len(parsed.records), rejected=parsed.rejected)

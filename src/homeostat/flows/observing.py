@@ -1,0 +1,126 @@
+"""Watching an applied change until it is known to do well or harm."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from homeostat.core.ids import ProposalId
+from homeostat.flows.deps import Deps
+from homeostat.flows.reverting import request_automatic_revert
+from homeostat.flows.transition import must, read, transition
+from homeostat.model.actor import SYSTEM
+from homeostat.model.finding import Finding, FindingState
+from homeostat.model.ledger import EntryDraft
+from homeostat.model.proposal import Application, Proposal, ProposalState
+from homeostat.proposals.lifecycle import ObservedWell, RestartSeen
+from homeostat.rollout.observation import Arm, Judgement, Symptom, Well, Worse, arm_of, judge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What is known of an applied change now: both arms, the symptom, and the judgement."""
+
+    baseline: Arm
+    after: Arm
+    symptom: Symptom | None
+    elapsed_s: float
+    window_s: float
+    judgement: Judgement
+
+
+def observe(deps: Deps, proposal_id: ProposalId) -> Observation | None:
+    """Look at one proposal after its application and act when it can be judged; idempotent.
+
+    Called at every tick. None when there is nothing to watch (any more, or yet).
+    """
+    proposal = read(deps, proposal_id)
+    if proposal.state is ProposalState.AWAITING_RESTART:
+        return _watch_for_restart(deps, proposal)
+    if proposal.state is not ProposalState.OBSERVING:
+        return None
+    seen = look(deps, proposal)
+    if isinstance(seen.judgement, Worse):
+        request_automatic_revert(deps, proposal.id, reason=seen.judgement.reason)
+    elif isinstance(seen.judgement, Well):
+        must(transition(deps, proposal, ObservedWell(reason=seen.judgement.reason), actor=SYSTEM))
+        _resolve_finding(deps, proposal)
+    return seen
+
+
+def look(deps: Deps, proposal: Proposal) -> Observation:
+    """Judge the evidence so far, without acting on it."""
+    application = proposal.application
+    assert application is not None and application.observed_from is not None
+    now = deps.clock.now()
+    settings = deps.settings.observation
+    start = application.observed_from
+    before = deps.vitals.ticks(since=start - timedelta(seconds=settings.baseline_s), until=_last_before(application))
+    # The tick in which the change was made belongs to neither side.
+    after = [tick for tick in deps.vitals.ticks(since=start, until=now) if tick.start >= start]
+    baseline_arm, after_arm = arm_of(before), arm_of(after)
+    symptom = _symptom(deps, proposal, baseline_arm, after_arm, since=start)
+    elapsed_s = (now - start).total_seconds()
+    verdict = judge(
+        baseline=baseline_arm,
+        after=after_arm,
+        symptom=symptom,
+        elapsed_s=elapsed_s,
+        settings=settings,
+        connected=any(process.connected for process in deps.live.processes()),
+    )
+    return Observation(
+        baseline=baseline_arm,
+        after=after_arm,
+        symptom=symptom,
+        elapsed_s=elapsed_s,
+        window_s=settings.window_s,
+        judgement=verdict,
+    )
+
+
+def _last_before(application: Application) -> datetime:
+    """End of the baseline: applying began after it, so no tick in it has seen the change."""
+    return application.at
+
+
+def _symptom(deps: Deps, proposal: Proposal, baseline: Arm, after: Arm, *, since: datetime) -> Symptom | None:
+    finding = _finding(deps, proposal)
+    if finding is None or proposal.application is None:
+        return None
+    key = finding.group.key
+    start = proposal.application.at - timedelta(seconds=deps.settings.observation.baseline_s)
+    # Records arrive up to a second after the call they tell of; the second of the change is left out.
+    after_count = deps.findings.count_since(key, since + timedelta(seconds=1))
+    before_count = deps.findings.count_since(key, start) - deps.findings.count_since(key, proposal.application.at)
+    return Symptom(
+        baseline_occurrences=max(before_count, 0), baseline=baseline, after_occurrences=after_count, after=after
+    )
+
+
+def _finding(deps: Deps, proposal: Proposal) -> Finding | None:
+    return deps.findings.get_finding(proposal.finding_id) if proposal.finding_id else None
+
+
+def _resolve_finding(deps: Deps, proposal: Proposal) -> None:
+    finding = _finding(deps, proposal)
+    if finding is None or finding.state is FindingState.RESOLVED:
+        return
+    resolved = Finding(
+        id=finding.id,
+        state=FindingState.RESOLVED,
+        title=finding.title,
+        severity=finding.severity,
+        group=finding.group,
+        found_at=finding.found_at,
+    )
+    entry = EntryDraft(
+        kind="finding.resolved", actor=SYSTEM.id, subject=finding.id, body={"proposal": proposal.id, "to": "resolved"}
+    )
+    deps.findings.put_finding(resolved, entry)
+
+
+def _watch_for_restart(deps: Deps, proposal: Proposal) -> None:
+    application = proposal.application
+    assert application is not None
+    connected = [process for process in deps.live.processes() if process.connected]
+    if connected and all(process.started_at > application.at for process in connected):
+        must(transition(deps, proposal, RestartSeen(), actor=SYSTEM))

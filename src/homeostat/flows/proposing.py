@@ -1,0 +1,192 @@
+"""Taking a patch from any person, bot or coding agent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from homeostat.core.digests import Digest
+from homeostat.core.errors import InvalidInput
+from homeostat.core.ids import CommitId, FindingId, ProposalId
+from homeostat.core.limits import MAX_EVIDENCE_ITEMS, MAX_TEXT_CHARS, MAX_TITLE_CHARS
+from homeostat.flows.deps import Deps
+from homeostat.flows.recording import record
+from homeostat.model.actor import Actor, Role
+from homeostat.model.change import TreeChange
+from homeostat.model.ledger import EntryDraft
+from homeostat.model.proposal import Category, Proposal, ProposalState, Severity
+from homeostat.model.verdict import Denied
+from homeostat.policy.check import check_change
+from homeostat.policy.rules.secrets import RULE as SECRETS
+from homeostat.rollout.consent import change_ref
+from homeostat.telemetry.redact import clean
+from homeostat.validation.patch import parse_patch
+from homeostat.validation.resolve import resolve
+
+_OPEN = frozenset(
+    {
+        ProposalState.PENDING,
+        ProposalState.VALIDATING,
+        ProposalState.AWAITING_APPROVAL,
+        ProposalState.APPROVED,
+        ProposalState.DEFERRED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What a submitter hands in. Texts are cleaned before they are stored; the diff is kept exactly."""
+
+    title: str
+    rationale: str
+    diff: str
+    base_commit: str = ""
+    category: Category = Category.BUGFIX
+    severity: Severity = Severity.MEDIUM
+    evidence: tuple[str, ...] = ()
+    author: str = ""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    finding_id: str = ""
+
+
+def submit(deps: Deps, submission: Submission, *, actor: Actor) -> Proposal | Denied:
+    """Make a proposal of a submission, durably, and start its validation.
+
+    The same diff on the same base, still open, answers with the proposal that exists. A diff that
+    was taken back before is locked out. One that carries a secret is refused before anything of it
+    is stored: neither the store nor Git may ever hold it.
+    """
+    _check_texts(submission)
+    base = _base_commit(deps, submission)
+    if isinstance(base, Denied):
+        return base
+    diff = submission.diff.encode("utf-8")
+    change = resolve_diff(deps, diff, base)
+    if isinstance(change, Denied):
+        return change
+    ref = change_ref(base, diff, deps.policy.digest)
+    known = _known(deps, ref.diff_digest, base)
+    if known is not None:
+        return known
+    secrets = [finding for finding in check_change(deps.policy, change).findings if finding.rule == SECRETS.id]
+    if secrets:
+        deps.ledger.append(
+            EntryDraft(
+                kind="proposal.refused",
+                actor=actor.id,
+                subject=ref.diff_digest,
+                body={"code": "secret-in-diff", "diff_digest": ref.diff_digest},
+            )
+        )
+        return Denied(
+            code="secret-in-diff",
+            reasons=tuple(f"{item.path}:{item.line}: {item.message}" for item in secrets),
+            hint=secrets[0].remedy,
+        )
+    proposal = _new_proposal(deps, submission, actor, base, change, diff)
+    deps.proposals.insert(
+        proposal,
+        EntryDraft(
+            kind="proposal.submitted",
+            actor=actor.id,
+            subject=proposal.id,
+            body={
+                "from": "",
+                "to": proposal.state.value,
+                "version": proposal.version,
+                "change_digest": proposal.change.change_digest,
+                "diff_digest": proposal.change.diff_digest,
+                "base_commit": base,
+            },
+        ),
+    )
+    deps.start.submitted(proposal.id)
+    record(deps, proposal.id)
+    return proposal
+
+
+def resolve_diff(deps: Deps, diff: bytes, base: CommitId) -> TreeChange | Denied:
+    """Parse a diff and resolve it against the files of its base commit."""
+    patch = parse_patch(diff)
+    if isinstance(patch, Denied):
+        return patch
+    files = deps.commits.read_files(base, patch.paths)
+    return resolve(patch, files, tree_paths=deps.commits.list_files(base))
+
+
+def _base_commit(deps: Deps, submission: Submission) -> CommitId | Denied:
+    head = deps.commits.head()
+    if not submission.base_commit:
+        return head
+    base = deps.commits.resolve(submission.base_commit)
+    if not deps.commits.is_ancestor(base, head):
+        return Denied(
+            code="base-not-deployed",
+            reasons=(f"commit {base[:12]} is not part of the deployed branch {deps.commits.deployed_branch()}",),
+            hint="make the diff against the deployed branch",
+        )
+    return base
+
+
+def _known(deps: Deps, diff_digest: Digest, base: CommitId) -> Proposal | Denied | None:
+    for proposal in deps.proposals.find_by_diff(diff_digest):
+        if proposal.state is ProposalState.REVERTED or (
+            proposal.state is ProposalState.FAILED and proposal.application is not None
+        ):
+            return Denied(
+                code="locked-out",
+                reasons=(f"this diff was taken back before, as proposal {proposal.id}: {proposal.state_reason}",),
+                hint="propose a different change; the same bytes are not tried twice",
+            )
+        if proposal.change.base_commit == base and proposal.state in _OPEN:
+            return proposal
+    return None
+
+
+def _new_proposal(
+    deps: Deps, submission: Submission, actor: Actor, base: CommitId, change: TreeChange, diff: bytes
+) -> Proposal:
+    now = deps.clock.now()
+    # A bot's name is no personal data and tells the reviewer much; a person stands as pseudonym.
+    named = submission.author or (actor.name or "")
+    author = clean(named)[:80] if actor.role is Role.AGENT and named else actor.id
+    return Proposal(
+        id=ProposalId(deps.ids.new_uuid()),
+        version=1,
+        revision=1,
+        title=clean(submission.title.strip()),
+        rationale=clean(submission.rationale.strip()),
+        category=submission.category,
+        severity=submission.severity,
+        author=author,
+        submitted_by=actor.id,
+        created_at=now,
+        updated_at=now,
+        state=ProposalState.PENDING,
+        state_reason="handed in",
+        change=change_ref(base, diff, deps.policy.digest),
+        diff=submission.diff,
+        files=change.touched_paths,
+        evidence=tuple(clean(item) for item in submission.evidence),
+        finding_id=FindingId(submission.finding_id) if submission.finding_id else None,
+        provenance={clean(key): clean(value) for key, value in submission.provenance.items()},
+        log=(f"{now.isoformat(timespec='milliseconds')} pending: handed in",),
+    )
+
+
+def _check_texts(submission: Submission) -> None:
+    if not submission.title.strip() or len(submission.title) > MAX_TITLE_CHARS or "\n" in submission.title:
+        raise InvalidInput("bad-title", f"a title is one line of 1 to {MAX_TITLE_CHARS} characters")
+    if not submission.rationale.strip() or len(submission.rationale) > MAX_TEXT_CHARS:
+        raise InvalidInput("bad-rationale", f"a rationale has 1 to {MAX_TEXT_CHARS} characters")
+    if len(submission.evidence) > MAX_EVIDENCE_ITEMS or any(len(e) > MAX_TEXT_CHARS for e in submission.evidence):
+        raise InvalidInput(
+            "bad-evidence", f"evidence has at most {MAX_EVIDENCE_ITEMS} items of {MAX_TEXT_CHARS} characters"
+        )
+    if len(submission.provenance) > MAX_EVIDENCE_ITEMS or any(
+        len(key) > 80 or len(value) > MAX_TEXT_CHARS for key, value in submission.provenance.items()
+    ):
+        raise InvalidInput("bad-provenance", "provenance has at most 100 short names with texts")
+    try:
+        submission.diff.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidInput("bad-diff", "the diff holds a lone surrogate: it is no valid text") from error

@@ -1,0 +1,52 @@
+"""The record for people: Markdown and index on the orphan branch, a commit per status change."""
+
+import threading
+from collections.abc import Mapping
+
+from homeostat.core.ids import ProposalId
+from homeostat.flows.deps import Deps
+from homeostat.model.proposal import Proposal
+from homeostat.proposals.index import INDEX_PATH, render_index
+from homeostat.proposals.markdown import record_path, render
+
+LEDGER_TRAILER = "Homeostat-Ledger"
+_INDEX_ROWS = 5000
+
+# Two commits on one branch cannot be made at the same time; the lock only saves the losers a retry.
+_one_at_a_time = threading.Lock()
+
+
+def record(deps: Deps, proposal_id: ProposalId) -> None:
+    """Commit the present state of one proposal, with the ledger head as witness. Idempotent."""
+    with _one_at_a_time:
+        proposal = deps.proposals.get(proposal_id)
+        if proposal is None:
+            return
+        _publish(deps, proposal)
+        deps.records.mark_recorded(proposal.id, proposal.version)
+
+
+def catch_up(deps: Deps) -> int:
+    """Record what lags its row, oldest first; return how many were behind."""
+    behind = deps.records.pending_records()
+    for proposal_id, _version in behind:
+        record(deps, proposal_id)
+    return len(behind)
+
+
+def _publish(deps: Deps, proposal: Proposal) -> None:
+    rows = deps.proposals.find(limit=_INDEX_ROWS)
+    files: Mapping[str, bytes] = {
+        record_path(proposal): render(proposal),
+        INDEX_PATH: render_index(rows),
+    }
+    deps.record_branch.publish(
+        files=files,
+        subject=f"{proposal.status}: {proposal.title}",
+        trailers={
+            "Homeostat-Proposal": proposal.id,
+            "Homeostat-Status": f"{proposal.status} ({proposal.state.value})",
+            LEDGER_TRAILER: deps.ledger.head().trailer(),
+        },
+        at=proposal.updated_at,
+    )

@@ -1,0 +1,40 @@
+"""Taking up what a crash left, from the rows alone; also run at every tick, for what got stuck."""
+
+from homeostat.flows.deps import Deps
+from homeostat.flows.recording import catch_up
+from homeostat.model.proposal import ProposalState
+
+
+def recover(deps: Deps) -> int:
+    """Start again every flow whose row says that it is under way; return how many.
+
+    Starting one that is running already is harmless: flows of one proposal exclude each other and
+    the second finds nothing left to do.
+    """
+    started = 0
+    for proposal in reversed(deps.proposals.find(states=_UNDER_WAY, limit=1000)):
+        match proposal.state:
+            case ProposalState.PENDING | ProposalState.VALIDATING:
+                deps.start.submitted(proposal.id, retry=True)
+            case ProposalState.APPROVED if proposal.apply_requested:
+                deps.start.apply_asked(proposal.id, retry=True)
+            case ProposalState.APPLYING:
+                deps.start.apply_asked(proposal.id, retry=True)
+            case ProposalState.REVERTING:
+                deps.start.revert_asked(proposal.id, retry=True)
+            case _:
+                continue
+        started += 1
+    catch_up(deps)
+    return started
+
+
+_UNDER_WAY = frozenset(
+    {
+        ProposalState.PENDING,
+        ProposalState.VALIDATING,
+        ProposalState.APPROVED,
+        ProposalState.APPLYING,
+        ProposalState.REVERTING,
+    }
+)

@@ -1,0 +1,142 @@
+"""Taking a change back: running processes first, then branch and checkout, then the word for it.
+
+The order: check that the tree has not moved on → commit object → journal (the row becomes
+*reverting*) → roll back live → move branch and checkout → look that it is so → *reverted*. Like
+applying, `revert` called again after a crash goes on from the row.
+"""
+
+from collections.abc import Sequence
+
+from homeostat.core.errors import Conflict
+from homeostat.core.ids import ProposalId
+from homeostat.flows.applying import change_of
+from homeostat.flows.deps import Deps
+from homeostat.flows.transition import must, read, transition
+from homeostat.model.actor import SYSTEM, Actor
+from homeostat.model.change import TreeChange
+from homeostat.model.process import HostProcess, LiveOutcome
+from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.verdict import Denied
+from homeostat.ports.repository import Drift
+from homeostat.proposals.lifecycle import RevertAborted, Reverted, RevertStarted
+from homeostat.rollout.live import live_change
+
+_REJOIN_S = 10.0
+
+
+def request_revert(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) -> Proposal | Denied:
+    """Journal a revert and start it. Refused, with every path named, when the tree has moved on."""
+    proposal = read(deps, proposal_id)
+    if proposal.state in (ProposalState.REVERTING, ProposalState.REVERTED):
+        return proposal
+    if not actor.may_approve:
+        return Denied(code="not-a-person", reasons=("an agent's token cannot revert a change",))
+    return _request(deps, proposal, actor=actor, reason=reason or "asked for", automatic=False)
+
+
+def request_automatic_revert(deps: Deps, proposal_id: ProposalId, *, reason: str) -> Proposal | Denied:
+    """Take a harmful change back without asking anybody."""
+    return _request(deps, read(deps, proposal_id), actor=SYSTEM, reason=reason, automatic=True)
+
+
+def _request(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str, automatic: bool) -> Proposal | Denied:
+    if proposal.application is None or proposal.state not in (
+        ProposalState.OBSERVING,
+        ProposalState.AWAITING_RESTART,
+        ProposalState.IMPLEMENTED,
+    ):
+        return Denied(
+            code="nothing-to-revert",
+            reasons=(f"proposal {proposal.id} is {proposal.state.value}: nothing of it is applied",),
+        )
+    back = kept_inverse(deps, proposal)
+    drift = deps.deployed.drift(back)
+    if drift and not automatic:
+        return _moved_on(drift)
+    parent = deps.commits.head()
+    commit = deps.deployed.prepare(parent=parent, change=back, message=_message(proposal, reason), at=deps.clock.now())
+    started = RevertStarted(parent=parent, commit=commit, reason=reason, automatic=automatic)
+    outcome = transition(deps, proposal, started, actor=actor)
+    if isinstance(outcome, Proposal):
+        deps.start.revert_asked(outcome.id)
+    return outcome
+
+
+def kept_inverse(deps: Deps, proposal: Proposal) -> TreeChange:
+    """Return the change that puts the kept bytes back; `IntegrityFailure` when the snapshot was altered."""
+    assert proposal.application is not None
+    return deps.backups.load(proposal.application.backup).inverse()
+
+
+def revert(deps: Deps, proposal_id: ProposalId) -> None:
+    """Carry a journalled revert to its end; idempotent."""
+    proposal = read(deps, proposal_id)
+    application = proposal.application
+    if proposal.state is not ProposalState.REVERTING or application is None:
+        return
+    assert application.revert_parent is not None and application.revert_commit is not None
+    deps.live.wait_until_connected(application.processes, timeout_s=_REJOIN_S)
+    back = kept_inverse(deps, proposal)
+    unfinished = _roll_back_live(deps, proposal, back)
+    try:
+        deps.deployed.advance(expected=application.revert_parent, commit=application.revert_commit, change=back)
+    except Conflict as error:
+        must(
+            transition(
+                deps, proposal, RevertAborted(reason=_aborted(error, application.automatic_revert)), actor=SYSTEM
+            )
+        )
+        return
+    left = deps.deployed.drift(change_of(deps, proposal))
+    assert not left, f"advance returned, but {left[0].path} is {left[0].problem}"
+    must(transition(deps, proposal, Reverted(detail=_detail(application.revert_commit, unfinished)), actor=SYSTEM))
+    deps.candidates.delete(proposal.id)
+
+
+def _roll_back_live(deps: Deps, proposal: Proposal, back: TreeChange) -> list[str]:
+    """Bring every process back to the old code; return what is still to be restarted, in words."""
+    application = proposal.application
+    assert application is not None
+    timeout_s = deps.settings.hmr.timeout_s
+    unfinished = []
+    for process in deps.live.processes():
+        if not process.connected:
+            continue
+        if proposal.id in process.changes:
+            result = deps.live.rollback(process.id, proposal.id, timeout_s=timeout_s)
+        elif _runs_change(process, proposal):
+            # It was started with the change on disk: swap the old code in as a change of its own.
+            reverse = live_change(f"{proposal.id}:revert", back, mode=deps.settings.hmr.mode)
+            result = deps.live.swap(process.id, reverse, timeout_s=timeout_s)
+        else:
+            continue
+        if result.outcome is not LiveOutcome.SWAPPED:
+            unfinished.append(f"process {process.pid} still runs the change and must be restarted ({result.detail})")
+    return unfinished
+
+
+def _runs_change(process: HostProcess, proposal: Proposal) -> bool:
+    return proposal.application is not None and process.started_at > proposal.application.at
+
+
+def _detail(commit: str, unfinished: Sequence[str]) -> str:
+    done = f"files and branch are as before (commit {commit[:12]})"
+    return "; ".join((done, *unfinished)) if unfinished else f"{done}, running processes too"
+
+
+def _aborted(error: Conflict, automatic: bool) -> str:
+    if automatic:
+        return f"running processes were brought back, but files were not: {error.message}; a person must decide"
+    return error.message
+
+
+def _moved_on(drift: Sequence[Drift]) -> Denied:
+    return Denied(
+        code="tree-moved-on",
+        reasons=tuple(f"{item.path} is {item.problem} since the change was applied" for item in drift),
+        hint="put your own changes of these files aside (commit them elsewhere or undo them), then revert again",
+    )
+
+
+def _message(proposal: Proposal, reason: str) -> str:
+    return f'Revert "{proposal.title}"\n\n{reason}\n\nHomeostat-Reverts: {proposal.id}\n'

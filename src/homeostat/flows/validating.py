@@ -1,0 +1,93 @@
+"""Proving a proposal: policy, then the host's own tests on base and candidate in a sandbox."""
+
+from collections.abc import Callable
+
+from homeostat.core.errors import Unavailable
+from homeostat.core.ids import ProposalId
+from homeostat.flows.deps import Deps
+from homeostat.flows.proposing import resolve_diff
+from homeostat.flows.transition import must, read, transition
+from homeostat.model.actor import SYSTEM
+from homeostat.model.change import TreeChange
+from homeostat.model.proof import PolicyFinding, PolicySeverity, ProofReport, ProofVerdict
+from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.verdict import Denied
+from homeostat.policy.check import check_change
+from homeostat.ports.proving import ProofJob
+from homeostat.proposals.lifecycle import Proved, ValidationStarted
+from homeostat.validation.compare import judge_proof
+
+
+def validate(deps: Deps, proposal_id: ProposalId) -> None:
+    """Take a pending proposal to *awaiting_approval* or *blocked*; in any other state do nothing."""
+    proposal = read(deps, proposal_id)
+    if proposal.state is ProposalState.PENDING:
+        proposal = must(transition(deps, proposal, ValidationStarted(), actor=SYSTEM))
+    if proposal.state is not ProposalState.VALIDATING:
+        return
+    report = _prove(deps, proposal)
+    must(transition(deps, proposal, Proved(report=report), actor=SYSTEM))
+    if report.verdict is not ProofVerdict.PASSED:
+        deps.candidates.delete(proposal.id)
+
+
+def _prove(deps: Deps, proposal: Proposal) -> ProofReport:
+    started_s = deps.clock.monotonic_s()
+
+    def elapsed_ms() -> int:
+        return int((deps.clock.monotonic_s() - started_s) * 1000)
+
+    change = resolve_diff(deps, proposal.diff.encode("utf-8"), proposal.change.base_commit)
+    if isinstance(change, Denied):
+        return _refused(change.reasons, ProofVerdict.FAILED, (), elapsed_ms())
+    decision = check_change(deps.policy, change)
+    blocking = tuple(f for f in decision.findings if f.severity is PolicySeverity.BLOCK)
+    if decision.verdict == "block":
+        reasons = tuple(f"{f.rule}: {f.path}: {f.message}" for f in blocking) or ("policy: no rule decided",)
+        return _refused(reasons, ProofVerdict.FAILED, decision.findings, elapsed_ms())
+    if not deps.settings.host.test_command:
+        reason = "no test command is configured, so nothing can be proved: set `host.test_command` in homeostat.toml"
+        return _refused((reason,), ProofVerdict.INCONCLUSIVE, decision.findings, elapsed_ms())
+    return _run_tests(deps, proposal, change, decision.findings, elapsed_ms)
+
+
+def _run_tests(
+    deps: Deps,
+    proposal: Proposal,
+    change: TreeChange,
+    findings: tuple[PolicyFinding, ...],
+    elapsed_ms: Callable[[], int],
+) -> ProofReport:
+    candidate = deps.candidates.commit(
+        proposal_id=proposal.id,
+        base=proposal.change.base_commit,
+        change=change,
+        message=f"Candidate for proposal {proposal.id}\n\n{proposal.title}\n",
+        at=proposal.created_at,
+    )
+    limits = deps.settings.proof
+    job = ProofJob(
+        repository=deps.repository_path,
+        base=proposal.change.base_commit,
+        candidate=candidate,
+        test_command=deps.settings.host.test_command,
+        python=deps.settings.host.python,
+        changed_modules=tuple(
+            item.path for item in change.files if item.after is not None and item.path.endswith(".py")
+        ),
+        timeout_s=limits.timeout_s,
+        memory_mb=limits.memory_mb,
+        max_processes=limits.max_processes,
+    )
+    try:
+        runs = deps.prover.prove(job)
+    except Unavailable as error:
+        # A worker that died answers nothing; the proposal may be handed in again, it is not judged.
+        return _refused((error.message,), ProofVerdict.INCONCLUSIVE, findings, elapsed_ms())
+    return judge_proof(runs, changed_python=bool(job.changed_modules), policy=findings, duration_ms=elapsed_ms())
+
+
+def _refused(
+    reasons: tuple[str, ...], verdict: ProofVerdict, findings: tuple[PolicyFinding, ...], duration_ms: int
+) -> ProofReport:
+    return ProofReport(verdict=verdict, reasons=reasons, policy=findings, sandbox="", duration_ms=duration_ms)

@@ -1,0 +1,73 @@
+"""Who calls: bearer tokens, and the checks that keep web pages of strangers out.
+
+A browser page elsewhere can make the user's browser talk to 127.0.0.1, by a form or by rebinding
+its own name to that address. So the Host header must be one of ours, an Origin header, when there
+is one, too; and no cookie is ever a credential here.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from fastapi import Request
+
+from homeostat.core.digests import digest_bytes
+from homeostat.core.errors import NotPermitted
+from homeostat.model.actor import Actor
+from homeostat.ports.store import ActorStore
+
+_OUR_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unauthenticated:
+    """No credential, or none that is known."""
+
+    reason: str
+
+
+def authenticate(authorization: str | None, actors: ActorStore) -> Actor | Unauthenticated:
+    """Find the actor of an ``Authorization: Bearer`` header by the digest of its token."""
+    if not authorization:
+        return Unauthenticated(reason="no bearer token was sent; `homeostat token` prints the owner's")
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return Unauthenticated(reason="the Authorization header is not `Bearer TOKEN`")
+    actor = actors.by_token(digest_bytes(token.strip().encode("utf-8", "surrogateescape")))
+    return actor or Unauthenticated(reason="this token is not known here")
+
+
+def is_our_host(host_header: str | None) -> bool:
+    """Tell whether a Host header names this machine's loopback."""
+    if not host_header:
+        return False
+    try:
+        name = urlsplit(f"//{host_header}").hostname
+    except ValueError:
+        return False
+    return name in _OUR_NAMES
+
+
+def is_our_origin(origin: str | None, host_header: str | None) -> bool:
+    """Tell whether a request comes from no page, or from a page of this very hub."""
+    if origin is None:
+        return True
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme == "http" and parts.netloc == host_header and is_our_host(host_header)
+
+
+def caller(request: Request) -> Actor:
+    """Dependency: the authenticated caller. The middleware has put it there or answered 401."""
+    actor = request.state.actor
+    assert isinstance(actor, Actor)
+    return actor
+
+
+def person(request: Request) -> Actor:
+    """Dependency: a caller who may decide. 403 for an agent's token."""
+    actor = caller(request)
+    if not actor.may_approve:
+        raise NotPermitted("not-a-person", "an agent's token cannot approve, apply, reject or revert")
+    return actor

@@ -1,0 +1,33 @@
+"""What the routes are given."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from homeostat.flows.deps import Deps
+from homeostat.hub.metrics import HubMetrics
+from homeostat.telemetry.otlp import CumulativeReader
+
+
+@dataclass(slots=True, kw_only=True)
+class Troubles:
+    """The last failure of each background activity, for `/health/ready` and `homeostat doctor`."""
+
+    last: dict[str, str] = field(default_factory=dict)
+
+    def note(self, activity: str, text: str) -> None:
+        self.last[activity] = text
+
+    def clear(self, activity: str) -> None:
+        self.last.pop(activity, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubContext:
+    """One hub: its flows' world, its metrics, and where its state lives."""
+
+    deps: Deps
+    metrics: HubMetrics
+    reader: CumulativeReader
+    state_dir: Path
+    troubles: Troubles
+    version: str

@@ -1,0 +1,145 @@
+"""Proposals as resources, and the decisions on them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from homeostat.core.digests import Digest
+from homeostat.core.errors import Conflict, InvalidInput, NotFound
+from homeostat.core.ids import ProposalId, is_id_prefix
+from homeostat.flows import deciding
+from homeostat.flows.deps import Deps
+from homeostat.flows.proposing import Submission, submit
+from homeostat.flows.reverting import request_revert
+from homeostat.hub.contract import (
+    ContractError,
+    DecisionRequest,
+    ProposalBody,
+    ProposalDetail,
+    ProposalList,
+    SubmitRequest,
+)
+from homeostat.hub.routes import Caller, Context, Person
+from homeostat.hub.views import proposal_body, proposal_detail
+from homeostat.model.proposal import STATUS_OF, Proposal, ProposalState
+from homeostat.model.verdict import Denied
+
+router = APIRouter(prefix="/api/selfimprove/proposals", tags=["proposals"])
+
+_REFUSED = {400: {"model": ContractError}, 404: {"model": ContractError}, 409: {"model": ContractError}}
+
+
+@router.get("")
+def list_proposals(
+    context: Context,
+    status: Annotated[str, Query(description="A status or finer state; empty: all")] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    offset: Annotated[int, Query(ge=0)] = 0,
+) -> ProposalList:
+    """List proposals, newest first."""
+    states = _states(status)
+    rows = context.deps.proposals.find(states=states, limit=limit, offset=offset)
+    counts = context.deps.proposals.count_by_state()
+    total = sum(count for state, count in counts.items() if states is None or state in states)
+    return ProposalList(proposals=[proposal_body(row) for row in rows], total=total)
+
+
+@router.post("", status_code=201, responses={400: {"model": ContractError}})
+def submit_proposal(request: SubmitRequest, context: Context, actor: Caller) -> ProposalBody:
+    """Hand in a patch. Validation starts at once; ask for the proposal to follow it."""
+    outcome = submit(
+        context.deps,
+        Submission(
+            title=request.title,
+            rationale=request.rationale,
+            diff=request.diff,
+            base_commit=request.base_commit,
+            category=request.category,
+            severity=request.severity,
+            evidence=tuple(request.evidence),
+            author=request.author,
+            provenance=request.provenance,
+            finding_id=request.finding_id,
+        ),
+        actor=actor,
+    )
+    return proposal_body(_or_refuse(outcome))
+
+
+@router.get("/{proposal_id}", responses=_REFUSED)
+def get_proposal(proposal_id: str, context: Context) -> ProposalDetail:
+    """Return one proposal; its id may be shortened as long as it stays unique."""
+    return proposal_detail(context.deps, find_one(context.deps, proposal_id))
+
+
+@router.post("/{proposal_id}/approve", responses=_REFUSED)
+def approve(proposal_id: str, request: DecisionRequest, context: Context, actor: Person) -> ProposalBody:
+    """Consent to the change that was seen, without applying it yet."""
+    found = find_one(context.deps, proposal_id)
+    seen = Digest(request.change_digest) if request.change_digest else None
+    return proposal_body(
+        _or_refuse(
+            deciding.approve(context.deps, found.id, actor=actor, seen=seen, notes=request.reason, label=request.user)
+        )
+    )
+
+
+@router.post("/{proposal_id}/reject", responses=_REFUSED)
+def reject(proposal_id: str, request: DecisionRequest, context: Context, actor: Person) -> ProposalBody:
+    """Reject with a reason."""
+    found = find_one(context.deps, proposal_id)
+    return proposal_body(
+        _or_refuse(deciding.reject(context.deps, found.id, actor=actor, notes=request.reason, label=request.user))
+    )
+
+
+@router.post("/{proposal_id}/defer", responses=_REFUSED)
+def defer(proposal_id: str, request: DecisionRequest, context: Context, actor: Person) -> ProposalBody:
+    """Put aside until resumed."""
+    found = find_one(context.deps, proposal_id)
+    return proposal_body(
+        _or_refuse(deciding.defer(context.deps, found.id, actor=actor, notes=request.reason, label=request.user))
+    )
+
+
+@router.post("/{proposal_id}/resume", responses=_REFUSED)
+def resume(proposal_id: str, context: Context, actor: Person) -> ProposalBody:
+    """Take a deferred proposal up again; it is validated anew."""
+    found = find_one(context.deps, proposal_id)
+    return proposal_body(_or_refuse(deciding.resume(context.deps, found.id, actor=actor)))
+
+
+@router.post("/{proposal_id}/revert", responses=_REFUSED, status_code=202)
+def revert(proposal_id: str, request: DecisionRequest, context: Context, actor: Person) -> ProposalBody:
+    """Start taking an applied change back; it is *reverted* when that was seen to be done."""
+    found = find_one(context.deps, proposal_id)
+    return proposal_body(_or_refuse(request_revert(context.deps, found.id, actor=actor, reason=request.reason)))
+
+
+def find_one(deps: Deps, text: str) -> Proposal:
+    """Return the proposal of this id or unique prefix; `NotFound` or `Conflict` otherwise."""
+    if is_id_prefix(text):
+        exact = deps.proposals.get(ProposalId(text))
+        if exact is not None:
+            return exact
+        rows = deps.proposals.find(prefix=text, limit=2)
+        if len(rows) == 1:
+            return rows[0]
+        if rows:
+            raise Conflict("ambiguous-id", f"more than one proposal starts with {text!r}", hint="give more of the id")
+    raise NotFound("no-such-proposal", f"proposal_id '{text[:60]}' does not exist")
+
+
+def _or_refuse(outcome: Proposal | Denied) -> Proposal:
+    if isinstance(outcome, Denied):
+        raise InvalidInput(outcome.code, "; ".join(outcome.reasons), hint=outcome.hint)
+    return outcome
+
+
+def _states(status: str) -> frozenset[ProposalState] | None:
+    if not status:
+        return None
+    states = frozenset(state for state, word in STATUS_OF.items() if status in (word, state.value))
+    if not states:
+        raise InvalidInput("bad-status", f"{status[:40]!r} is neither a status nor a state")
+    return states

@@ -1,0 +1,56 @@
+"""The source document's two verbs: apply one proposal, apply a batch."""
+
+from fastapi import APIRouter, Response
+
+from homeostat.core.digests import Digest
+from homeostat.hub.applying import apply_and_wait
+from homeostat.hub.contract import (
+    ApplyError,
+    ApplyRequest,
+    ApplyResponse,
+    BatchApplyRequest,
+    BatchApplyResponse,
+    ContractError,
+)
+from homeostat.hub.routes import Context, Person
+
+router = APIRouter(prefix="/api/selfimprove", tags=["self-improvement"])
+
+
+@router.post("/apply", responses={400: {"model": ApplyError}, 403: {"model": ContractError}})
+def apply(request: ApplyRequest, context: Context, actor: Person, response: Response) -> ApplyError | ApplyResponse:
+    """Approve and apply one proposal; answers when it is live, needs a restart, or was refused."""
+    outcome = apply_and_wait(
+        context.deps,
+        context.metrics,
+        request.proposal_id,
+        actor=actor,
+        seen=Digest(request.change_digest) if request.change_digest else None,
+        label=_label(request.user, request.force),
+    )
+    if not outcome.ok:
+        response.status_code = 400
+    return outcome
+
+
+@router.post("/batch-apply", responses={400: {"model": ContractError}, 403: {"model": ContractError}})
+def batch_apply(request: BatchApplyRequest, context: Context, actor: Person) -> BatchApplyResponse:
+    """Apply up to ten proposals, each on its own: one that fails does not stop the others."""
+    results = [
+        apply_and_wait(
+            context.deps, context.metrics, item, actor=actor, seen=None, label=_label(request.user, request.force)
+        )
+        for item in request.proposal_ids
+    ]
+    applied = sum(1 for item in results if item.ok)
+    return BatchApplyResponse(
+        ok=True,
+        applied=applied,
+        failed=len(results) - applied,
+        restart_required=any(item.restart_required for item in results),
+        results=list(results),
+    )
+
+
+def _label(user: str, force: bool) -> str:
+    return f"{user} (force)".strip() if force else user

@@ -1,0 +1,113 @@
+"""Rows as bodies of the HTTP interface."""
+
+from dataclasses import asdict
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from homeostat.core.errors import HomeostatError
+from homeostat.flows.deps import Deps
+from homeostat.flows.observing import Observation, look
+from homeostat.flows.proposing import resolve_diff
+from homeostat.hub.contract import ProposalBody, ProposalDetail
+from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.verdict import Denied
+from homeostat.rollout.live import plan_change
+
+
+def proposal_body(proposal: Proposal) -> ProposalBody:
+    """Show one proposal in a list."""
+    return ProposalBody(**_common(proposal))
+
+
+def proposal_detail(deps: Deps, proposal: Proposal) -> ProposalDetail:
+    """Show one proposal with its proof, its plan and what is observed of it."""
+    observing = proposal.state is ProposalState.OBSERVING
+    return ProposalDetail(
+        **_common(proposal),
+        diff=proposal.diff,
+        evidence=list(proposal.evidence),
+        provenance=dict(proposal.provenance),
+        proof=plain(proposal.proof) if proposal.proof else None,
+        review=plain(proposal.review) if proposal.review else None,
+        application=plain(proposal.application) if proposal.application else None,
+        observation=observation_body(look(deps, proposal)) if observing else None,
+        plan=_plan(deps, proposal),
+        log=list(proposal.log),
+    )
+
+
+def observation_body(observation: Observation) -> dict[str, Any]:
+    """Show what is known of an applied change, with the judgement's name beside its numbers."""
+    return {
+        "judgement": type(observation.judgement).__name__.lower(),
+        **plain(observation.judgement),
+        "baseline": plain(observation.baseline),
+        "after": plain(observation.after),
+        "elapsed_s": round(observation.elapsed_s, 3),
+        "window_s": observation.window_s,
+    }
+
+
+def plain(value: Any) -> Any:
+    """Turn a frozen dataclass into plain JSON values; times become ISO text, enums their words."""
+    return _plain(asdict(value))
+
+
+def restart_required(proposal: Proposal) -> bool:
+    """Tell whether the change is on disk but not in the running processes."""
+    return proposal.state is ProposalState.AWAITING_RESTART
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat(timespec="milliseconds")
+        case Enum():
+            return value.value
+        case dict():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return value
+
+
+def _common(proposal: Proposal) -> dict[str, Any]:
+    proof = proposal.proof
+    return {
+        "proposal_id": proposal.id,
+        "title": proposal.title,
+        "description": proposal.rationale,
+        "status": proposal.status,
+        "state": proposal.state.value,
+        "state_reason": proposal.state_reason,
+        "category": proposal.category.value,
+        "severity": proposal.severity.value,
+        "author": proposal.author,
+        "created_at": proposal.created_at.isoformat(timespec="milliseconds"),
+        "updated_at": proposal.updated_at.isoformat(timespec="milliseconds"),
+        "base_commit": proposal.change.base_commit,
+        "change_digest": proposal.change.change_digest,
+        "files": list(proposal.files),
+        "restart_required": restart_required(proposal),
+        "unreviewed": bool(proposal.review and proposal.review.unreviewed),
+        "finding_id": proposal.finding_id,
+        "metrics": {
+            "verdict": proof.verdict.value if proof else None,
+            "tests_run": len(proof.candidate.outcomes) if proof and proof.candidate else None,
+            "tests_fixed": len(proof.fixed_tests) if proof else None,
+            "tests_broken": len(proof.broken_tests) if proof else None,
+            "proof_ms": proof.duration_ms if proof else None,
+        },
+    }
+
+
+def _plan(deps: Deps, proposal: Proposal) -> dict[str, Any] | None:
+    if proposal.application is not None:
+        return None
+    try:
+        change = resolve_diff(deps, proposal.diff.encode("utf-8"), proposal.change.base_commit)
+    except HomeostatError:
+        return None
+    return None if isinstance(change, Denied) else plain(plan_change(change))

@@ -1,0 +1,45 @@
+"""Running every rule over a change. An empty rule set blocks; a rule that raises blocks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from homeostat.model.change import TreeChange
+from homeostat.model.proof import PolicyFinding, PolicySeverity
+from homeostat.policy.document import PolicyDocument
+from homeostat.policy.rules import RULES
+from homeostat.policy.rules.shape import Rule
+
+Verdict = Literal["allow", "review", "block"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyDecision:
+    verdict: Verdict
+    findings: tuple[PolicyFinding, ...]
+
+
+def check_change(document: PolicyDocument, change: TreeChange, *, rules: Sequence[Rule] = RULES) -> PolicyDecision:
+    """Let every rule look at the change; the worst finding decides."""
+    if not rules or not change.files:
+        what = "there are no policy rules" if not rules else "the change touches no file"
+        return PolicyDecision(verdict="block", findings=(_gate_finding("policy", f"{what}: nothing was judged"),))
+    findings: list[PolicyFinding] = []
+    for rule in rules:
+        try:
+            findings += rule.check(change, document)
+        except Exception as error:  # INVARIANT: an error inside a gate denies
+            findings.append(_gate_finding(rule.id, f"the rule failed ({type(error).__name__}), so it denies"))
+    severities = {finding.severity for finding in findings}
+    verdict: Verdict = "allow"
+    if PolicySeverity.BLOCK in severities:
+        verdict = "block"
+    elif PolicySeverity.REVIEW in severities:
+        verdict = "review"
+    return PolicyDecision(verdict=verdict, findings=tuple(findings))
+
+
+def _gate_finding(rule: str, message: str) -> PolicyFinding:
+    return PolicyFinding(
+        rule=rule, severity=PolicySeverity.BLOCK, path="", line=None, message=message, remedy="report this as a bug"
+    )

@@ -1,0 +1,20 @@
+"""The rules, one file each, one line each here."""
+
+from homeostat.policy.rules import (
+    environment_files,
+    forbidden_paths,
+    hidden_characters,
+    secrets,
+    size,
+    syntax,
+)
+from homeostat.policy.rules.shape import Rule
+
+RULES: tuple[Rule, ...] = (
+    forbidden_paths.RULE,
+    secrets.RULE,
+    syntax.RULE,
+    hidden_characters.RULE,
+    environment_files.RULE,
+    size.RULE,
+)

@@ -1,0 +1,86 @@
+"""Secrets in added lines. A finding names line and kind, never the secret."""
+
+import math
+import re
+from collections.abc import Iterable
+
+from homeostat.model.change import TreeChange
+from homeostat.model.proof import PolicyFinding, PolicySeverity
+from homeostat.policy.document import PolicyDocument
+from homeostat.policy.rules.shape import Rule, added_lines
+
+_MAX_LINE = 20_000
+"""A longer line is read in its first and last part: minified code has no place in a small change."""
+
+_KNOWN_FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("a private key", re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")),
+    ("an AWS access key", re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}\b")),
+    ("a GitHub token", re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{40,})")),
+    ("a GitLab token", re.compile(r"\bglpat-[A-Za-z0-9_-]{20,}")),
+    ("a Slack token", re.compile(r"\bxox[abposr]-[A-Za-z0-9-]{10,}")),
+    ("a Stripe key", re.compile(r"\b[sr]k_live_[A-Za-z0-9]{16,}")),
+    ("a model provider's key", re.compile(r"\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{24,}")),
+    ("a Google API key", re.compile(r"\bAIza[A-Za-z0-9_-]{35}\b")),
+    ("a token of this system", re.compile(r"\bhst_[A-Za-z0-9_-]{20,}")),
+    ("a JSON web token", re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")),
+    ("credentials in a URL", re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"{}$<>]{1,100}:[^\s/@'\"{}$<>]{3,100}@")),
+)
+
+_ASSIGNMENT = re.compile(
+    r"""(?ix)
+    [\w.-]{0,60}(?:passw(?:or)?d|passphrase|secret|api_?-?key|auth_?-?token|access_?-?token|private_?-?key|client_?-?secret)
+    [\w-]{0,40} ['"]? \s{0,8} (?: : \s{0,4} [\w.\[\] |]{1,40} \s{0,4} = | := | [=:] ) \s{0,8}
+    (?P<quote>['"]) (?P<value>[^'"\n]{8,400}) (?P=quote)
+    """
+)
+
+_PLACEHOLDER = re.compile(
+    r"(?i)^(?:change.?me|example|placeholder|dummy|fake|test|your|insert|replace|redacted|none|null|xxx|<|\$\{|\{\{|%\()"
+    r"|(?:\*{4,}|\.{3}|_here$|\$\{|\{[a-z_]+\})"
+)
+
+
+def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFinding]:
+    for item in change.files:
+        for number, line in added_lines(item):
+            text = line if len(line) <= _MAX_LINE else line[: _MAX_LINE // 2] + line[-_MAX_LINE // 2 :]
+            kind = _secret_kind(text)
+            if kind is not None:
+                yield PolicyFinding(
+                    rule="secrets",
+                    severity=PolicySeverity.BLOCK,
+                    path=item.path,
+                    line=number,
+                    message=f"this line seems to hold {kind}",
+                    remedy="read it from the environment or a secret store; and revoke it, if it was real",
+                )
+
+
+def _secret_kind(line: str) -> str | None:
+    for kind, pattern in _KNOWN_FORMS:
+        match = pattern.search(line)
+        if match and not _PLACEHOLDER.search(match[0].rpartition("://")[2]):
+            return kind
+    for match in _ASSIGNMENT.finditer(line):
+        value = match["value"]
+        if not _PLACEHOLDER.search(value) and _looks_random(value):
+            return "a credential"
+    return None
+
+
+def _looks_random(value: str) -> bool:
+    """Tell a credential from a word or sentence: no spaces, mixed kinds of characters, high entropy.
+
+    3.0 bits a character is what short human passwords reach; identifiers and words stay below or
+    are of one kind.
+    """
+    if " " in value or len(value) < 8:
+        return False
+    kinds = sum(bool(re.search(pattern, value)) for pattern in (r"[a-z]", r"[A-Z]", r"[0-9]", r"[^A-Za-z0-9]"))
+    counts = [value.count(char) for char in set(value)]
+    entropy = -sum(count / len(value) * math.log2(count / len(value)) for count in counts)
+    has_digit = bool(re.search(r"[0-9]", value))
+    return entropy >= 3.0 and (kinds >= 3 or (kinds >= 2 and has_digit and len(value) >= 12))
+
+
+RULE = Rule(id="secrets", summary="No key, token or password is added", check=_check)

@@ -1,0 +1,51 @@
+"""The one shape of a rule, and what several rules need to look at a change."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from homeostat.model.change import FileChange, TreeChange
+from homeostat.model.proof import PolicyFinding
+from homeostat.policy.document import PolicyDocument
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule: pure, total, and silent where it has nothing to say."""
+
+    id: str
+    summary: str
+    check: Callable[[TreeChange, PolicyDocument], Iterable[PolicyFinding]]
+
+
+def added_lines(change: FileChange) -> Iterator[tuple[int, str]]:
+    """Yield (line number in the new file, text) of every line that is new or changed.
+
+    Bytes that are no UTF-8 are shown with replacement characters: a rule must see every line.
+    """
+    if change.after is None:
+        return
+    after = _lines(change.after.content)
+    if change.before is None:
+        yield from enumerate(after, start=1)
+        return
+    before = _lines(change.before.content)
+    for tag, _i1, _i2, j1, j2 in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if tag in ("replace", "insert"):
+            for index in range(j1, j2):
+                yield index + 1, after[index]
+
+
+def changed_line_count(change: FileChange) -> int:
+    """Count lines that are added and lines that are removed."""
+    before = _lines(change.before.content) if change.before else []
+    after = _lines(change.after.content) if change.after else []
+    count = 0
+    for tag, i1, i2, j1, j2 in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if tag != "equal":
+            count += (i2 - i1) + (j2 - j1)
+    return count
+
+
+def _lines(content: bytes) -> list[str]:
+    return content.decode("utf-8", errors="replace").split("\n")

@@ -1,0 +1,294 @@
+"""The life of a proposal: which event may happen in which state, and what it makes of the row.
+
+`step` is the only way a proposal changes state. An event that the state does not allow is refused
+as a value; the caller re-reads the row and decides again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import assert_never
+
+from homeostat.core.canonical_json import JsonValue
+from homeostat.core.ids import CommitId
+from homeostat.model.proof import ProofReport, ProofVerdict
+from homeostat.model.proposal import Application, Proposal, ProposalState, Review
+from homeostat.model.verdict import Denied
+
+S = ProposalState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationStarted:
+    """A worker took the proposal up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proved:
+    """Policy and tests have spoken."""
+
+    report: ProofReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    review: Review
+    apply_requested: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyAsked:
+    """Someone who may approve asked to apply what is approved already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    review: Review
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deferred:
+    review: Review
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """A deferred proposal is validated again: its world may have moved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyStarted:
+    """The journal entry of applying: backup and commit object exist, nothing was moved yet."""
+
+    application: Application
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WentLive:
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartNeeded:
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyFailed:
+    """It was refused or went wrong, and whatever had been changed was put back."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartSeen:
+    """Every attached process was started after the change was on disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedWell:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevertStarted:
+    """The journal entry of a revert: its commit object exists, nothing was moved yet."""
+
+    parent: CommitId
+    commit: CommitId
+    reason: str
+    automatic: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reverted:
+    """Disk, Git and processes were seen to be as before."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevertAborted:
+    """The tree moved on while reverting; the change stands as it stood."""
+
+    reason: str
+
+
+DecisionEvent = ValidationStarted | Proved | Approved | ApplyAsked | Rejected | Deferred | Resumed
+ApplicationEvent = (
+    ApplyStarted
+    | WentLive
+    | RestartNeeded
+    | ApplyFailed
+    | RestartSeen
+    | ObservedWell
+    | RevertStarted
+    | Reverted
+    | RevertAborted
+)
+Event = DecisionEvent | ApplicationEvent
+
+ALLOWED_FROM: Mapping[type, frozenset[ProposalState]] = {
+    ValidationStarted: frozenset({S.PENDING}),
+    Proved: frozenset({S.VALIDATING}),
+    Approved: frozenset({S.AWAITING_APPROVAL}),
+    ApplyAsked: frozenset({S.APPROVED}),
+    Rejected: frozenset({S.PENDING, S.AWAITING_APPROVAL, S.APPROVED, S.DEFERRED, S.BLOCKED}),
+    Deferred: frozenset({S.PENDING, S.AWAITING_APPROVAL}),
+    Resumed: frozenset({S.DEFERRED}),
+    ApplyStarted: frozenset({S.APPROVED}),
+    WentLive: frozenset({S.APPLYING}),
+    RestartNeeded: frozenset({S.APPLYING}),
+    ApplyFailed: frozenset({S.APPROVED, S.APPLYING}),
+    RestartSeen: frozenset({S.AWAITING_RESTART}),
+    ObservedWell: frozenset({S.OBSERVING}),
+    RevertStarted: frozenset({S.OBSERVING, S.AWAITING_RESTART, S.IMPLEMENTED}),
+    Reverted: frozenset({S.REVERTING}),
+    RevertAborted: frozenset({S.REVERTING}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What an event made of a proposal, and how the ledger calls it."""
+
+    proposal: Proposal
+    kind: str
+    facts: Mapping[str, JsonValue]
+
+
+def step(proposal: Proposal, event: Event, *, at: datetime) -> Step | Denied:
+    """Apply one event. The row's `version` is left alone: the store counts it up when it saves."""
+    if proposal.state not in ALLOWED_FROM[type(event)]:
+        return Denied(
+            code="illegal-transition",
+            reasons=(f"proposal {proposal.id} is {proposal.state.value}: {_verb(event)} is not possible now",),
+        )
+    match event:
+        case ValidationStarted():
+            return _move(proposal, S.VALIDATING, "validating", at, "policy and tests are running")
+        case Proved(report=report):
+            return _proved(proposal, report, at)
+        case Approved(review=review, apply_requested=apply_requested):
+            moved = replace(proposal, review=review, apply_requested=apply_requested)
+            note = "approved without a second pair of eyes" if review.unreviewed else "approved"
+            return _move(
+                moved,
+                S.APPROVED,
+                "approved",
+                at,
+                note,
+                facts={"change_seen": review.change_digest, "unreviewed": review.unreviewed, "label": review.label},
+            )
+        case ApplyAsked():
+            return _move(replace(proposal, apply_requested=True), S.APPROVED, "apply_asked", at, "applying was asked")
+        case Rejected(review=review):
+            return _move(replace(proposal, review=review), S.REJECTED, "rejected", at, f"rejected: {review.notes}")
+        case Deferred(review=review):
+            return _move(replace(proposal, review=review), S.DEFERRED, "deferred", at, f"deferred: {review.notes}")
+        case Resumed():
+            return _move(replace(proposal, review=None, proof=None), S.PENDING, "resumed", at, "taken up again")
+        case _:
+            return _application_step(proposal, event, at)
+
+
+def _application_step(proposal: Proposal, event: ApplicationEvent, at: datetime) -> Step:
+    match event:
+        case ApplyStarted(application=application):
+            return _move(
+                replace(proposal, application=application),
+                S.APPLYING,
+                "apply_started",
+                at,
+                f"applying as {application.commit[:12]}; snapshot {application.backup}",
+                facts={"commit": application.commit, "before": application.before_commit, "backup": application.backup},
+            )
+        case WentLive(detail=detail):
+            application = replace(_application(proposal), live=True, live_detail=detail, observed_from=at)
+            return _move(replace(proposal, application=application), S.OBSERVING, "went_live", at, detail)
+        case RestartNeeded(detail=detail):
+            application = replace(_application(proposal), live=False, live_detail=detail)
+            return _move(replace(proposal, application=application), S.AWAITING_RESTART, "needs_restart", at, detail)
+        case ApplyFailed(reason=reason):
+            return _move(replace(proposal, apply_requested=False), S.FAILED, "apply_failed", at, reason)
+        case RestartSeen():
+            application = replace(_application(proposal), observed_from=at)
+            return _move(
+                replace(proposal, application=application),
+                S.OBSERVING,
+                "restarted",
+                at,
+                "every process was started after the change",
+            )
+        case ObservedWell(reason=reason):
+            return _move(proposal, S.IMPLEMENTED, "implemented", at, reason)
+        case RevertStarted(parent=parent, commit=commit, reason=reason, automatic=automatic):
+            application = replace(
+                _application(proposal),
+                reverting_from=proposal.state,
+                revert_parent=parent,
+                revert_commit=commit,
+                revert_reason=reason,
+                automatic_revert=automatic,
+            )
+            return _move(
+                replace(proposal, application=application),
+                S.REVERTING,
+                "revert_started",
+                at,
+                f"{'taken back by itself' if automatic else 'reverting'}: {reason}",
+                facts={"commit": commit, "parent": parent, "automatic": automatic},
+            )
+        case Reverted(detail=detail):
+            return _move(proposal, S.REVERTED, "reverted", at, f"{_application(proposal).revert_reason}; {detail}")
+        case RevertAborted(reason=reason):
+            application = _application(proposal)
+            back_to = application.reverting_from or S.OBSERVING
+            restored = replace(application, reverting_from=None, revert_parent=None, revert_commit=None)
+            return _move(
+                replace(proposal, application=restored), back_to, "revert_aborted", at, f"revert not done: {reason}"
+            )
+        case _:
+            assert_never(event)
+
+
+def _proved(proposal: Proposal, report: ProofReport, at: datetime) -> Step:
+    proved = replace(proposal, proof=report)
+    reason = "; ".join(report.reasons) or report.verdict.value
+    facts: dict[str, JsonValue] = {"verdict": report.verdict.value, "sandbox": report.sandbox}
+    # INVARIANT: only a PASSED proof opens the way to an approval; no evidence is never a pass.
+    if report.verdict is ProofVerdict.PASSED:
+        return _move(proved, S.AWAITING_APPROVAL, "validated", at, reason, facts=facts)
+    return _move(proved, S.BLOCKED, "blocked", at, f"{report.verdict.value}: {reason}", facts=facts)
+
+
+def _move(
+    proposal: Proposal,
+    state: ProposalState,
+    kind: str,
+    at: datetime,
+    reason: str,
+    *,
+    facts: Mapping[str, JsonValue] | None = None,
+) -> Step:
+    line = f"{at.isoformat(timespec='milliseconds')} {state.value}: {reason}"
+    moved = replace(proposal, state=state, state_reason=reason, updated_at=at, log=(*proposal.log, line))
+    body: dict[str, JsonValue] = {
+        "from": proposal.state.value,
+        "to": state.value,
+        "version": proposal.version + 1,
+        "change_digest": proposal.change.change_digest,
+        "diff_digest": proposal.change.diff_digest,
+        **(facts or {}),
+    }
+    return Step(proposal=moved, kind=f"proposal.{kind}", facts=body)
+
+
+def _application(proposal: Proposal) -> Application:
+    assert proposal.application is not None, "states after applying always have their application"
+    return proposal.application
+
+
+def _verb(event: Event) -> str:
+    name = type(event).__name__
+    return "".join(f" {char.lower()}" if char.isupper() else char for char in name).strip()

@@ -1,0 +1,37 @@
+import pytest
+from builders import POLICY, create, rename, tree
+
+from homeostat.model.proof import PolicySeverity
+from homeostat.policy.rules.environment_files import RULE
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "conftest.py",
+        "tests/conftest.py",
+        "sitecustomize.py",
+        "x.pth",
+        ".github/workflows/ci.yml",
+        ".gitlab-ci.yml",
+        "requirements.txt",
+        "requirements-dev.lock",
+        "poetry.lock",
+        "pyproject.toml",
+        "setup.py",
+        ".pre-commit-config.yaml",
+        "Makefile",
+    ],
+)
+def test_files_that_run_or_steer_by_themselves_ask_for_a_review(path):
+    found = list(RULE.check(tree(create(path, "x\n")), POLICY))
+    assert [(finding.path, finding.severity) for finding in found] == [(path, PolicySeverity.REVIEW)]
+
+
+def test_the_source_of_a_rename_counts():
+    assert [f.path for f in RULE.check(tree(rename("conftest.py", "old.py", "x\n")), POLICY)] == ["conftest.py"]
+
+
+@pytest.mark.parametrize("path", ["src/app.py", "docs/makefiles.md", "tests/test_a.py", "lock.py"])
+def test_ordinary_files_are_left_alone(path):
+    assert list(RULE.check(tree(create(path, "x\n")), POLICY)) == []

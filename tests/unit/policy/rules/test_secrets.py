@@ -1,0 +1,65 @@
+import pytest
+from builders import POLICY, create, modify, tree
+
+from homeostat.policy.rules.secrets import RULE
+
+# The samples are put together at run time so that this file itself holds no secret.
+RANDOM = "q7Zp9" + "Lw2xV" + "c8Rt4" + "Yb6Nn"
+
+
+def _found(text):
+    return list(RULE.check(tree(create("a.py", text + "\n")), POLICY))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-----BEGIN " + "RSA PRIVATE KEY-----",
+        "-----BEGIN " + "PRIVATE KEY-----",
+        "key = 'AKIA" + "Q3EGX2T7KD5LMNOP'",
+        "t = 'ghp_" + RANDOM * 2 + "'",
+        "t = 'glpat-" + RANDOM + "'",
+        "slack = 'xoxb-" + "1234567890-abcdefghij'",
+        "openai = 'sk-proj-" + RANDOM * 2 + "'",
+        "google = 'AIza" + (RANDOM * 2)[:35] + "'",
+        "db = 'postgres://admin:" + RANDOM + "@db.internal/x'",
+        "password = '" + RANDOM + "'",
+        'api_key: str = "' + RANDOM + '"',
+        '"client_secret": "' + RANDOM + '"',
+        "AUTH_TOKEN='" + RANDOM + "'",
+    ],
+)
+def test_a_secret_in_an_added_line_is_found_and_not_repeated(line):
+    found = _found(line)
+    assert [finding.line for finding in found] == [1]
+    assert RANDOM not in found[0].message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "password = os.environ['PASSWORD']",
+        'password = "changeme"',
+        'token = "<your-token-here>"',
+        'secret = "${SECRET}"',
+        "def check_password(password: str) -> bool:",
+        'raise ValueError("password must have at least 8 characters")',
+        "--hash=sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "api_key = settings.api_key",
+        'url = "https://example.org/path?x=1"',
+        'dsn = "postgres://user:password@localhost/test"'.replace("password", "{password}"),
+        "secret_name = 'orders-database'",
+        "commit = '4ab0116f3c2d1e0b9a8f7e6d5c4b3a2f1e0d9c8b'",
+    ],
+)
+def test_ordinary_code_is_left_alone(line):
+    assert _found(line) == []
+
+
+def test_a_secret_that_was_there_before_is_not_reported_again():
+    line = "password = '" + RANDOM + "'\n"
+    assert list(RULE.check(tree(modify("a.py", line + "x = 1\n", line + "x = 2\n")), POLICY)) == []
+
+
+def test_a_very_long_line_is_still_looked_at():
+    assert _found("x" * 100_000 + " password = '" + RANDOM + "'") != []

@@ -1,0 +1,63 @@
+import pytest
+from builders import POLICY, create, modify, tree
+
+from homeostat.core.errors import InvalidInput
+from homeostat.model.proof import PolicyFinding, PolicySeverity
+from homeostat.model.settings import PolicySettings
+from homeostat.policy.check import check_change
+from homeostat.policy.document import policy_in_force
+from homeostat.policy.rules import RULES
+from homeostat.policy.rules.shape import Rule
+
+CHANGE = tree(modify("a.py", "a = 1\n", "a = 2\n"))
+
+
+def _rule(check):
+    return Rule(id="probe", summary="", check=check)
+
+
+def test_a_small_ordinary_change_is_allowed():
+    assert check_change(POLICY, CHANGE).verdict == "allow"
+
+
+def test_an_empty_rule_set_blocks():
+    assert check_change(POLICY, CHANGE, rules=()).verdict == "block"
+
+
+def test_a_change_without_files_blocks():
+    assert check_change(POLICY, tree()).verdict == "block"
+
+
+def test_a_rule_that_raises_blocks_and_says_which():
+    def broken(change, document):
+        raise RuntimeError("secret detail")
+
+    decision = check_change(POLICY, CHANGE, rules=(_rule(broken),))
+    assert decision.verdict == "block"
+    assert decision.findings[0].rule == "probe"
+    assert "secret detail" not in decision.findings[0].message
+
+
+def test_a_rule_that_raises_half_way_keeps_nothing_of_its_pass():
+    def broken(change, document):
+        yield PolicyFinding(rule="probe", severity=PolicySeverity.REVIEW, path="", line=None, message="", remedy="")
+        raise RuntimeError
+
+    assert check_change(POLICY, CHANGE, rules=(_rule(broken),)).verdict == "block"
+
+
+def test_every_rule_is_registered_once():
+    assert len({rule.id for rule in RULES}) == len(RULES) == 6
+
+
+def test_a_configured_pattern_is_added_and_changes_the_digest():
+    stricter = policy_in_force(PolicySettings(forbidden_paths=("billing/**",)))
+    assert stricter.digest != POLICY.digest
+    assert check_change(stricter, tree(create("billing/a/b.txt", "x\n"))).verdict == "block"
+    assert check_change(stricter, tree(create(".env", "x\n"))).verdict == "block"
+
+
+@pytest.mark.parametrize("pattern", ["", " ", "/etc/passwd", "../x", "a/../b"])
+def test_a_pattern_that_leaves_the_repository_is_refused(pattern):
+    with pytest.raises(InvalidInput, match="forbidden_paths"):
+        policy_in_force(PolicySettings(forbidden_paths=(pattern,)))
