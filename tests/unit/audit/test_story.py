@@ -1,0 +1,295 @@
+"""The numbered checks of `homeostat verify`: each one fails for what it is there for."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from homeostat.adapters.keys import Ed25519Signer
+from homeostat.audit.chain import EMPTY_HEAD, append, head_of
+from homeostat.audit.story import BackupResult, StoryInputs, named_commits, verify_story
+from homeostat.core.digests import digest_bytes
+from homeostat.model.proposal import Application, ProposalState, Review
+from homeostat.testing.example_rows import PERSON, START, example_entry, example_proposal, move_entry
+
+SIGNER = Ed25519Signer.generate()
+BEFORE, APPLIED, REVERT = "a" * 40, "b" * 40, "c" * 40
+WITNESS = "d" * 40
+S = ProposalState
+
+
+def ledger(drafts):
+    entries, head = [], EMPTY_HEAD
+    for number, draft in enumerate(drafts):
+        entries.append(append(head, draft, at=START + timedelta(seconds=number), sign=SIGNER.sign))
+        head = head_of(entries[-1])
+    return entries
+
+
+def life(*, until=S.IMPLEMENTED):
+    """Return a proposal that went through its whole life, and the entries of it."""
+    row = example_proposal()
+    seen = row.change.change_digest
+    review = Review(by=PERSON, at=START, decision="approved", change_digest=seen)
+    application = Application(before_commit=BEFORE, commit=APPLIED, backup="20260105/b", at=START)
+    steps = [
+        ("validating", S.VALIDATING, {}, {}),
+        ("validated", S.AWAITING_APPROVAL, {}, {}),
+        ("approved", S.APPROVED, {"change_seen": seen}, {"review": review}),
+        ("apply_started", S.APPLYING, {"commit": APPLIED}, {"application": application}),
+        ("went_live", S.OBSERVING, {}, {}),
+        ("implemented", S.IMPLEMENTED, {}, {}),
+        (
+            "revert_started",
+            S.REVERTING,
+            {"commit": REVERT},
+            {"application": replace(application, revert_commit=REVERT)},
+        ),
+        ("reverted", S.REVERTED, {}, {}),
+    ]
+    drafts = [example_entry("hub.started"), move_entry(row, "submitted", S.PENDING)]
+    for event, to, facts, changes in steps:
+        drafts.append(move_entry(row, event, to, **facts))
+        row = replace(row, state=to, version=row.version + 1, **changes)
+        if to is until:
+            break
+    return row, drafts
+
+
+def inputs_of(row, drafts, **changes):
+    entries = ledger(drafts)
+    head = head_of(entries[-1])
+    inputs = StoryInputs(
+        entries=entries,
+        db_head=head,
+        head_file=head,
+        trailers=[(WITNESS, head.trailer()), (WITNESS, head_of(entries[1]).trailer())],
+        verify=SIGNER.verify,
+        proposals=[row],
+        unrecorded=frozenset(),
+        backups=[BackupResult(name="20260105/b", intact=True, detail="3 files")],
+        commits=frozenset({BEFORE, APPLIED, REVERT}),
+        problems={},
+    )
+    return replace(inputs, **changes)
+
+
+def failed(inputs):
+    return {check.number: check.detail for check in verify_story(inputs) if not check.ok}
+
+
+def test_a_true_story_passes_every_numbered_check():
+    for until in (S.VALIDATING, S.APPROVED, S.APPLYING, S.IMPLEMENTED, S.REVERTED):
+        checks = verify_story(inputs_of(*life(until=until)))
+        assert [check.number for check in checks] == list(range(1, 10))
+        assert [check.detail for check in checks if not check.ok] == []
+
+
+def test_an_empty_input_does_not_read_as_success():
+    nothing = inputs_of(*life())
+    empty = replace(nothing, entries=[], db_head=EMPTY_HEAD, head_file=None, trailers=[], proposals=[], backups=[])
+    assert 1 in failed(empty)
+    with_rows = replace(empty, proposals=nothing.proposals)
+    assert {1, 4, 5, 6, 7, 8} <= failed(with_rows).keys()
+    assert "no entry at all" in failed(with_rows)[1]
+
+
+@pytest.mark.parametrize(
+    ("part", "numbers"),
+    [
+        ("ledger", {1, 2, 3, 4, 5, 6, 7}),
+        ("head-file", {3}),
+        ("git", {4, 9}),
+        ("proposals", {5, 6, 7, 8, 9}),
+        ("backups", {8}),
+    ],
+)
+def test_a_part_that_could_not_be_read_fails_the_checks_that_need_it(part, numbers):
+    found = failed(inputs_of(*life(), problems={part: "the disk is gone"}))
+    assert set(found) == numbers
+    assert all("could not be checked: the disk is gone" in detail for detail in found.values())
+
+
+class TestLedger:
+    def test_an_altered_entry_fails_the_chain(self):
+        inputs = inputs_of(*life())
+        entries = [*inputs.entries]
+        entries[3] = replace(entries[3], actor="person-ffffffffffff")
+        assert "entry 4 was altered" in failed(replace(inputs, entries=entries))[2]
+
+    def test_entries_that_were_not_all_read_fail(self):
+        inputs = inputs_of(*life())
+        assert {1, 2} <= failed(replace(inputs, entries=inputs.entries[:-1])).keys()
+
+    def test_another_key_fails(self):
+        assert 2 in failed(inputs_of(*life(), verify=Ed25519Signer.generate().verify))
+
+
+class TestWitnesses:
+    def test_a_head_file_that_lags_passes_and_says_so(self):
+        inputs = inputs_of(*life())
+        behind = replace(inputs, head_file=head_of(inputs.entries[2]))
+        assert failed(behind) == {}
+        assert "the head file is at entry 3" in verify_story(behind)[2].detail
+
+    def test_a_missing_head_file_fails_once_there_is_more_than_one_entry(self):
+        assert "no head file" in failed(inputs_of(*life(), head_file=None))[3]
+
+    def test_a_cut_off_ledger_is_found_by_the_head_file_and_by_git(self):
+        inputs = inputs_of(*life())
+        cut = inputs.entries[:-2]
+        found = failed(replace(inputs, entries=cut, db_head=head_of(cut[-1])))
+        assert "its end was cut off" in found[3]
+        assert f"status commit {WITNESS[:12]} saw entry 8" in found[4]
+
+    def test_a_restored_older_state_directory_is_found_by_git_alone(self):
+        inputs = inputs_of(*life())
+        cut = inputs.entries[:4]
+        old = replace(life(until=S.AWAITING_APPROVAL)[0])
+        found = failed(
+            replace(inputs, entries=cut, db_head=head_of(cut[-1]), head_file=head_of(cut[-1]), proposals=[old])
+        )
+        assert set(found) == {4}
+
+    def test_recorded_proposals_without_any_trailer_fail(self):
+        inputs = inputs_of(*life(), trailers=[])
+        assert "no status commit carries a ledger head" in failed(inputs)[4]
+        assert failed(replace(inputs, unrecorded=frozenset({inputs.proposals[0].id}))) == {}
+
+
+class TestStates:
+    def test_a_row_in_another_state_than_its_entries_say_fails(self):
+        row, drafts = life(until=S.AWAITING_APPROVAL)
+        assert "in the row, but 'awaiting_approval'" in failed(inputs_of(replace(row, state=S.REJECTED), drafts))[5]
+
+    def test_a_row_that_was_set_back_to_an_older_version_fails(self):
+        row, drafts = life()
+        assert 5 in failed(inputs_of(replace(row, version=row.version - 1), drafts))
+
+    def test_a_row_whose_log_was_saved_without_an_entry_passes(self):
+        row, drafts = life()
+        assert failed(inputs_of(replace(row, version=row.version + 3), drafts)) == {}
+
+    def test_a_row_without_entries_fails(self):
+        row, drafts = life()
+        inputs = inputs_of(row, drafts)
+        extra = example_proposal(9)
+        assert (
+            f"{extra.id} is pending, but the ledger has no entry" in failed(replace(inputs, proposals=[row, extra]))[5]
+        )
+
+    def test_entries_without_a_row_fail(self):
+        inputs = inputs_of(*life())
+        assert "but no row" in failed(replace(inputs, proposals=[]))[5]
+
+    def test_entries_that_move_no_proposal_need_no_row(self):
+        row, drafts = life()
+        refused = example_entry("proposal.refused", subject="sha256:x", body={"code": "secret-in-diff"})
+        assert failed(inputs_of(row, [*drafts, refused])) == {}
+
+    def test_a_step_that_is_missing_between_two_entries_fails(self):
+        row, drafts = life()
+        assert "starts from" in failed(inputs_of(row, [*drafts[:3], *drafts[4:]]))[5]
+
+    def test_versions_that_do_not_rise_fail(self):
+        row, drafts = life()
+        drafts[-1] = replace(drafts[-1], body={**drafts[-1].body, "version": 2})
+        assert "has version 2 after" in failed(inputs_of(row, drafts))[5]
+
+
+class TestDiffs:
+    def test_a_diff_that_was_changed_under_its_digest_fails(self):
+        row, drafts = life()
+        assert "does not match its own digest" in failed(inputs_of(replace(row, diff=row.diff + " "), drafts))[6]
+
+    def test_a_diff_that_was_changed_with_its_digest_fails_at_the_ledger(self):
+        row, drafts = life()
+        diff = row.diff.replace("+x", "+y")
+        forged = replace(row, diff=diff, change=replace(row.change, diff_digest=digest_bytes(diff.encode())))
+        assert "recorded the diff" in failed(inputs_of(forged, drafts))[6]
+
+
+class TestApprovals:
+    def test_an_applied_change_without_an_approval_fails(self):
+        row, drafts = life()
+        without = [
+            replace(draft, kind="proposal.noted") if draft.kind == "proposal.approved" else draft for draft in drafts
+        ]
+        assert "has no approval before it" in failed(inputs_of(row, without))[7]
+
+    @pytest.mark.parametrize("actor", ["agent-0123456789ab", "system-homeostat", ""])
+    def test_an_approval_by_no_person_fails(self, actor):
+        row, drafts = life()
+        place = next(number for number, draft in enumerate(drafts) if draft.kind == "proposal.approved")
+        drafts[place] = replace(drafts[place], actor=actor or "x")
+        assert "who is not a person" in failed(inputs_of(row, drafts))[7]
+
+    @pytest.mark.parametrize("seen", [None, "", "sha256:" + "0" * 64])
+    def test_an_approval_of_another_change_than_was_seen_fails(self, seen):
+        row, drafts = life()
+        place = next(number for number, draft in enumerate(drafts) if draft.kind == "proposal.approved")
+        drafts[place] = replace(drafts[place], body={**drafts[place].body, "change_seen": seen})
+        assert "approves another change" in failed(inputs_of(row, drafts))[7]
+
+    def test_applying_another_change_than_was_approved_fails(self):
+        row, drafts = life(until=S.OBSERVING)
+        other = "sha256:" + "1" * 64
+        swapped = [
+            replace(draft, body={**draft.body, "change_digest": other})
+            if draft.body.get("to") in ("applying", "observing")
+            else draft
+            for draft in drafts
+        ]
+        row = replace(row, change=replace(row.change, change_digest=other))
+        found = failed(inputs_of(row, swapped))[7]
+        assert "is of another change than entry 5 approved" in found
+        assert "review is not of the change" in found
+
+    def test_an_approval_before_the_proposal_was_taken_up_again_does_not_count(self):
+        row, drafts = life(until=S.APPROVED)
+        for event, to in (("resumed", S.PENDING), ("apply_started", S.APPLYING)):
+            drafts.append(move_entry(row, event, to))
+            row = replace(row, state=to, version=row.version + 1)
+        assert "(proposal.apply_started) has no approval before it" in failed(inputs_of(row, drafts))[7]
+
+    def test_a_row_that_names_another_commit_than_the_ledger_fails(self):
+        row, drafts = life()
+        forged = replace(row, application=replace(row.application, commit=BEFORE))
+        assert "names commit" in failed(inputs_of(forged, drafts))[7]
+
+    def test_a_row_that_names_another_approver_fails(self):
+        row, drafts = life()
+        forged = replace(row, review=replace(row.review, by="person-ffffffffffff"))
+        assert "as approver" in failed(inputs_of(forged, drafts))[7]
+
+    def test_a_row_that_lost_its_review_fails(self):
+        row, drafts = life()
+        assert 7 in failed(inputs_of(replace(row, review=None), drafts))
+
+
+class TestWhatIsKept:
+    def test_a_damaged_backup_fails(self):
+        damaged = [BackupResult(name="20260105/b", intact=False, detail="app.py differs")]
+        assert "app.py differs" in failed(inputs_of(*life(), backups=damaged))[8]
+
+    def test_a_backup_that_nobody_looked_at_fails(self):
+        assert 8 in failed(inputs_of(*life(), backups=[]))
+
+    @pytest.mark.parametrize(("gone", "what"), [(BEFORE, "base"), (APPLIED, "applied"), (REVERT, "revert")])
+    def test_a_commit_that_is_gone_fails(self, gone, what):
+        row, drafts = life(until=S.REVERTED)
+        found = failed(inputs_of(row, drafts, commits=frozenset({BEFORE, APPLIED, REVERT} - {gone})))
+        assert f"its {what} commit {gone[:12]} is not in the repository" in found[9]
+
+    def test_the_commit_of_an_application_that_failed_may_be_gone(self):
+        row, drafts = life(until=S.APPLYING)
+        drafts.append(move_entry(row, "apply_failed", S.FAILED))
+        row = replace(row, state=S.FAILED, version=row.version + 1)
+        assert failed(inputs_of(row, drafts, commits=frozenset({BEFORE}))) == {}
+        assert named_commits([row]) == {BEFORE}
+
+
+def test_many_faults_of_one_kind_are_named_in_part_and_counted():
+    inputs = inputs_of(*life())
+    many = [example_proposal(number) for number in range(10, 30)]
+    assert failed(replace(inputs, proposals=[*inputs.proposals, *many]))[5].endswith("(and 15 more)")
