@@ -1,0 +1,66 @@
+"""Who acts: pseudonyms, and the names behind them as long as these may be known."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import RowMapping, exc, insert, select, update
+
+from homeostat.adapters.store.database import Database
+from homeostat.adapters.store.tables import actors
+from homeostat.core.digests import Digest
+from homeostat.core.errors import Conflict, NotFound, Unavailable
+from homeostat.core.ids import ActorId
+from homeostat.model.actor import Actor, Role
+
+
+class SqlActors:
+    """`homeostat.ports.store.ActorStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, *, actor: Actor, token_digest: Digest) -> None:
+        """As in the port; `Conflict` when the pseudonym or the token is in use."""
+        row = {"id": actor.id, "role": actor.role.value, "name": actor.name, "token_digest": token_digest}
+        with self._database.writing() as connection:
+            try:
+                connection.execute(insert(actors), row)
+            except exc.IntegrityError as error:
+                raise Conflict("actor-exists", f"the actor {actor.id}, or its token, is in use already") from error
+
+    def by_token(self, token_digest: Digest) -> Actor | None:
+        with self._database.reading() as connection:
+            row = connection.execute(select(actors).where(actors.c.token_digest == token_digest)).mappings().first()
+        return None if row is None else _decode(row)
+
+    def get(self, actor_id: ActorId) -> Actor | None:
+        with self._database.reading() as connection:
+            row = connection.execute(select(actors).where(actors.c.id == actor_id)).mappings().first()
+        return None if row is None else _decode(row)
+
+    def list_actors(self, *, role: Role | None = None) -> Sequence[Actor]:
+        query = select(actors).order_by(actors.c.id)
+        if role is not None:
+            query = query.where(actors.c.role == role.value)
+        with self._database.reading() as connection:
+            return [_decode(row) for row in connection.execute(query).mappings()]
+
+    def erase_name(self, actor_id: ActorId) -> None:
+        """As in the port. Afterwards no byte of the name is in the database's files any more.
+
+        Ledger entries name only the pseudonym, and so go on to verify.
+        """
+        with self._database.writing() as connection:
+            erased = update(actors).where(actors.c.id == actor_id).values(name=None, token_digest=None)
+            if connection.execute(erased).rowcount != 1:
+                raise NotFound("no-such-actor", f"there is no actor {actor_id}")
+        # The old row still stands in the write-ahead log until that is emptied.
+        if not self._database.checkpoint():
+            raise Unavailable(
+                "erase-unfinished",
+                f"the name of {actor_id} is erased, but a reader still keeps an old page of the database alive",
+                hint="erase it again in a moment",
+            )
+
+
+def _decode(row: RowMapping) -> Actor:
+    return Actor(id=ActorId(row["id"]), role=Role(row["role"]), name=row["name"])

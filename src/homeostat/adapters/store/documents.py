@@ -1,0 +1,212 @@
+"""Documents in the database: canonical JSON with a schema number, written and read field by field.
+
+What is queried stands in columns and not in the document, so that the two cannot disagree. A
+document that does not read is an `IntegrityFailure`: nobody but this module writes them.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from homeostat.adapters.store.proof_document import decode_proof, encode_proof
+from homeostat.adapters.store.tables import from_us, to_us
+from homeostat.audit.chain import parse_utc_text, utc_text
+from homeostat.core import canonical_json
+from homeostat.core.canonical_json import JsonValue
+from homeostat.core.digests import Digest
+from homeostat.core.errors import IntegrityFailure
+from homeostat.core.ids import ActorId, CommitId, FindingId, ProposalId
+from homeostat.model.proposal import (
+    Application,
+    Category,
+    ChangeRef,
+    Proposal,
+    ProposalState,
+    Review,
+    Severity,
+)
+
+SCHEMA = 1
+
+
+def encode_proposal(proposal: Proposal) -> dict[str, Any]:
+    """Return the columns of a proposal's row, the document among them."""
+    change = proposal.change
+    document: JsonValue = {
+        "schema": SCHEMA,
+        "revision": proposal.revision,
+        "title": proposal.title,
+        "rationale": proposal.rationale,
+        "category": proposal.category.value,
+        "severity": proposal.severity.value,
+        "author": proposal.author,
+        "submitted_by": proposal.submitted_by,
+        "state_reason": proposal.state_reason,
+        "base_commit": change.base_commit,
+        "policy_digest": change.policy_digest,
+        "change_digest": change.change_digest,
+        "diff": proposal.diff,
+        "files": proposal.files,
+        "evidence": proposal.evidence,
+        "provenance": dict(proposal.provenance),
+        "proof": None if proposal.proof is None else encode_proof(proposal.proof),
+        "review": None if proposal.review is None else _encode_review(proposal.review),
+        "apply_requested": proposal.apply_requested,
+        "application": None if proposal.application is None else _encode_application(proposal.application),
+        "log": proposal.log,
+    }
+    return {
+        "id": proposal.id,
+        "state": proposal.state.value,
+        "version": proposal.version,
+        "diff_digest": change.diff_digest,
+        "created_us": to_us(proposal.created_at),
+        "updated_us": to_us(proposal.updated_at),
+        "finding_id": proposal.finding_id,
+        "document": canonical_json.encode(document).decode("utf-8"),
+    }
+
+
+def decode_proposal(row: RowMapping) -> Proposal:
+    """Read a row back. `IntegrityFailure` when its document is not one of ours."""
+    try:
+        document = json.loads(row["document"])
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {document['schema']!r}")
+        return _decode(row, document)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise IntegrityFailure(
+            "row-malformed",
+            f"the row of proposal {str(row['id'])[:40]} cannot be read: {type(error).__name__}: {error}",
+            hint="stop the hub and run `homeostat verify`",
+        ) from error
+
+
+def _decode(row: RowMapping, document: Mapping[str, Any]) -> Proposal:
+    return Proposal(
+        id=ProposalId(_text(row["id"])),
+        version=_whole(row["version"]),
+        revision=_whole(document["revision"]),
+        title=_text(document["title"]),
+        rationale=_text(document["rationale"]),
+        category=Category(document["category"]),
+        severity=Severity(document["severity"]),
+        author=_text(document["author"]),
+        submitted_by=ActorId(_text(document["submitted_by"])),
+        created_at=from_us(row["created_us"]),
+        updated_at=from_us(row["updated_us"]),
+        state=ProposalState(row["state"]),
+        state_reason=_text(document["state_reason"]),
+        change=ChangeRef(
+            base_commit=CommitId(_text(document["base_commit"])),
+            diff_digest=Digest(_text(row["diff_digest"])),
+            policy_digest=Digest(_text(document["policy_digest"])),
+            change_digest=Digest(_text(document["change_digest"])),
+        ),
+        diff=_text(document["diff"]),
+        files=_texts(document["files"]),
+        evidence=_texts(document["evidence"]),
+        finding_id=None if row["finding_id"] is None else FindingId(_text(row["finding_id"])),
+        provenance={_text(key): _text(value) for key, value in document["provenance"].items()},
+        proof=None if document["proof"] is None else decode_proof(document["proof"]),
+        review=None if document["review"] is None else _decode_review(document["review"]),
+        apply_requested=_flag(document["apply_requested"]),
+        application=None if document["application"] is None else _decode_application(document["application"]),
+        log=_texts(document["log"]),
+    )
+
+
+def _encode_review(review: Review) -> JsonValue:
+    return {
+        "by": review.by,
+        "at": utc_text(review.at),
+        "decision": review.decision,
+        "change_digest": review.change_digest,
+        "notes": review.notes,
+        "unreviewed": review.unreviewed,
+        "label": review.label,
+    }
+
+
+def _decode_review(value: Mapping[str, Any]) -> Review:
+    return Review(
+        by=ActorId(_text(value["by"])),
+        at=parse_utc_text(value["at"]),
+        decision=_text(value["decision"]),
+        change_digest=Digest(_text(value["change_digest"])),
+        notes=_text(value["notes"]),
+        unreviewed=_flag(value["unreviewed"]),
+        label=_text(value["label"]),
+    )
+
+
+def _encode_application(application: Application) -> JsonValue:
+    return {
+        "before_commit": application.before_commit,
+        "commit": application.commit,
+        "backup": application.backup,
+        "at": utc_text(application.at),
+        "live": application.live,
+        "live_detail": application.live_detail,
+        "processes": application.processes,
+        "observed_from": _time_text(application.observed_from),
+        "reverting_from": None if application.reverting_from is None else application.reverting_from.value,
+        "revert_parent": application.revert_parent,
+        "revert_commit": application.revert_commit,
+        "revert_reason": application.revert_reason,
+        "automatic_revert": application.automatic_revert,
+    }
+
+
+def _decode_application(value: Mapping[str, Any]) -> Application:
+    reverting_from = value["reverting_from"]
+    return Application(
+        before_commit=CommitId(_text(value["before_commit"])),
+        commit=CommitId(_text(value["commit"])),
+        backup=_text(value["backup"]),
+        at=parse_utc_text(value["at"]),
+        live=None if value["live"] is None else _flag(value["live"]),
+        live_detail=_text(value["live_detail"]),
+        processes=_texts(value["processes"]),
+        observed_from=None if value["observed_from"] is None else parse_utc_text(value["observed_from"]),
+        reverting_from=None if reverting_from is None else ProposalState(reverting_from),
+        revert_parent=_commit(value["revert_parent"]),
+        revert_commit=_commit(value["revert_commit"]),
+        revert_reason=_text(value["revert_reason"]),
+        automatic_revert=_flag(value["automatic_revert"]),
+    )
+
+
+def _time_text(at: datetime | None) -> str | None:
+    return None if at is None else utc_text(at)
+
+
+def _commit(value: Any) -> CommitId | None:
+    return None if value is None else CommitId(_text(value))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is not text")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r:.40} is not a list")
+    return tuple(_text(item) for item in value)
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r:.40} is not a whole number")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r:.40} is not true or false")
+    return value

@@ -1,0 +1,234 @@
+"""Counting cleaned occurrences into their groups, and reading the groups back.
+
+Bounded in every direction: groups by `MAX_ERROR_TEMPLATES` (the one not seen for longest goes, unless
+a finding was made of it), samples by `MAX_SAMPLES_PER_TEMPLATE` (the newest stay), and time by
+seconds, each holding a count with its first and last moment.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, delete, func, select
+from sqlalchemy import insert as plain_insert
+from sqlalchemy.dialects.sqlite import insert
+
+from homeostat.adapters.store.sample_document import decode_sample, encode_sample
+from homeostat.adapters.store.tables import (
+    error_groups,
+    error_samples,
+    error_seconds,
+    error_totals,
+    findings,
+    from_us,
+    to_us,
+)
+from homeostat.core.digests import Digest
+from homeostat.core.ids import CommitId
+from homeostat.core.limits import MAX_ERROR_TEMPLATES, MAX_SAMPLES_PER_TEMPLATE
+from homeostat.model.finding import CodeLocation, ErrorGroup, ErrorOccurrence
+
+_RANK = {"warning": 0, "error": 1, "critical": 2}
+_SECOND_US = 1_000_000
+_CHUNK = 500
+"""Keys in one statement; SQLite takes some thousand parameters."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The occurrences of one group within one call."""
+
+    template: str
+    occurrences: list[ErrorOccurrence] = field(default_factory=list)
+
+
+def record_occurrences(connection: Connection, items: Sequence[tuple[Digest, str, ErrorOccurrence]]) -> list[Digest]:
+    """Count them in the caller's transaction; return the keys that were touched."""
+    batches: dict[Digest, _Batch] = {}
+    for key, template, occurrence in items:
+        batches.setdefault(key, _Batch(template)).occurrences.append(occurrence)
+    known = _known_groups(connection, batches)
+    rows = [_merge(known.get(key), key, batch) for key, batch in batches.items()]
+    upsert = insert(error_groups)
+    columns = {column.name: upsert.excluded[column.name] for column in error_groups.c if column.name != "key"}
+    connection.execute(upsert.on_conflict_do_update(index_elements=["key"], set_=columns), rows)
+    _count_seconds(connection, batches)
+    _count_totals(connection, (occurrence for _, _, occurrence in items))
+    _keep_samples(connection, batches)
+    if len(known) < len(batches):
+        _evict(connection)
+    return list(batches)
+
+
+def put_group(connection: Connection, group: ErrorGroup) -> None:
+    """Store a group as it is, unless there is one of its key."""
+    if _known_groups(connection, [group.key]):
+        return
+    row = {
+        "key": group.key,
+        "exception_type": group.exception_type,
+        "message_template": group.message_template,
+        "path": group.location.path,
+        "function": group.location.function,
+        "line": group.location.line,
+        "severity": group.severity,
+        "count": group.count,
+        "first_us": to_us(group.first_at),
+        "last_us": to_us(group.last_at),
+        "commit_id": group.commit,
+    }
+    connection.execute(plain_insert(error_groups), row)
+    _keep_samples(connection, {group.key: _Batch(group.message_template, list(group.samples))})
+
+
+def read_groups(connection: Connection, keys: Iterable[Digest]) -> dict[Digest, ErrorGroup]:
+    """Return the groups of these keys that exist, with their samples, oldest sample first."""
+    wanted = list(keys)
+    rows = _known_groups(connection, wanted)
+    samples: dict[str, list[ErrorOccurrence]] = {}
+    for chunk in _chunks(wanted):
+        query = select(error_samples).where(error_samples.c.key.in_(chunk)).order_by(error_samples.c.id)
+        for row in connection.execute(query).mappings():
+            samples.setdefault(row["key"], []).append(decode_sample(row))
+    return {key: _group(rows[key], tuple(samples.get(key, ()))) for key in wanted if key in rows}
+
+
+def count_seconds_since(connection: Connection, key: Digest, since_us: int) -> int:
+    """Count the group's occurrences at or after `since_us`.
+
+    Exact, save for the one second that `since_us` parts: when there were some on both sides of it,
+    all but one of that second are counted. It errs on the side of more errors, never of fewer.
+    """
+    query = select(error_seconds).where(error_seconds.c.key == key, error_seconds.c.second >= since_us // _SECOND_US)
+    total = 0
+    for row in connection.execute(query).mappings():
+        if row["first_us"] >= since_us:
+            total += row["count"]
+        elif row["last_us"] >= since_us:
+            total += row["count"] - 1
+    return total
+
+
+def _known_groups(connection: Connection, keys: Iterable[Digest]) -> dict[Digest, RowMapping]:
+    rows: dict[Digest, RowMapping] = {}
+    for chunk in _chunks(list(keys)):
+        query = select(error_groups).where(error_groups.c.key.in_(chunk))
+        rows |= {row["key"]: row for row in connection.execute(query).mappings()}
+    return rows
+
+
+def _merge(known: RowMapping | None, key: Digest, batch: _Batch) -> dict[str, Any]:
+    latest = max(batch.occurrences, key=lambda item: item.at)
+    times = [to_us(item.at) for item in batch.occurrences]
+    severities = [item.severity for item in batch.occurrences]
+    first_us, last_us, count = min(times), max(times), len(times)
+    if known is not None:
+        severities.append(known["severity"])
+        first_us, count = min(first_us, known["first_us"]), count + known["count"]
+    row: dict[str, Any] = {
+        "key": key,
+        "exception_type": latest.exception_type,
+        "message_template": batch.template,
+        "path": latest.location.path,
+        "function": latest.location.function,
+        "line": latest.location.line,
+        "commit_id": latest.commit,
+    }
+    if known is not None and known["last_us"] > last_us:
+        # What came late must not take the place of what is newer.
+        row = {name: known[name] for name in row}
+        last_us = known["last_us"]
+    severity = max(severities, key=lambda word: _RANK.get(word, -1))
+    return {**row, "severity": severity, "count": count, "first_us": first_us, "last_us": last_us}
+
+
+def _count_seconds(connection: Connection, batches: Mapping[Digest, _Batch]) -> None:
+    seconds: dict[tuple[Digest, int], list[int]] = {}
+    for key, batch in batches.items():
+        for occurrence in batch.occurrences:
+            at_us = to_us(occurrence.at)
+            seconds.setdefault((key, at_us // _SECOND_US), []).append(at_us)
+    rows = [
+        {"key": key, "second": second, "count": len(times), "first_us": min(times), "last_us": max(times)}
+        for (key, second), times in seconds.items()
+    ]
+    upsert = insert(error_seconds)
+    new = upsert.excluded
+    connection.execute(
+        upsert.on_conflict_do_update(
+            index_elements=["key", "second"],
+            set_={
+                "count": error_seconds.c["count"] + new["count"],
+                "first_us": func.min(error_seconds.c.first_us, new.first_us),
+                "last_us": func.max(error_seconds.c.last_us, new.last_us),
+            },
+        ),
+        rows,
+    )
+
+
+def _count_totals(connection: Connection, occurrences: Iterable[ErrorOccurrence]) -> None:
+    totals: dict[str, int] = {}
+    for occurrence in occurrences:
+        totals[occurrence.severity] = totals.get(occurrence.severity, 0) + 1
+    upsert = insert(error_totals)
+    connection.execute(
+        upsert.on_conflict_do_update(
+            index_elements=["severity"],
+            set_={"count": error_totals.c["count"] + upsert.excluded["count"]},
+        ),
+        [{"severity": severity, "count": count} for severity, count in totals.items()],
+    )
+
+
+def _keep_samples(connection: Connection, batches: Mapping[Digest, _Batch]) -> None:
+    rows = [
+        {"key": key, "document": encode_sample(occurrence)}
+        for key, batch in batches.items()
+        for occurrence in batch.occurrences[-MAX_SAMPLES_PER_TEMPLATE:]
+    ]
+    if not rows:
+        return
+    connection.execute(plain_insert(error_samples), rows)
+    for key in batches:
+        oldest_kept = (
+            select(error_samples.c.id)
+            .where(error_samples.c.key == key)
+            .order_by(error_samples.c.id.desc())
+            .limit(1)
+            .offset(MAX_SAMPLES_PER_TEMPLATE - 1)
+            .scalar_subquery()
+        )
+        connection.execute(delete(error_samples).where(error_samples.c.key == key, error_samples.c.id < oldest_kept))
+
+
+def _evict(connection: Connection) -> None:
+    surplus = connection.execute(select(func.count()).select_from(error_groups)).scalar_one() - MAX_ERROR_TEMPLATES
+    if surplus <= 0:
+        return
+    longest_unseen = (
+        select(error_groups.c.key)
+        .where(error_groups.c.key.not_in(select(findings.c.key)))
+        .order_by(error_groups.c.last_us, error_groups.c.key)
+        .limit(surplus)
+    )
+    connection.execute(delete(error_groups).where(error_groups.c.key.in_(longest_unseen)))
+
+
+def _group(row: RowMapping, samples: tuple[ErrorOccurrence, ...]) -> ErrorGroup:
+    return ErrorGroup(
+        key=Digest(row["key"]),
+        exception_type=row["exception_type"],
+        message_template=row["message_template"],
+        location=CodeLocation(path=row["path"], function=row["function"], line=row["line"]),
+        severity=row["severity"],
+        count=row["count"],
+        first_at=from_us(row["first_us"]),
+        last_at=from_us(row["last_us"]),
+        commit=None if row["commit_id"] is None else CommitId(row["commit_id"]),
+        samples=samples,
+    )
+
+
+def _chunks(keys: Sequence[Digest]) -> Iterable[Sequence[Digest]]:
+    return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))

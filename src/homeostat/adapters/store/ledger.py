@@ -1,0 +1,167 @@
+"""The ledger in the database: entries are computed inside the transaction that stores them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, insert, select
+
+from homeostat.adapters.store.database import Database
+from homeostat.adapters.store.head_file import HeadFile
+from homeostat.adapters.store.tables import ledger
+from homeostat.audit.chain import EMPTY_HEAD, append, head_of, parse_utc_text, utc_text
+from homeostat.core import canonical_json
+from homeostat.core.errors import IntegrityFailure
+from homeostat.core.ids import ActorId
+from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
+from homeostat.ports.clock import Clock
+from homeostat.ports.signer import Signer
+
+_TEXT_COLUMNS = ("at", "kind", "actor", "subject", "body", "prev_hash", "entry_hash", "signature")
+_encode_body = msgspec.json.Encoder(order="deterministic").encode  # canonical, see `audit.chain`
+
+
+class LedgerTransaction:
+    """A write transaction in which entries can be appended; they are durable when it has ended."""
+
+    def __init__(self, connection: Connection, *, signer: Signer, clock: Clock, seen: LedgerHead) -> None:
+        self.connection = connection
+        self._signer = signer
+        self._clock = clock
+        self._seen = seen
+        self.head: LedgerHead | None = None
+        """The head after the last entry appended here; None before the first."""
+
+    def append(self, draft: EntryDraft) -> LedgerEntry:
+        if self.head is None:
+            self.head = read_head(self.connection)
+            _check_not_swapped(self.connection, self.head, self._seen)
+        entry = append(self.head, draft, at=self._clock.now(), sign=self._signer.sign)
+        self.connection.execute(insert(ledger), _encode(entry))
+        self.head = head_of(entry)
+        return entry
+
+
+class SqlLedger:
+    """`homeostat.ports.store.LedgerStore`, and the transactions of every noun that writes entries."""
+
+    def __init__(self, database: Database, *, signer: Signer, clock: Clock, head_file: HeadFile) -> None:
+        self._database = database
+        self._signer = signer
+        self._clock = clock
+        self._head_file = head_file
+        self._seen = EMPTY_HEAD
+
+    @property
+    def lagging_writes(self) -> int:
+        """How often the head file could not be written since the store was opened."""
+        return self._head_file.failures
+
+    @contextmanager
+    def transaction(self) -> Iterator[LedgerTransaction]:
+        """Write rows and entries together.
+
+        Order: entry and row → commit → head file. A crash after the commit leaves the head file
+        behind, which the next start catches up; the other order could leave it ahead of the
+        database, which is what tampering looks like.
+        """
+        with self._database.writing() as connection:
+            current = LedgerTransaction(connection, signer=self._signer, clock=self._clock, seen=self._seen)
+            yield current
+        if current.head is not None:
+            self.note_seen(current.head)
+            self._head_file.advance(current.head)
+
+    def append(self, entry: EntryDraft) -> LedgerEntry:
+        with self.transaction() as current:
+            return current.append(entry)
+
+    def entries(self, *, after: int = 0, limit: int = 1000) -> Sequence[LedgerEntry]:
+        """Return entries in order. `IntegrityFailure` for a row that no writer of ours could have left."""
+        query = select(ledger).where(ledger.c.seq > after).order_by(ledger.c.seq).limit(max(limit, 0))
+        with self._database.reading() as connection:
+            return [_decode(row) for row in connection.execute(query)]
+
+    def head(self) -> LedgerHead:
+        with self._database.reading() as connection:
+            return read_head(connection)
+
+    def hash_at(self, seq: int) -> str | None:
+        """Return the hash of entry `seq`, None where there is no such entry."""
+        with self._database.reading() as connection:
+            return _hash_at(connection, seq)
+
+    def note_seen(self, head: LedgerHead) -> None:
+        """Remember how far the ledger was seen; a database that holds less later was exchanged."""
+        if head.size > self._seen.size:
+            self._seen = head
+
+
+def read_head(connection: Connection) -> LedgerHead:
+    """Return the head as the last row has it, `EMPTY_HEAD` when there is no row."""
+    query = select(ledger.c.seq, ledger.c.entry_hash, ledger.c.signature).order_by(ledger.c.seq.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return EMPTY_HEAD
+    return LedgerHead(size=row.seq, entry_hash=row.entry_hash, signature=row.signature)
+
+
+def _hash_at(connection: Connection, seq: int) -> str | None:
+    return connection.execute(select(ledger.c.entry_hash).where(ledger.c.seq == seq)).scalar_one_or_none()
+
+
+def _check_not_swapped(connection: Connection, head: LedgerHead, seen: LedgerHead) -> None:
+    """Refuse to write on a database that lost what this process has seen in it."""
+    if seen.size == 0 or (head.size == seen.size and head.entry_hash == seen.entry_hash):
+        return
+    if _hash_at(connection, seen.size) == seen.entry_hash:
+        return
+    raise IntegrityFailure(
+        "ledger-truncated",
+        f"the database was exchanged while it was open: entry {seen.size} is not there or not the same any more",
+        hint="stop the hub and run `homeostat verify`",
+    )
+
+
+def _encode(entry: LedgerEntry) -> dict[str, Any]:
+    return {
+        "seq": entry.seq,
+        "at": utc_text(entry.at),
+        "kind": entry.kind,
+        "actor": entry.actor,
+        "subject": entry.subject,
+        "body": canonical_json.encode(dict(entry.body)).decode("utf-8"),
+        "prev_hash": entry.prev_hash,
+        "entry_hash": entry.entry_hash,
+        "signature": entry.signature,
+    }
+
+
+def _decode(row: Row[Any]) -> LedgerEntry:
+    """Read a row strictly: what parses but is not spelled as we spell it was not written by us."""
+    values = row._mapping
+    try:
+        if not all(isinstance(values[name], str) for name in _TEXT_COLUMNS):
+            raise ValueError("a column is not text")
+        body = msgspec.json.decode(values["body"])
+        if not isinstance(body, dict) or _encode_body(body) != values["body"].encode("utf-8"):
+            raise ValueError("its body is not canonical JSON")
+        at = parse_utc_text(values["at"])
+    except (ValueError, RecursionError, msgspec.DecodeError) as error:
+        raise IntegrityFailure(
+            "ledger-entry-malformed",
+            f"ledger entry {values['seq']} was altered: {error}",
+            facts={"seq": str(values["seq"])},
+        ) from error
+    return LedgerEntry(
+        seq=values["seq"],
+        at=at,
+        kind=values["kind"],
+        actor=ActorId(values["actor"]),
+        subject=values["subject"],
+        body=body,
+        prev_hash=values["prev_hash"],
+        entry_hash=values["entry_hash"],
+        signature=values["signature"],
+    )

@@ -1,0 +1,93 @@
+"""Vitals ticks: written in batches, read by time, forgotten by age."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, delete, insert, select
+
+from homeostat.adapters.store.database import Database
+from homeostat.adapters.store.tables import error_seconds, from_us, ticks, to_us
+from homeostat.core.errors import IntegrityFailure, InvalidInput
+from homeostat.model.vitals import RouteVitals, VitalsTick
+
+
+class SqlVitals:
+    """`homeostat.ports.store.VitalsStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record_ticks(self, batch: Sequence[VitalsTick]) -> None:
+        """As in the port. Ticks are kept as they come: one that is sent twice counts twice."""
+        rows = [_encode(tick) for tick in batch]
+        if rows:
+            with self._database.writing() as connection:
+                connection.execute(insert(ticks), rows)
+
+    def ticks(self, *, since: datetime, until: datetime) -> Sequence[VitalsTick]:
+        query = (
+            select(ticks)
+            .where(ticks.c.end_us > to_us(since), ticks.c.end_us <= to_us(until))
+            .order_by(ticks.c.end_us, ticks.c.id)
+        )
+        with self._database.reading() as connection:
+            return [_decode(row) for row in connection.execute(query).mappings()]
+
+    def prune(self, *, before: datetime) -> int:
+        """Forget ticks that ended before `before`, and how errors were spread over those seconds.
+
+        All-time counts of errors stay; `count_since` knows nothing of pruned seconds afterwards.
+        """
+        limit_us = to_us(before)
+        with self._database.writing() as connection:
+            # The same age ends both: nothing else would bound the per-second counts.
+            connection.execute(delete(error_seconds).where(error_seconds.c.last_us < limit_us))
+            return connection.execute(delete(ticks).where(ticks.c.end_us < limit_us)).rowcount
+
+
+def _encode(tick: VitalsTick) -> dict[str, Any]:
+    document = {
+        "routes": {
+            name: [route.requests, route.errors, route.latency_ms_sum, *route.latency_ms_buckets]
+            for name, route in tick.routes.items()
+        },
+        "errors_logged": tick.errors_logged,
+        "loop_lag_ms_max": tick.loop_lag_ms_max,
+        "cpu_percent": tick.cpu_percent,
+        "memory_bytes": tick.memory_bytes,
+        "dropped": tick.dropped,
+        "generation": tick.generation,
+    }
+    try:
+        # Not canonical: ticks hold floats and are never hashed.
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError as error:
+        raise InvalidInput("not-finite", f"a vitals tick of process {tick.process_id[:40]} is not finite") from error
+    return {
+        "process_id": tick.process_id,
+        "start_us": to_us(tick.start),
+        "end_us": to_us(tick.end),
+        "document": text,
+    }
+
+
+def _decode(row: RowMapping) -> VitalsTick:
+    try:
+        document = json.loads(row["document"])
+        routes = {
+            name: RouteVitals(
+                requests=values[0], errors=values[1], latency_ms_sum=values[2], latency_ms_buckets=tuple(values[3:])
+            )
+            for name, values in document.pop("routes").items()
+        }
+        return VitalsTick(
+            process_id=row["process_id"],
+            start=from_us(row["start_us"]),
+            end=from_us(row["end_us"]),
+            routes=routes,
+            **document,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise IntegrityFailure("row-malformed", f"vitals tick {row['id']} cannot be read: {error}") from error
