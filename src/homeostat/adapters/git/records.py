@@ -1,0 +1,114 @@
+"""The orphan branch of Markdown records, ``homeostat/proposals``: one commit for every status change."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from homeostat.adapters.git.objects import plain_files, write_commit, write_tree
+from homeostat.adapters.git.paths import check_path
+from homeostat.adapters.git.reader import read_blobs, tree_entries
+from homeostat.adapters.git.repository import OWN_PREFIX, GitRepository
+from homeostat.core.errors import Conflict, InvalidInput, Unavailable
+from homeostat.core.ids import CommitId, parse_commit_id
+
+BRANCH = f"{OWN_PREFIX}proposals"
+
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
+_TRIES = 200
+_MAX_SUBJECT_CHARS = 200
+_MAX_FILES = 1000
+
+
+class GitRecordBranch:
+    """`homeostat.ports.repository.RecordBranch` on a real repository.
+
+    Any number of processes may publish at once: each commit is made over the head that was read and
+    put there only if the head is still that one, else it is made again.
+    """
+
+    def __init__(self, repository: GitRepository, *, branch: str = BRANCH) -> None:
+        self._repository = repository
+        self._branch = branch
+
+    def publish(
+        self, *, files: Mapping[str, bytes], subject: str, trailers: Mapping[str, str], at: datetime
+    ) -> CommitId:
+        """Write these files over the present tree in one commit.
+
+        Asked again with the same arguments right after, it answers with the same commit: a crash
+        between commit and bookkeeping leaves no second one.
+        """
+        if not files or len(files) > _MAX_FILES:
+            raise InvalidInput("bad-record", f"a record has 1 to {_MAX_FILES} files")
+        message = record_message(subject, trailers)
+        for _ in range(_TRIES):
+            head = self._repository.branch_head(self._branch)
+            tree = write_tree(self._repository, base=head, files=plain_files(files))
+            if head is not None and self._is_same(head, tree=tree, message=message):
+                return head
+            commit = write_commit(self._repository, tree=tree, parent=head, message=message, at=at)
+            try:
+                self._repository.move_branch(
+                    self._branch, new=commit, old=head or self._repository.null_id, why="homeostat: record"
+                )
+            except Conflict as error:
+                if error.code != "ref-moved":
+                    raise
+            except Unavailable as error:
+                # Another writer of this very ref, for a moment; a lock that stays is reported below.
+                if error.code != "git-lock-held":
+                    raise
+            else:
+                return commit
+        raise Unavailable(
+            "records-busy",
+            f"`{self._branch}` could not be moved in {_TRIES} tries",
+            hint=f"if no git is running, remove `{self._repository.common_dir}/refs/heads/{self._branch}.lock`",
+        )
+
+    def read(self, path: str) -> bytes | None:
+        """Return a record's bytes as they are on the branch now; None when it is not there."""
+        check_path(path)
+        head = self._repository.branch_head(self._branch)
+        if head is None:
+            return None
+        entry = tree_entries(self._repository, head, [path])[path]
+        if entry is None or entry.size is None:
+            return None
+        return read_blobs(self._repository, [entry.object_id])[entry.object_id]
+
+    def trailers(self, key: str) -> Sequence[tuple[CommitId, str]]:
+        if not _KEY.fullmatch(key):
+            raise InvalidInput("bad-trailer", f"{key[:60]!r} is not the name of a trailer")
+        head = self._repository.branch_head(self._branch)
+        if head is None:
+            return []
+        layout = f"%H%x01%(trailers:key={key},valueonly=true,unfold=true,separator=%x01)"
+        out = self._repository.git.read("rev-list", f"--format={layout}", head).out
+        found: list[tuple[CommitId, str]] = []
+        for line in out.decode("utf-8", "replace").split("\n"):
+            commit, mark, values = line.partition("\x01")
+            if not mark:
+                continue  # the line "commit <id>" that rev-list always prints
+            found += [(parse_commit_id(commit), value) for value in values.split("\x01") if value]
+        return found
+
+    def _is_same(self, head: CommitId, *, tree: str, message: str) -> bool:
+        raw = self._repository.git.read("cat-file", "commit", head).out
+        headers, _, body = raw.partition(b"\n\n")
+        return headers.startswith(f"tree {tree}\n".encode()) and body == (message + "\n").encode("utf-8", "replace")
+
+
+def record_message(subject: str, trailers: Mapping[str, str]) -> str:
+    """Return the commit message: one line of subject, then the trailers as the only other paragraph.
+
+    The subject is made one line of printable characters, so that a title cannot forge a trailer.
+    """
+    line = " ".join("".join(char if char.isprintable() else " " for char in subject).split())[:_MAX_SUBJECT_CHARS]
+    if not line:
+        raise InvalidInput("bad-record", "a record needs a subject")
+    for key, value in trailers.items():
+        if not _KEY.fullmatch(key) or not value.strip() or not value.isprintable() or value != value.strip():
+            raise InvalidInput("bad-trailer", f"{key[:60]!r} is not a trailer of one printable line")
+    block = "\n".join(f"{key}: {value}" for key, value in trailers.items())
+    return f"{line}\n\n{block}" if block else line
