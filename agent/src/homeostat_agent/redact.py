@@ -12,8 +12,8 @@ What is replaced, in the order of `rules`:
   a log message is nearly always what a user sent, and is not needed to find a defect
 
 The standard library's engine is used here even where RE2 is installed: on single log lines with the
-hints of the table it is the faster of the two (``bench/bench_redaction.py``), and a host's process is
-no place to load an extension that it did not ask for.
+hints of the table it is the faster of the two (``bench/bench_redaction.py``), and it needs no second
+engine in the host's process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Callable
 
 from homeostat_agent.redact_places import ADDRESS_RULES, LONG_QUOTE, URL_RULES, USER_TEXT_RULES, path_rules
-from homeostat_agent.redact_rules import Replace, Rule
+from homeostat_agent.redact_rules import Rule
 from homeostat_agent.redact_secrets import HEADER_RULES, KEY_RULES
 
 __all__ = ["LONG_QUOTE", "MAX_CHARS", "REFUSED", "Rule", "clean_text", "plain_text", "rules", "settle"]
@@ -89,21 +89,29 @@ def settle(text: str, apply: Callable[[str], str], max_chars: int) -> str:
     return REFUSED[:max_chars]
 
 
+class _Table:
+    """The rules for one repository. Each pattern is compiled when a text first needs it: all at once take 20 ms."""
+
+    def __init__(self, repository: str) -> None:
+        self._rules = rules(repository)
+        self._patterns: list[re.Pattern[str] | None] = [None] * len(self._rules)
+
+    def apply(self, text: str) -> str:
+        lowered = text.lower()
+        for index, (_, source, replace, hints, at_least) in enumerate(self._rules):
+            for hint in hints:
+                if hint in lowered and (at_least == 1 or lowered.count(hint) >= at_least):
+                    pattern = self._patterns[index]
+                    if pattern is None:  # two threads may both compile it, to the same end
+                        pattern = self._patterns[index] = re.compile(source, re.ASCII)
+                    text = pattern.sub(replace, text)
+                    break
+        return text
+
+
 @lru_cache(maxsize=16)
-def _compiled(repository: str) -> tuple[tuple[re.Pattern[str], Replace, tuple[str, ...], int], ...]:
-    return tuple(
-        (re.compile(rule.pattern, re.ASCII), rule.replace, rule.hints, rule.at_least) for rule in rules(repository)
-    )
-
-
-def _apply(text: str, repository: str) -> str:
-    lowered = text.lower()
-    for pattern, replace, hints, at_least in _compiled(repository):
-        for hint in hints:
-            if hint in lowered and (at_least == 1 or lowered.count(hint) >= at_least):
-                text = pattern.sub(replace, text)
-                break
-    return text
+def _table(repository: str) -> _Table:
+    return _Table(repository)
 
 
 def clean_text(text: str, *, repository: str = "", max_chars: int = MAX_CHARS) -> str:
@@ -111,4 +119,4 @@ def clean_text(text: str, *, repository: str = "", max_chars: int = MAX_CHARS) -
 
     `repository` is the absolute path of the host's checkout: paths inside it are shown relative to it.
     """
-    return settle(text, lambda part: _apply(part, repository), max_chars)
+    return settle(text, _table(repository).apply, max_chars)

@@ -7,7 +7,9 @@ first says in one linear pass which rules can match at all; most of what an agen
 import re
 from collections.abc import Callable, Iterable
 
-from homeostat_agent.redact import MAX_CHARS, clean_text, rules, settle
+from homeostat_agent.redact import clean_text, rules, settle
+
+from homeostat.core.limits import MAX_TEXT_CHARS
 
 try:
     import re2
@@ -43,12 +45,12 @@ def _screened() -> Callable[[str], str]:
 _apply = _screened() if HAS_RE2 else None
 
 
-def clean(text: str, *, max_chars: int = MAX_CHARS) -> str:
+def clean(text: str, *, max_chars: int = MAX_TEXT_CHARS) -> str:
     """Return `text` without what is private, at most `max_chars` long; equal to `clean_text`. Idempotent."""
     return clean_text(text, max_chars=max_chars) if _apply is None else settle(text, _apply, max_chars)
 
 
-def clean_all(texts: Iterable[str], *, max_chars: int = MAX_CHARS) -> list[str]:
+def clean_all(texts: Iterable[str], *, max_chars: int = MAX_TEXT_CHARS) -> list[str]:
     """Clean a batch; texts that occur in it many times are cleaned once."""
     known: dict[str, str] = {}
     cleaned = []
