@@ -19,3 +19,9 @@ MAX_FRAME_BYTES = 4 << 20
 
 MAX_ERROR_TEMPLATES = 10_000
 MAX_SAMPLES_PER_TEMPLATE = 20
+MAX_DIFF_HUNKS = 2_000
+MAX_PATCHED_BYTES = 16 << 20
+"""All files together that one patch is resolved against."""
+
+MAX_PATCH_SEARCH_BYTES = 256 << 20
+"""Bytes looked through to find shifted places of one patch's hunks: a second of work at most."""
