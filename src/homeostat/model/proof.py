@@ -50,6 +50,9 @@ class TestRun:
     ran_from_candidate: bool | None = None
     """Whether the changed modules were loaded from the checkout under test; None: none was loaded."""
 
+    problem: str = ""
+    """Why what it reported cannot be believed (no results, results that contradict the exit code)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofReport:

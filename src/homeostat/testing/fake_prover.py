@@ -1,0 +1,70 @@
+"""A prover that answers from a script, and can be told to be refused, to die, or to hold nothing."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from homeostat.core.errors import HomeostatError
+from homeostat.model.proof import TestRun
+from homeostat.ports.proving import Isolation, IsolationCheck, ProofJob, ProofRuns
+
+Answer: TypeAlias = ProofRuns | HomeostatError | Callable[[ProofJob], ProofRuns]
+
+HOLDS = Isolation(
+    name="bubblewrap", usable=True, checks=(IsolationCheck(name="network_loopback", held=True, detail="refused"),)
+)
+LEAKS = Isolation(
+    name="landlock",
+    usable=False,
+    checks=(IsolationCheck(name="network_loopback", held=False, detail="connected"),),
+    remedy="install bubblewrap",
+)
+
+
+def test_run(outcomes: Mapping[str, str], *, ran_from_candidate: bool | None = True) -> TestRun:
+    """Return the run of a test runner that tells the truth: exit code 1 when a test is red."""
+    red = any(outcome in ("failed", "error") for outcome in outcomes.values())
+    return TestRun(
+        exit_code=1 if red else 0,
+        timed_out=False,
+        duration_ms=10,
+        outcomes=dict(outcomes),
+        output_tail=f"{len(outcomes)} tests\n",
+        ran_from_candidate=ran_from_candidate,
+    )
+
+
+test_run.__test__ = False  # type: ignore[attr-defined]
+
+
+class FakeProver:
+    """`homeostat.ports.proving.Prover` without a sandbox: it runs nothing and remembers what was asked.
+
+    Scripted answers are given in order; when none is left, both runs pass one test.
+    """
+
+    def __init__(self, *, isolation: Sequence[Isolation] = (HOLDS, LEAKS), answers: Sequence[Answer] = ()) -> None:
+        self._isolation = tuple(isolation)
+        self._answers: deque[Answer] = deque(answers)
+        self.jobs: list[ProofJob] = []
+
+    def script(self, *answers: Answer) -> None:
+        """Add answers for the next proofs."""
+        self._answers.extend(answers)
+
+    def isolation(self) -> Sequence[Isolation]:
+        return tuple(sorted(self._isolation, key=lambda isolation: not isolation.usable))
+
+    def prove(self, job: ProofJob) -> ProofRuns:
+        self.jobs.append(job)
+        usable = [isolation for isolation in self.isolation() if isolation.usable]
+        if not usable:
+            remedies = "; or ".join(isolation.remedy for isolation in self._isolation if isolation.remedy)
+            return ProofRuns(sandbox="", base=None, candidate=None, refused=f"no sandbox holds: {remedies}")
+        if not self._answers:
+            run = test_run({"tests/test_it.py::test_it": "passed"})
+            return ProofRuns(sandbox=usable[0].name, base=run, candidate=run)
+        answer = self._answers.popleft()
+        if isinstance(answer, HomeostatError):
+            raise answer
+        return answer(job) if callable(answer) else answer
