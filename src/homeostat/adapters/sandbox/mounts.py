@@ -1,0 +1,70 @@
+"""Build and enter a file system of our own, for the kind that uses namespaces directly."""
+
+import os
+from pathlib import Path
+
+from homeostat.adapters.sandbox import kernel
+from homeostat.adapters.sandbox.landlock import DEVICES
+from homeostat.adapters.sandbox.spec import SandboxSpec
+
+_TMPFS = kernel.MS_NOSUID | kernel.MS_NODEV
+_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+
+
+def build_root(spec: SandboxSpec) -> str:
+    """Mount everything of the spec below its staging folder and return that folder.
+
+    Needs a mount namespace of our own and CAP_SYS_ADMIN in it. A recursive bind keeps the mounts
+    below it, so read-only is set on the whole tree of each.
+    """
+    root = spec.staging
+    size = f"size={spec.limits.temporary_mb << 20}"
+    kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    kernel.mount("tmpfs", root, "tmpfs", _TMPFS, "mode=0755,size=16m")
+    for name in ("proc", "dev", "tmp"):
+        Path(root, name).mkdir()
+    kernel.mount("tmpfs", f"{root}/dev", "tmpfs", _TMPFS, "mode=0755,size=1m")
+    for device in DEVICES:
+        _bind(device, root + device, writable=True, devices=True)
+    for name, goal in _LINKS.items():
+        Path(root, "dev", name).symlink_to(goal)
+    Path(root, "dev/shm").mkdir()
+    for place in ("tmp", "dev/shm"):
+        kernel.mount("tmpfs", f"{root}/{place}", "tmpfs", _TMPFS, f"mode=1777,{size}")
+    for bind in spec.binds:
+        _bind(bind.source, root + bind.target, writable=bind.writable)
+    return root
+
+
+def enter_root(root: str) -> None:
+    """Make `root` the only file system there is. Call as the first process of a new pid namespace."""
+    kernel.mount("proc", f"{root}/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
+    os.chdir(root)
+    kernel.pivot_root(".", ".")  # the old root now lies on top of the new one, and goes away with this:
+    kernel.umount(".", kernel.MNT_DETACH)
+    os.chdir("/")
+    read_only = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | _TMPFS
+    kernel.mount("none", "/dev", None, read_only)
+    kernel.mount("none", "/", None, read_only)
+
+
+def _bind(source: str, target: str, *, writable: bool, devices: bool = False) -> None:
+    _make_place(source, Path(target))
+    kernel.mount(source, target, None, kernel.MS_BIND | kernel.MS_REC)
+    attributes = kernel.MOUNT_ATTR_NOSUID
+    if not devices:
+        attributes |= kernel.MOUNT_ATTR_NODEV
+    if not writable:
+        attributes |= kernel.MOUNT_ATTR_RDONLY
+    kernel.restrict_mount(target, attributes)
+
+
+def _make_place(source: str, target: Path) -> None:
+    """Make the file or folder to mount on, unless it is there already."""
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if Path(source).is_dir():
+        target.mkdir()
+    else:
+        target.touch()

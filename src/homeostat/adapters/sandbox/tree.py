@@ -1,0 +1,85 @@
+"""The processes below one: counted, weighed, and ended to the last.
+
+The root of the tree must be a child subreaper, so that nothing leaves the tree by daemonising.
+"""
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+_PROC = "/proc"
+
+
+def descendants(root: int) -> list[int]:
+    """Return the ids of every process below `root`, parents before their children."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir(_PROC):  # noqa: PTH208 - ten times a second
+        if name.isdigit():
+            parent = _parent_of(int(name))
+            if parent is not None:
+                children.setdefault(parent, []).append(int(name))
+    found: list[int] = []
+    queue = children.get(root, [])
+    while queue:
+        found += queue
+        queue = [child for process in queue for child in children.get(process, [])]
+    return found
+
+
+def memory_bytes(processes: Iterable[int]) -> int:
+    """Return what these hold in memory that is not backed by files; shared pages count for each."""
+    total = 0
+    for process in processes:
+        for line in _read(f"{_PROC}/{process}/status").splitlines():
+            if line.startswith(("RssAnon:", "RssShmem:")):
+                total += int(line.split()[1]) << 10
+    return total
+
+
+def kill_descendants(root: int, *, timeout_s: float) -> bool:
+    """End every process below `root` and reap those that became its children; False if some remain.
+
+    Each is first forbidden to fork and stopped, so that a tree which grows while it is read is
+    caught in the next round.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        _reap()
+        found = descendants(root)
+        if not found:
+            return True
+        for process in found:
+            with suppress(OSError, ValueError):
+                resource.prlimit(process, resource.RLIMIT_NPROC, (0, 0))
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(process, signal.SIGSTOP)
+        for process in found:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(process, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)
+
+
+def _reap() -> None:
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _parent_of(process: int) -> int | None:
+    text = _read(f"{_PROC}/{process}/stat")
+    # The name in parentheses may itself hold spaces and parentheses.
+    fields = text.rpartition(")")[2].split()
+    return int(fields[1]) if len(fields) > 1 else None
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8", "replace")
+    except OSError:
+        return ""  # it ended meanwhile

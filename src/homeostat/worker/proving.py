@@ -1,0 +1,148 @@
+"""Run a host's tests on base and candidate, each in a checkout and a sandbox of its own."""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from homeostat.adapters.git.checkout import write_checkout
+from homeostat.adapters.sandbox.identity import unprivileged_uid
+from homeostat.adapters.sandbox.interpreter import HostInterpreter, read_interpreter
+from homeostat.adapters.sandbox.layout import Site, lay_out, seen_from_inside
+from homeostat.adapters.sandbox.run import End, Ended, run_in_sandbox
+from homeostat.adapters.sandbox.spec import Kind, Limits, SandboxSpec
+from homeostat.core.errors import InvalidInput
+from homeostat.core.ids import CommitId
+from homeostat.model.proof import TestRun
+from homeostat.model.verdict import Denied
+from homeostat.ports.proving import ProofJob, ProofRuns
+from homeostat.telemetry.redact import clean
+from homeostat.worker.folder import proof_folder, sweep_stale_folders
+from homeostat.worker.results import read_results
+
+_OUTPUT_CHARS = 8000
+_PROBE = Path(__file__).parent / "probe"
+_LIMIT_WORDS = {
+    End.TIME: "it was ended after {timeout_s:g} s",
+    End.MEMORY: "it was ended for using more than {tree_memory_mb} MB of memory in all",
+    End.DISK: "it was ended for writing more than {disk_mb} MB",
+    End.STOPPED: "it was stopped from outside",
+}
+
+
+def prove(job: ProofJob, kinds: Sequence[Kind]) -> ProofRuns:
+    """Run the tests on base, then on candidate, in the first of these kinds that can hold the job.
+
+    Both run in the same kind. Nothing is left on disk, and nothing that was started is left alive.
+    """
+    sweep_stale_folders()
+    try:
+        interpreter = read_interpreter(job.python or sys.executable)
+    except InvalidInput as error:
+        return _refused(f"{error.message}; {error.hint}" if error.hint else error.message)
+    reasons: list[str] = []
+    with proof_folder() as folder:
+        for kind in kinds:
+            base = _run(job, kind, interpreter, folder / f"{kind}-base", job.base)
+            if isinstance(base, Denied):
+                reasons.append(_words(kind, base))
+                continue
+            candidate = _run(job, kind, interpreter, folder / f"{kind}-candidate", job.candidate)
+            if isinstance(candidate, Denied):
+                return ProofRuns(sandbox=kind.value, base=base, candidate=None, refused=_words(kind, candidate))
+            return ProofRuns(sandbox=kind.value, base=base, candidate=candidate)
+    return _refused("; ".join(reasons) or "no kind of sandbox was allowed")
+
+
+def _refused(reason: str) -> ProofRuns:
+    return ProofRuns(sandbox="", base=None, candidate=None, refused=reason)
+
+
+def _words(kind: Kind, denied: Denied) -> str:
+    words = f"{kind.value}: {', '.join(denied.reasons)}"
+    return f"{words} ({denied.hint})" if denied.hint else words
+
+
+def _run(job: ProofJob, kind: Kind, interpreter: HostInterpreter, place: Path, commit: CommitId) -> TestRun | Denied:
+    """Check the commit out below `place`, run its tests and return how that went."""
+    site = _site(job, place)
+    write_checkout(Path(job.repository), commit, Path(site.tree))
+    limits = Limits(
+        timeout_s=job.timeout_s,
+        memory_mb=job.memory_mb,
+        tree_memory_mb=2 * job.memory_mb,
+        max_processes=job.max_processes,
+    )
+    seen = seen_from_inside(kind, site)
+    present = [path for path in job.changed_modules if Path(site.tree, path).is_file()]
+    config = {"root": seen.root, "modules": present}
+    Path(site.probe, "config.json").write_text(json.dumps(config), "utf-8")
+    spec = lay_out(
+        kind,
+        site=site,
+        interpreter=interpreter,
+        command=job.test_command,
+        extra_env={
+            "PYTHONPATH": seen.probe,
+            "PYTEST_PLUGINS": "homeostat_probe_pytest",
+            "HOMEOSTAT_PROBE_RESULTS": seen.results,
+        },
+        limits=limits,
+        uid=unprivileged_uid(),
+    )
+    if not isinstance(spec, SandboxSpec):
+        return spec
+    ended = run_in_sandbox(spec, output_chars=2 * _OUTPUT_CHARS)
+    if ended.end is End.SETUP:
+        return Denied(code="sandbox-setup", reasons=(f"it could not be set up: {ended.message}",))
+    return _test_run(job, limits, ended, Path(site.results), present, root=seen.root)
+
+
+def _site(job: ProofJob, place: Path) -> Site:
+    place.mkdir(mode=0o711)
+    place.chmod(0o711)
+    for name in ("tree", "results", "private", "probe", "staging"):
+        (place / name).mkdir(mode=0o755)
+    for source in _PROBE.glob("*.py"):
+        shutil.copyfile(source, place / "probe" / source.name)
+    return Site(
+        repository=str(Path(job.repository).resolve()),
+        tree=str(place / "tree"),
+        results=str(place / "results"),
+        private=str(place / "private"),
+        probe=str(place / "probe"),
+        staging=str(place / "staging"),
+    )
+
+
+def _test_run(
+    job: ProofJob, limits: Limits, ended: Ended, results: Path, present: Sequence[str], *, root: str
+) -> TestRun:
+    found = read_results(results, exit_code=ended.code, command=job.test_command, changed_modules=present)
+    problem = found.problem
+    if ended.end in _LIMIT_WORDS:
+        problem = _LIMIT_WORDS[ended.end].format(
+            timeout_s=limits.timeout_s, tree_memory_mb=limits.tree_memory_mb, disk_mb=limits.disk_mb
+        )
+    return TestRun(
+        exit_code=ended.code,
+        timed_out=ended.end is End.TIME,
+        duration_ms=ended.duration_ms,
+        outcomes=found.outcomes,
+        output_tail=_cleaned(ended.output_tail, root),
+        ran_from_candidate=found.ran_from_candidate,
+        problem=problem,
+    )
+
+
+def _cleaned(output: str, root: str) -> str:
+    """Return the end of the output without secrets and addresses; half a line at the cut is left out.
+
+    Paths in the checkout are shown relative to it, wherever it seemed to stand.
+    """
+    output = output.replace(f"{root}/", "")
+    text = output[-_OUTPUT_CHARS:]
+    if len(output) > _OUTPUT_CHARS:
+        text = text.partition("\n")[2] or text
+    return clean(text, max_chars=_OUTPUT_CHARS)
