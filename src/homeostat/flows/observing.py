@@ -34,7 +34,8 @@ def observe(deps: Deps, proposal_id: ProposalId) -> Observation | None:
     """
     proposal = read(deps, proposal_id)
     if proposal.state is ProposalState.AWAITING_RESTART:
-        return _watch_for_restart(deps, proposal)
+        _watch_for_restart(deps, proposal)
+        return None
     if proposal.state is not ProposalState.OBSERVING:
         return None
     seen = look(deps, proposal)

@@ -3,13 +3,13 @@
 import threading
 from collections.abc import Mapping
 
+from homeostat.audit.head import TRAILER_KEY
 from homeostat.core.ids import ProposalId
 from homeostat.flows.deps import Deps
 from homeostat.model.proposal import Proposal
-from homeostat.proposals.index import INDEX_PATH, render_index
+from homeostat.proposals.index import INDEX_PATH, render_index, row_of
 from homeostat.proposals.markdown import record_path, render
 
-LEDGER_TRAILER = "Homeostat-Ledger"
 _INDEX_ROWS = 5000
 
 # Two commits on one branch cannot be made at the same time; the lock only saves the losers a retry.
@@ -38,7 +38,7 @@ def _publish(deps: Deps, proposal: Proposal) -> None:
     rows = deps.proposals.find(limit=_INDEX_ROWS)
     files: Mapping[str, bytes] = {
         record_path(proposal): render(proposal),
-        INDEX_PATH: render_index(rows),
+        INDEX_PATH: render_index(map(row_of, rows)),
     }
     deps.record_branch.publish(
         files=files,
@@ -46,7 +46,7 @@ def _publish(deps: Deps, proposal: Proposal) -> None:
         trailers={
             "Homeostat-Proposal": proposal.id,
             "Homeostat-Status": f"{proposal.status} ({proposal.state.value})",
-            LEDGER_TRAILER: deps.ledger.head().trailer(),
+            TRAILER_KEY: deps.ledger.head().trailer(),
         },
         at=proposal.updated_at,
     )

@@ -1,6 +1,6 @@
 """Proposals as resources, and the decisions on them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
@@ -26,7 +26,7 @@ from homeostat.model.verdict import Denied
 
 router = APIRouter(prefix="/api/selfimprove/proposals", tags=["proposals"])
 
-_REFUSED = {400: {"model": ContractError}, 404: {"model": ContractError}, 409: {"model": ContractError}}
+_REFUSED: dict[int | str, dict[str, Any]] = {code: {"model": ContractError} for code in (400, 404, 409)}
 
 
 @router.get("")

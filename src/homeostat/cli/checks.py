@@ -1,0 +1,202 @@
+"""`homeostat verify` and `homeostat doctor`."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import typer
+
+from homeostat.adapters.git.reader import GitCommitReader
+from homeostat.adapters.git.repository import open_repository
+from homeostat.adapters.settings import LoadedSettings, load_settings
+from homeostat.adapters.story import collect_story
+from homeostat.adapters.worker_process import WorkerProver
+from homeostat.audit.story import Check, verify_story
+from homeostat.cli.hub_client import HubClient
+from homeostat.cli.options import AsJson, Repo, StateDir
+from homeostat.cli.output import emit_json, out, say, show_table
+from homeostat.cli.place import Place, locate
+from homeostat.core.errors import HomeostatError
+
+Level = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """One thing that `doctor` looked at."""
+
+    level: Level
+    name: str
+    detail: str
+    remedy: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("verify")(verify)
+    app.command("doctor")(doctor)
+
+
+def verify(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Check ledger, signatures, Git records, approvals and backups against each other; needs no hub."""
+    place = locate(repo, state_dir)
+    checks = verify_story(collect_story(place.repository, place.state_dir))
+    ok = all(check.ok for check in checks)
+    if as_json:
+        listed = [{"number": c.number, "name": c.name, "ok": c.ok, "detail": c.detail} for c in checks]
+        emit_json({"ok": ok, "checks": listed})
+    else:
+        for check in checks:
+            out.print(f"{'ok  ' if check.ok else 'FAIL'} {check.number}. {check.name}: {check.detail}", markup=False)
+        say("the story holds" if ok else "something was altered or is missing: keep everything as it is")
+    if not ok:
+        raise typer.Exit(5)
+
+
+def doctor(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Say what works, what is degraded, and how to mend it. Exit code 1 when something fails."""
+    place = locate(repo, state_dir)
+    found = list(_diagnose(place))
+    failed = any(item.level == "fail" for item in found)
+    if as_json:
+        listed = [{"level": d.level, "name": d.name, "detail": d.detail, "remedy": d.remedy} for d in found]
+        emit_json({"ok": not failed, "diagnoses": listed})
+    else:
+        show_table(("", "what", "found", "remedy"), [(d.level, d.name, d.detail, d.remedy) for d in found])
+    if failed:
+        raise typer.Exit(1)
+
+
+def _diagnose(place: Place) -> Iterator[Diagnosis]:
+    settings: list[LoadedSettings] = []
+    yield _try("settings", lambda: _settings(place, settings))
+    yield _try("repository", lambda: _repository(place, settings[0] if settings else None))
+    yield _state_dir(place)
+    yield _disk(place)
+    yield _try("hub", lambda: _hub(place))
+    if (place.state_dir / "homeostat.sqlite").exists():
+        yield from _ledger(place)
+    if settings:
+        yield _hmr(settings[0])
+        yield _tests(settings[0])
+    yield _uid()
+    yield from _isolation(place)
+
+
+def _try(name: str, look: Callable[[], Diagnosis]) -> Diagnosis:
+    try:
+        return look()
+    except HomeostatError as error:
+        return Diagnosis(level="fail", name=name, detail=error.message, remedy=error.hint or "")
+
+
+def _settings(place: Place, into: list[LoadedSettings]) -> Diagnosis:
+    loaded = load_settings(place.repository, os.environ)
+    into.append(loaded)
+    if loaded.warnings:
+        return Diagnosis(level="warn", name="settings", detail="; ".join(loaded.warnings))
+    return Diagnosis(level="ok", name="settings", detail=f"profile {loaded.settings.profile.value}")
+
+
+def _repository(place: Place, loaded: LoadedSettings | None) -> Diagnosis:
+    branch = loaded.settings.host.deployed_branch if loaded else ""
+    reader = GitCommitReader(open_repository(place.repository), deployed_branch=branch)
+    return Diagnosis(level="ok", name="repository", detail=f"{reader.deployed_branch()} at {reader.head()[:12]}")
+
+
+def _state_dir(place: Place) -> Diagnosis:
+    path = place.state_dir
+    if not path.exists():
+        return Diagnosis(level="warn", name="state", detail=f"{path} is not there yet", remedy="homeostat up makes it")
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        return Diagnosis(
+            level="fail", name="state", detail=f"{path} is open to others ({mode:o})", remedy=f"chmod 700 {path}"
+        )
+    return Diagnosis(level="ok", name="state", detail=f"{path}, mode 700")
+
+
+def _disk(place: Place) -> Diagnosis:
+    folder = place.state_dir if place.state_dir.exists() else place.repository
+    free_mb = shutil.disk_usage(folder).free >> 20
+    level: Level = "ok" if free_mb > 500 else "warn"
+    return Diagnosis(level=level, name="disk", detail=f"{free_mb} MB free", remedy="" if level == "ok" else "make room")
+
+
+def _hub(place: Place) -> Diagnosis:
+    if not place.hub_file.exists():
+        return Diagnosis(level="warn", name="hub", detail="it is not running", remedy="homeostat up")
+    client = HubClient(place, timeout_s=10)
+    status = client.get("/api/maintenance/status")["self_improvement"]["status"]
+    processes = status["host_processes"]
+    if status["troubles"]:
+        troubles = "; ".join(f"{name}: {text}" for name, text in status["troubles"].items())
+        return Diagnosis(level="fail", name="hub", detail=troubles, remedy="see the hub's log")
+    if not processes:
+        return Diagnosis(
+            level="warn",
+            name="hub",
+            detail=f"{client.url}, no program attached",
+            remedy="homeostat run -- YOUR COMMAND",
+        )
+    return Diagnosis(level="ok", name="hub", detail=f"{client.url}, {processes} process(es) attached")
+
+
+def _ledger(place: Place) -> Iterator[Diagnosis]:
+    checks: tuple[Check, ...] = verify_story(collect_story(place.repository, place.state_dir))
+    for check in checks:
+        if not check.ok:
+            yield Diagnosis(
+                level="fail",
+                name=f"verify {check.number}",
+                detail=check.detail,
+                remedy="keep everything; see docs/SECURITY.md",
+            )
+    if all(check.ok for check in checks):
+        yield Diagnosis(level="ok", name="ledger", detail=checks[1].detail)
+
+
+def _hmr(loaded: LoadedSettings) -> Diagnosis:
+    if loaded.settings.hmr.enabled:
+        return Diagnosis(level="ok", name="live change", detail=f"on, {loaded.settings.hmr.mode.value}")
+    return Diagnosis(
+        level="warn", name="live change", detail="off: every change needs a restart", remedy="set hmr.enabled = true"
+    )
+
+
+def _tests(loaded: LoadedSettings) -> Diagnosis:
+    if loaded.settings.host.test_command:
+        return Diagnosis(level="ok", name="tests", detail=" ".join(loaded.settings.host.test_command))
+    return Diagnosis(
+        level="fail", name="tests", detail="no test command: nothing can be proved", remedy="set host.test_command"
+    )
+
+
+def _uid() -> Diagnosis:
+    who = "root" if os.getuid() == 0 else f"uid {os.getuid()}"
+    return Diagnosis(
+        level="warn",
+        name="separation",
+        detail=f"hub and program run as {who}: that protects against mistakes, not against a hostile program",
+        remedy="run the program under another uid where that matters",
+    )
+
+
+def _isolation(place: Place) -> Iterator[Diagnosis]:
+    kinds = WorkerProver(state_dir=place.state_dir).isolation()
+    for kind in kinds:
+        failed = [f"{check.name}: {check.detail}" for check in kind.checks if not check.held]
+        yield Diagnosis(
+            level="ok" if kind.usable else "warn",
+            name=f"sandbox {kind.name}",
+            detail=f"{len(kind.checks)} escapes tried, all held"
+            if kind.usable
+            else "; ".join(failed) or "not usable here",
+            remedy=kind.remedy,
+        )
+    if not any(kind.usable for kind in kinds):
+        yield Diagnosis(
+            level="fail", name="sandbox", detail="none holds here: no patch can be proved", remedy=kinds[0].remedy
+        )

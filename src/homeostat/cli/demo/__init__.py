@@ -1,0 +1,1 @@
+"""`homeostat demo`: the whole loop on a real service under load, step by step, each one observed."""

@@ -1,0 +1,1 @@
+../../../../../../examples/orders/orders/__init__.py

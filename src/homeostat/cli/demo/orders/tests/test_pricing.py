@@ -1,0 +1,1 @@
+../../../../../../examples/orders/tests/test_pricing.py

@@ -1,0 +1,276 @@
+"""`homeostat propose`, `homeostat proposals ...`, `homeostat revert`."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.syntax import Syntax
+
+from homeostat.cli.hub_client import HubClient
+from homeostat.cli.options import AsJson, Repo, StateDir
+from homeostat.cli.output import emit_json, out, say, show_table
+from homeostat.cli.place import locate
+from homeostat.core.errors import InvalidInput, OutcomeUnknown
+from homeostat.core.limits import MAX_DIFF_BYTES
+
+_BASE = "/api/selfimprove/proposals"
+_POLL_S = 0.2
+_UNDECIDED = ("pending", "validating")
+
+ProposalId = Annotated[str, typer.Argument(help="Id of the proposal; a unique beginning is enough.")]
+Digest = Annotated[
+    str | None, typer.Option("--digest", help="The change digest you saw; refused when it is another now.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("propose")(propose)
+    app.command("revert")(revert)
+    group = typer.Typer(help="Look at proposals and decide on them.", no_args_is_help=True)
+    group.command("list")(list_proposals)
+    group.command("show")(show)
+    group.command("diff")(diff)
+    group.command("approve")(approve)
+    group.command("reject")(reject)
+    group.command("defer")(defer)
+    group.command("resume")(resume)
+    group.command("apply")(apply)
+    app.add_typer(group, name="proposals")
+
+
+def propose(
+    diff_file: Annotated[Path, typer.Option("--diff", help="A unified or git diff; `-` reads standard input.")],
+    title: Annotated[str, typer.Option("--title", help="One line that says what the change does.")],
+    rationale: Annotated[str, typer.Option("--rationale", help="Why it is needed.")],
+    base: Annotated[str, typer.Option("--base", help="Commit the diff is made on; default: the deployed head.")] = "",
+    category: Annotated[str, typer.Option(help="bugfix, optimization or enhancement.")] = "bugfix",
+    severity: Annotated[str, typer.Option(help="critical, high, medium or low.")] = "medium",
+    evidence: Annotated[list[str] | None, typer.Option("--evidence", help="A line of evidence; repeatable.")] = None,
+    finding: Annotated[str, typer.Option("--finding", help="The finding that it mends.")] = "",
+    author: Annotated[str, typer.Option("--author", help="A label of who made it.")] = "",
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is validated.")] = True,
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hand in a patch with its reason, and say what validation makes of it."""
+    client = HubClient(locate(repo, state_dir))
+    body = client.post(
+        _BASE,
+        {
+            "title": title,
+            "rationale": rationale,
+            "diff": _read_diff(diff_file),
+            "base_commit": base,
+            "category": category,
+            "severity": severity,
+            "evidence": evidence or [],
+            "finding_id": finding,
+            "author": author,
+        },
+    )
+    identity = body["proposal_id"]
+    if not as_json:
+        say(f"proposal {identity} handed in; policy and tests are running ...")
+    if wait:
+        body = _wait_while(client, identity, _UNDECIDED)
+    if as_json:
+        emit_json(body)
+    else:
+        _print_summary(body)
+    if body["state"] == "blocked":
+        raise typer.Exit(1)
+
+
+def list_proposals(
+    status: Annotated[str, typer.Option("--status", help="Only this status or finer state.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List proposals, newest first."""
+    body = HubClient(locate(repo, state_dir)).get(_BASE, status=status, limit=limit)
+    if as_json:
+        emit_json(body)
+        return
+    rows = []
+    for item in body["proposals"]:
+        words = [str(item[name]) for name in ("status", "state", "severity", "title")]
+        rows.append((item["proposal_id"][:8], *words, ", ".join(item["files"])))
+    if not rows:
+        say("no proposals")
+        return
+    show_table(("id", "status", "state", "severity", "title", "files"), rows)
+
+
+def show(proposal_id: ProposalId, repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Show one proposal: reason, proof, plan, decision, and what became of it."""
+    body = HubClient(locate(repo, state_dir)).get(f"{_BASE}/{proposal_id}")
+    if as_json:
+        emit_json(body)
+        return
+    _print_summary(body)
+    out.print(f"\n{body['description']}\n", markup=False)
+    for line in body["evidence"]:
+        out.print(f"  evidence: {line}", markup=False)
+    for line in body["log"]:
+        out.print(f"  {line}", markup=False)
+
+
+def diff(proposal_id: ProposalId, repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Show what exactly would change, and the digest that an approval binds."""
+    body = HubClient(locate(repo, state_dir)).get(f"{_BASE}/{proposal_id}")
+    if as_json:
+        emit_json({key: body[key] for key in ("proposal_id", "change_digest", "base_commit", "diff")})
+        return
+    say(f"on {body['base_commit'][:12]}, change digest {body['change_digest']}")
+    if out.is_terminal:
+        out.print(Syntax(body["diff"], "diff", background_color="default"))
+    else:
+        sys.stdout.write(body["diff"])
+
+
+def approve(
+    proposal_id: ProposalId,
+    digest: Digest = None,
+    notes: Annotated[str, typer.Option("--notes", help="A word on the decision.")] = "",
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Consent to a validated change, without applying it yet."""
+    client = HubClient(locate(repo, state_dir))
+    seen = digest or client.get(f"{_BASE}/{proposal_id}")["change_digest"]
+    body = client.post(f"{_BASE}/{proposal_id}/approve", {"reason": notes, "change_digest": seen})
+    _answer(body, as_json, f"approved {seen}; put it live with `homeostat proposals apply {body['proposal_id'][:8]}`")
+
+
+def reject(
+    proposal_id: ProposalId,
+    reason: Annotated[str, typer.Option("--reason", help="Why; the proposer reads it.")],
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Reject a proposal with a reason."""
+    client = HubClient(locate(repo, state_dir))
+    _answer(client.post(f"{_BASE}/{proposal_id}/reject", {"reason": reason}), as_json, "rejected")
+
+
+def defer(
+    proposal_id: ProposalId,
+    reason: Annotated[str, typer.Option("--reason")] = "",
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a proposal aside."""
+    client = HubClient(locate(repo, state_dir))
+    body = client.post(f"{_BASE}/{proposal_id}/defer", {"reason": reason})
+    _answer(body, as_json, f"deferred; `homeostat proposals resume {body['proposal_id'][:8]}` takes it up again")
+
+
+def resume(proposal_id: ProposalId, repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Take a deferred proposal up again; it is validated anew."""
+    client = HubClient(locate(repo, state_dir))
+    _answer(client.post(f"{_BASE}/{proposal_id}/resume", {}), as_json, "resumed; it is validated again")
+
+
+def apply(
+    proposal_id: ProposalId,
+    digest: Digest = None,
+    user: Annotated[str, typer.Option("--user", help="A label for the audit trail.")] = "",
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Approve (if need be) and apply: commit, checkout and running processes together."""
+    client = HubClient(locate(repo, state_dir))
+    found = client.get(f"{_BASE}/{proposal_id}")
+    request = {
+        "proposal_id": found["proposal_id"],
+        "user": user,
+        "change_digest": digest or found["change_digest"],
+    }
+    body = client.post_contract("/api/selfimprove/apply", request)
+    if as_json:
+        emit_json(body)
+    elif body["ok"]:
+        out.print(body["message"], markup=False)
+        say(f"undo: homeostat revert {found['proposal_id'][:8]}")
+    else:
+        say(f"{body['error']}: {body['details']}")
+    if not body["ok"]:
+        raise typer.Exit(1)
+
+
+def revert(
+    proposal_id: ProposalId,
+    reason: Annotated[str, typer.Option("--reason", help="Why it is taken back.")] = "",
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put back exactly what an applied proposal changed: files, branch and running processes."""
+    client = HubClient(locate(repo, state_dir))
+    started = client.post(f"{_BASE}/{proposal_id}/revert", {"reason": reason})
+    body = _wait_while(client, started["proposal_id"], ("reverting",))
+    _answer(body, as_json, body["state_reason"])
+    if body["state"] != "reverted":
+        raise typer.Exit(1)
+
+
+def _read_diff(path: Path) -> str:
+    try:
+        data = sys.stdin.buffer.read(MAX_DIFF_BYTES + 1) if str(path) == "-" else path.read_bytes()
+        if len(data) > MAX_DIFF_BYTES:
+            raise InvalidInput("diff-too-large", f"a diff has at most {MAX_DIFF_BYTES} bytes")
+        return data.decode("utf-8")
+    except OSError as error:
+        raise InvalidInput("no-such-file", f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput("bad-diff", f"{path} is not UTF-8 text (byte {error.start})") from error
+
+
+def _wait_while(client: HubClient, proposal_id: str, states: tuple[str, ...]) -> dict[str, Any]:
+    deadline_s = time.monotonic() + 3600
+    while True:
+        body: dict[str, Any] = client.get(f"{_BASE}/{proposal_id}")
+        if body["state"] not in states:
+            return body
+        if time.monotonic() > deadline_s:
+            raise OutcomeUnknown("still-running", f"proposal {proposal_id} is still {body['state']} after an hour")
+        time.sleep(_POLL_S)
+
+
+def _answer(body: dict[str, Any], as_json: bool, text: str) -> None:
+    if as_json:
+        emit_json(body)
+    else:
+        out.print(f"{body['proposal_id'][:8]} {body['state']}: {text}", markup=False)
+
+
+def _print_summary(body: dict[str, Any]) -> None:
+    out.print(f"{body['proposal_id']}  {body['title']}", markup=False)
+    out.print(f"  {body['status']} ({body['state']}): {body['state_reason']}", markup=False)
+    out.print(f"  files: {', '.join(body['files'])}", markup=False)
+    out.print(f"  change digest: {body['change_digest']}", markup=False)
+    plan = body.get("plan")
+    if plan is not None:
+        reasons = "; ".join(plan["restart_reasons"])
+        out.print(f"  live: {'needs a restart: ' + reasons if reasons else 'can be swapped in'}", markup=False)
+    proof = body.get("proof")
+    if proof is not None:
+        for item in proof["policy"]:
+            out.print(f"  policy {item['severity']}: {item['path']}: {item['message']}", markup=False)
+        for word in ("fixed_tests", "broken_tests", "added_tests", "removed_tests"):
+            if proof[word]:
+                out.print(f"  {word.replace('_', ' ')}: {', '.join(proof[word])}", markup=False)
+        if body["state"] == "blocked" and proof["candidate"]:
+            out.print(proof["candidate"]["output_tail"][-2000:], markup=False)
+    if body["state"] == "awaiting_approval":
+        say(f"next: homeostat proposals diff {body['proposal_id'][:8]}, then approve or apply it")

@@ -1,0 +1,190 @@
+"""`homeostat up`, `homeostat run`, `homeostat demo`."""
+
+import logging
+import os
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from homeostat.adapters.agents.launch import Launch, prepare_launch
+from homeostat.adapters.git.reader import GitCommitReader
+from homeostat.adapters.git.repository import open_repository
+from homeostat.adapters.keys import load_or_create_keys
+from homeostat.adapters.settings import load_settings
+from homeostat.cli.options import Repo, StateDir
+from homeostat.cli.output import say
+from homeostat.cli.place import Place, locate
+from homeostat.cli.programs import resolve_command, resolve_python
+from homeostat.core.errors import HomeostatError, InvalidInput, NotFound
+from homeostat.core.ids import CommitId
+from homeostat.model.settings import Settings
+
+_STOP_S = 10.0
+_LAST_WORDS_S = 0.5
+
+Command = Annotated[list[str] | None, typer.Argument(help="The program, after `--`.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("up")(up)
+    app.command("run")(run)
+    app.command("demo")(demo)
+
+
+def up(
+    command: Command = None,
+    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="0: any free port.")] = None,
+    repo: Repo = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Start the hub in the foreground; with a command after `--` also the program, with the agent in it.
+
+    Stops cleanly on Ctrl-C and SIGTERM, the program first. When the program ends by itself, the hub
+    ends too, with the program's exit code.
+    """
+    place = locate(repo, state_dir)
+    settings = _settings(place, port)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    from homeostat.hub.serving import HubServer  # takes a second to import: only where a hub is started
+
+    server = HubServer(settings=settings, repository=place.repository, state_dir=place.state_dir)
+    host = _Host(place, settings, command or settings.host.start_command)
+
+    def ready() -> None:
+        say(f"homeostat is ready at {server.url}")
+        say(f"state: {place.state_dir}   stop: Ctrl-C")
+        if host.command:
+            try:
+                host.start(on_exit=server.stop)
+            except HomeostatError as error:
+                host.failure = error
+                server.stop()
+
+    try:
+        server.run(ready)
+    finally:
+        code = host.stop()
+    if host.failure is not None:
+        raise host.failure
+    if code:
+        raise typer.Exit(code)
+
+
+def run(command: Command = None, repo: Repo = None, state_dir: StateDir = None) -> None:
+    """Become the program after `--`, with the agent in it, in the program's own interpreter."""
+    if not command:
+        raise InvalidInput("no-command", "there is no program to run", hint="homeostat run -- python -m yourprogram")
+    place = locate(repo, state_dir)
+    loaded = load_settings(place.repository, os.environ)
+    launch = _launch(place, loaded.settings, command)
+    try:
+        os.execvpe(command[0], command, launch.environment(os.environ))  # noqa: S606 - the user's own command
+    except OSError as error:
+        launch.discard()
+        raise _cannot_start(command, error) from error
+
+
+def demo(
+    stay: Annotated[bool, typer.Option("--stay", help="Leave service, load and hub running until Ctrl-C.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder.")] = False,
+) -> None:
+    """Run the whole loop on a real service under load, and say what was seen."""
+    from homeostat.cli.demo.story import run_demo
+
+    raise typer.Exit(run_demo(stay=stay, keep=keep))
+
+
+class _Host:
+    """The program that `up` starts beside the hub."""
+
+    def __init__(self, place: Place, settings: Settings, command: Sequence[str]) -> None:
+        self.command = list(command)
+        self.failure: HomeostatError | None = None
+        self._place = place
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._launch: Launch | None = None
+
+    def start(self, *, on_exit: Callable[[], None]) -> None:
+        """Start it; `on_exit` is called from a thread when it has ended."""
+        self._launch = _launch(self._place, self._settings, self.command)
+        try:
+            self._process = subprocess.Popen(self.command, env=self._launch.environment(os.environ))
+        except OSError as error:
+            raise _cannot_start(self.command, error) from error
+        say(f"started {shlex.join(self.command)} as process {self._process.pid}")
+        waiter = threading.Thread(target=self._wait, args=(self._process, on_exit), name="host-wait", daemon=True)
+        waiter.start()
+
+    def stop(self) -> int:
+        """Stop the program (it is given 10 s) and return its exit code; 0 when it was stopped by us."""
+        if self._launch is not None:
+            self._launch.discard()
+        if self._process is None:
+            return 0
+        code = self._process.poll()
+        if code is not None:
+            return code if code >= 0 else 128 - code
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            say(f"the program did not stop within {_STOP_S:.0f} s and was killed")
+            self._process.kill()
+            self._process.wait()
+        return 0
+
+    def _wait(self, process: "subprocess.Popen[bytes]", on_exit: Callable[[], None]) -> None:
+        code = process.wait()
+        say(f"the program ended with code {code}")
+        # Its last words, a fatal exception above all, are on their way to the hub.
+        time.sleep(_LAST_WORDS_S)
+        on_exit()
+
+
+def _settings(place: Place, port: int | None) -> Settings:
+    loaded = load_settings(place.repository, os.environ)
+    for warning in loaded.warnings:
+        say(f"warning: {warning}")
+    settings = loaded.settings
+    python = resolve_python(place.repository, settings.host.python)
+    host = replace(
+        settings.host,
+        python=str(python),
+        test_command=resolve_command(python, settings.host.test_command),
+        start_command=resolve_command(python, settings.host.start_command),
+    )
+    hub = settings.hub if port is None else replace(settings.hub, port=port)
+    return replace(settings, host=host, hub=hub)
+
+
+def _launch(place: Place, settings: Settings, command: Sequence[str]) -> Launch:
+    load_or_create_keys(place.state_dir)
+    return prepare_launch(
+        state_dir=place.state_dir,
+        repository=place.repository,
+        commit=_running_commit(place, settings),
+        service_name=place.repository.name,
+        hmr_enabled=settings.hmr.enabled,
+        hmr_mode=settings.hmr.mode.value,
+    )
+
+
+def _running_commit(place: Place, settings: Settings) -> CommitId | None:
+    try:
+        reader = GitCommitReader(open_repository(place.repository), deployed_branch=settings.host.deployed_branch)
+        return reader.head()
+    except (InvalidInput, NotFound) as error:
+        say(f"warning: the running commit is not known: {error.message}")
+        return None
+
+
+def _cannot_start(command: Sequence[str], error: OSError) -> InvalidInput:
+    return InvalidInput("command-not-started", f"{command[0]} cannot be started: {error.strerror}")

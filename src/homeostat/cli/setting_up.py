@@ -1,0 +1,176 @@
+"""`homeostat init`, `homeostat config`, `homeostat token`."""
+
+import json
+import os
+import secrets
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from homeostat.adapters.clock import RandomIds, SystemClock
+from homeostat.adapters.keys import load_or_create_keys
+from homeostat.adapters.settings import FILE_NAME, load_settings
+from homeostat.adapters.store.store import SqlStore
+from homeostat.cli.options import AsJson, Repo, StateDir
+from homeostat.cli.output import emit_json, out, say, show_table
+from homeostat.cli.place import Place, locate
+from homeostat.cli.programs import Found, Program, look_at
+from homeostat.core.digests import digest_bytes
+from homeostat.core.errors import Conflict, InvalidInput
+from homeostat.core.ids import ActorId
+from homeostat.model.actor import SYSTEM, Actor, Role
+from homeostat.model.ledger import EntryDraft
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("init")(init)
+    app.command("token")(token)
+    group = typer.Typer(help="Look at settings.", no_args_is_help=True)
+    group.command("show")(config_show)
+    group.callback()(lambda: None)
+    app.add_typer(group, name="config")
+
+
+def init(
+    force: Annotated[bool, typer.Option("--force", help="Write homeostat.toml anew.")] = False,
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a repository under care: find interpreter, test and start command, and write homeostat.toml.
+
+    Nothing else is changed. Look at what was found, and mend the file where it is wrong.
+    """
+    place = locate(repo, state_dir)
+    path = place.repository / FILE_NAME
+    if path.exists() and not force:
+        raise Conflict("exists-already", f"{path} is there already", hint="edit it, or write it anew with --force")
+    program = look_at(place.repository)
+    path.write_text(render_settings(program), encoding="utf-8")
+    if as_json:
+        emit_json(
+            {
+                "file": str(path),
+                "python": program.python.value[0],
+                "test_command": list(program.test_command.value) if program.test_command else None,
+                "start_command": list(program.start_command.value) if program.start_command else None,
+            }
+        )
+        return
+    _show("interpreter", program.python)
+    _show("test command", program.test_command)
+    _show("start command", program.start_command)
+    out.print(f"wrote {path}", markup=False)
+    if program.test_command is None:
+        say("without a test command no proposal can be proved: set host.test_command")
+    say("next: homeostat up" if program.start_command else "next: homeostat up -- YOUR START COMMAND")
+
+
+def render_settings(program: Program) -> str:
+    """Return the text of a fresh homeostat.toml."""
+    lines = [
+        "# Homeostat: how this program is run, tested and cared for. `homeostat config show` lists every setting.",
+        "",
+        "[host]",
+        f"python = {_toml(program.python.value[0])}  # {program.python.why}",
+    ]
+    for name, found in (("test_command", program.test_command), ("start_command", program.start_command)):
+        if found is None:
+            lines.append(f'# {name} = ["python", "..."]  # not found: fill it in')
+        else:
+            lines.append(f"{name} = [{', '.join(_toml(word) for word in found.value)}]  # {found.why}")
+    lines += [
+        "",
+        "[hmr]",
+        "enabled = true  # approved changes of function bodies go live without a restart",
+        'mode = "safe"',
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def config_show(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Show every setting in force, and where its value comes from."""
+    place = locate(repo, state_dir)
+    loaded = load_settings(place.repository, os.environ)
+    for warning in loaded.warnings:
+        say(f"warning: {warning}")
+    if as_json:
+        settings = {item.name: {"value": item.value, "source": item.source, "doc": item.doc} for item in loaded.origins}
+        emit_json({"settings": settings})
+        return
+    rows = []
+    for origin in loaded.origins:
+        value = " ".join(origin.value) if isinstance(origin.value, tuple) else str(origin.value)
+        rows.append((origin.name, value, origin.source, origin.doc))
+    show_table(("setting", "value", "from", "meaning"), rows)
+
+
+def token(
+    agent: Annotated[
+        str | None, typer.Option("--agent", help="Make a new token for a bot: it may read and propose, no more.")
+    ] = None,
+    forget: Annotated[
+        str | None, typer.Option("--forget", help="Erase the name behind this pseudonym and end its tokens.")
+    ] = None,
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the owner's token; or make one for a bot; or forget who is behind a pseudonym."""
+    place = locate(repo, state_dir)
+    if forget is not None:
+        with _store(place) as store:
+            store.actors.erase_name(ActorId(forget))
+        say(f"{forget} has no name any more, and its tokens no longer work")
+        return
+    made = load_or_create_keys(place.state_dir).owner_token if agent is None else _new_agent(place, agent)
+    if as_json:
+        emit_json({"token": made, "role": "owner" if agent is None else "agent"})
+    else:
+        out.print(made, markup=False)
+
+
+def _new_agent(place: Place, name: str) -> str:
+    if not name.strip() or len(name) > 80:
+        raise InvalidInput("bad-name", "a bot's name has 1 to 80 characters")
+    made = f"hst_{secrets.token_urlsafe(32)}"
+    identity = ActorId(f"agent-{RandomIds().new_uuid().replace('-', '')[:12]}")
+    with _store(place) as store:
+        actor = Actor(id=identity, role=Role.AGENT, name=name.strip())
+        store.actors.create(actor=actor, token_digest=digest_bytes(made.encode("ascii")))
+        store.ledger.append(
+            EntryDraft(kind="token.made", actor=SYSTEM.id, subject=identity, body={"role": Role.AGENT.value})
+        )
+    say(f"made a token for {identity} ({name.strip()}); it is shown this once")
+    return made
+
+
+@contextmanager
+def _store(place: Place) -> Iterator[SqlStore]:
+    keys = load_or_create_keys(place.state_dir)
+    store = SqlStore.open(
+        place.state_dir / "homeostat.sqlite",
+        signer=keys.signer,
+        clock=SystemClock(),
+        head_path=place.state_dir / "ledger-head.json",
+    )
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _show(name: str, found: Found | None) -> None:
+    if found is None:
+        out.print(f"{name + ':':15}not found", markup=False)
+    else:
+        out.print(f"{name + ':':15}{shlex.join(found.value)}   ({found.why})", markup=False)
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,88 @@
+"""Serving one hub over HTTP until it is told to stop."""
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from homeostat.core.errors import Unavailable
+from homeostat.hub.app import create_app
+from homeostat.hub.wiring import Hub
+from homeostat.model.settings import Settings
+
+_BACKLOG = 128
+
+
+class HubServer:
+    """One hub and its HTTP server. `run` blocks; `stop` may be called from any thread or signal."""
+
+    def __init__(self, *, settings: Settings, repository: Path, state_dir: Path) -> None:
+        self._socket = _listen(settings.hub.bind, settings.hub.port)
+        try:
+            self._hub = Hub(settings=settings, repository=repository, state_dir=state_dir)
+        except BaseException:
+            self._socket.close()
+            raise
+        host, port = self._socket.getsockname()[:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._hub_file = state_dir / "run" / "hub.json"
+        config = uvicorn.Config(
+            create_app(self._hub.context),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+        self._server = uvicorn.Server(config)
+
+    def run(self, on_ready: Callable[[], None]) -> None:
+        """Serve until stopped; `on_ready` is called once, when requests are answered."""
+        self._write_hub_file()
+        watcher = threading.Thread(target=self._announce, args=(on_ready,), name="hub-ready", daemon=True)
+        try:
+            watcher.start()
+            self._server.run(sockets=[self._socket])
+        finally:
+            self._hub_file.unlink(missing_ok=True)
+            self._hub.close()
+            self._socket.close()
+
+    def stop(self) -> None:
+        """Ask the server to finish what it has begun and return from `run`."""
+        self._server.should_exit = True
+
+    def _announce(self, on_ready: Callable[[], None]) -> None:
+        pause = threading.Event()
+        while not self._server.started and not self._server.should_exit:
+            pause.wait(0.01)
+        if self._server.started:
+            on_ready()
+
+    def _write_hub_file(self) -> None:
+        facts = {"url": self.url, "pid": os.getpid(), "agent_socket": str(self._hub.agent_socket)}
+        part = self._hub_file.with_suffix(".part")
+        part.write_text(json.dumps(facts))
+        part.replace(self._hub_file)
+
+
+def _listen(bind: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((bind, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            "port-taken",
+            f"cannot listen on {bind}:{port}: {error.strerror}",
+            hint="stop what listens there, or choose another port: `homeostat up --port 0` takes a free one",
+        ) from error
+    listener.set_inheritable(False)
+    return listener

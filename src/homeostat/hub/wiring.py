@@ -1,0 +1,185 @@
+"""The one place that joins the parts: settings and a state directory in, a running hub out."""
+
+import fcntl
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from homeostat import __version__
+from homeostat.adapters.agents.gateway import AgentGateway
+from homeostat.adapters.agents.socket_place import choose_socket_path
+from homeostat.adapters.backups import FolderBackupStore
+from homeostat.adapters.clock import RandomIds, SystemClock
+from homeostat.adapters.durable import DurableStarter
+from homeostat.adapters.git.candidate import GitCandidateBranch
+from homeostat.adapters.git.deployed import GitDeployedTree
+from homeostat.adapters.git.reader import GitCommitReader
+from homeostat.adapters.git.records import GitRecordBranch
+from homeostat.adapters.git.repository import open_repository
+from homeostat.adapters.keys import Keys, load_or_create_keys
+from homeostat.adapters.store.store import SqlStore
+from homeostat.adapters.worker_process import WorkerProver
+from homeostat.audit.head import TRAILER_KEY, compare_head
+from homeostat.core.digests import digest_bytes
+from homeostat.core.errors import Conflict, IntegrityFailure
+from homeostat.core.ids import ActorId, ProposalId
+from homeostat.flows.applying import apply
+from homeostat.flows.deps import Deps
+from homeostat.flows.ingesting import ingest_logs, ingest_metrics
+from homeostat.flows.recovering import recover
+from homeostat.flows.reverting import revert
+from homeostat.flows.validating import validate
+from homeostat.hub.context import HubContext, Troubles
+from homeostat.hub.metrics import HubMetrics
+from homeostat.hub.ticker import Ticker
+from homeostat.model.actor import Actor, Role
+from homeostat.model.process import HostProcess
+from homeostat.model.settings import Settings
+from homeostat.policy.document import policy_in_force
+from homeostat.telemetry.otlp import CumulativeReader
+
+
+class Hub:
+    """A wired hub: `context` for the HTTP application, `close` to stop everything in order.
+
+    Opening it takes the state directory for itself (`Conflict` ``hub-running`` when another hub has
+    it), checks that the ledger is the one its witnesses know, opens the agents' door, and takes up
+    what an earlier run left. When any step fails, the steps before it are undone.
+    """
+
+    def __init__(self, *, settings: Settings, repository: Path, state_dir: Path) -> None:
+        with ExitStack() as undo:
+            keys = load_or_create_keys(state_dir)
+            (state_dir / "run").mkdir(mode=0o700, exist_ok=True)
+            undo.callback(_hold(state_dir / "run" / "hub.lock"))
+            self.context = self._wire(settings, repository, state_dir, keys, undo)
+            self.agent_socket = choose_socket_path(state_dir)
+            self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        """Stop the beat, the agents' door, the flows and the store, in this order."""
+        self._undo.close()
+
+    def _wire(self, settings: Settings, repository: Path, state_dir: Path, keys: Keys, undo: ExitStack) -> HubContext:
+        clock, ids = SystemClock(), RandomIds()
+        git = open_repository(repository)
+        branch = settings.host.deployed_branch
+        store = SqlStore.open(
+            state_dir / "homeostat.sqlite",
+            signer=keys.signer,
+            clock=clock,
+            head_path=state_dir / "ledger-head.json",
+        )
+        undo.callback(store.close)
+        records = GitRecordBranch(git)
+        _check_witnesses(store, records)
+        _register_owner(store, keys, ids.new_uuid)
+        troubles, metrics, reader = Troubles(), HubMetrics(), CumulativeReader()
+
+        def on_telemetry(kind: str, body: Mapping[str, Any], process: HostProcess) -> None:
+            if kind == "logs":
+                done = ingest_logs(deps, body)
+            else:
+                done = ingest_metrics(deps, body, reader=reader)
+            metrics.ingested.labels(kind, "accepted").inc(done.accepted)
+            metrics.ingested.labels(kind, "rejected").inc(done.rejected)
+
+        gateway = AgentGateway(
+            socket_path=choose_socket_path(state_dir),
+            master_key=keys.agent_key,
+            clock=clock,
+            on_telemetry=on_telemetry,
+            on_processes_changed=lambda: None,
+        )
+        starter = DurableStarter(
+            database=state_dir / "flows.sqlite",
+            handlers={
+                "submitted": lambda proposal_id: validate(deps, proposal_id),
+                "apply_asked": lambda proposal_id: apply(deps, proposal_id),
+                "revert_asked": lambda proposal_id: revert(deps, proposal_id),
+            },
+            on_failure=lambda name, proposal_id, error: _note(troubles, name, proposal_id, error),
+            new_id=ids.new_uuid,
+        )
+        deps = Deps(
+            clock=clock,
+            ids=ids,
+            settings=settings,
+            policy=policy_in_force(settings.policy),
+            repository_path=str(git.root),
+            proposals=store.proposals,
+            records=store.records,
+            ledger=store.ledger,
+            findings=store.findings,
+            vitals=store.vitals,
+            actors=store.actors,
+            commits=GitCommitReader(git, deployed_branch=branch),
+            candidates=GitCandidateBranch(git),
+            record_branch=records,
+            deployed=GitDeployedTree(git, deployed_branch=branch),
+            backups=FolderBackupStore(state_dir / "backups"),
+            prover=WorkerProver(state_dir=state_dir),
+            live=gateway,
+            start=starter,
+        )
+        gateway.start()
+        undo.callback(gateway.close)
+        starter.launch()
+        undo.callback(starter.close)
+        recover(deps)
+        ticker = Ticker(deps, troubles)
+        ticker.start()
+        undo.callback(ticker.close)
+        return HubContext(
+            deps=deps, metrics=metrics, reader=reader, state_dir=state_dir, troubles=troubles, version=__version__
+        )
+
+
+def _note(troubles: Troubles, name: str, proposal_id: ProposalId, error: Exception) -> None:
+    troubles.note(f"{name} {proposal_id}", f"{type(error).__name__}: {error}")
+
+
+def _hold(path: Path) -> Callable[[], None]:
+    """Hold the state directory's lock; return how to let go of it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise Conflict(
+            "hub-running", f"another hub works on {path.parent.parent}", hint="stop it, or use it: its door is open"
+        ) from error
+    return lambda: os.close(handle)
+
+
+def _check_witnesses(store: SqlStore, records: GitRecordBranch) -> None:
+    """Refuse to write onto a ledger that Git knows to have been longer or different."""
+    report = compare_head(
+        store.ledger.head(),
+        None,
+        records.trailers(TRAILER_KEY),
+        hash_at=lambda size: _hash_at(store, size),
+        verify=lambda message, signature: False,  # trailers carry no signature; the head file was checked at opening
+    )
+    if report.tampering:
+        worst = report.tampering[0]
+        raise IntegrityFailure(
+            "ledger-truncated",
+            f"the ledger is not the one that Git has seen: {worst.detail}",
+            hint="an older database was put back, or entries were cut off: see `homeostat verify`. To begin a "
+            "new ledger on purpose, put the old records aside: git branch -m homeostat/proposals old-proposals",
+        )
+
+
+def _hash_at(store: SqlStore, size: int) -> str | None:
+    entries = store.ledger.entries(after=size - 1, limit=1)
+    return entries[0].entry_hash if entries and entries[0].seq == size else None
+
+
+def _register_owner(store: SqlStore, keys: Keys, new_id: Callable[[], str]) -> None:
+    digest = digest_bytes(keys.owner_token.encode("ascii"))
+    if store.actors.by_token(digest) is None:
+        identity = ActorId(f"person-{new_id().replace('-', '')[:12]}")
+        store.actors.create(actor=Actor(id=identity, role=Role.OWNER, name="owner"), token_digest=digest)
