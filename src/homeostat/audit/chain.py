@@ -8,7 +8,7 @@ are gone is not seen from the chain alone, and is the business of `homeostat.aud
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
@@ -94,14 +94,17 @@ def entry_bytes(entry: LedgerEntry) -> bytes:
     to come: its leaf hash is ``SHA-256(0x00 || entry_bytes(entry))`` as RFC 6962 section 2.1 has it,
     so that inclusion proofs can be made for entries that exist today.
     """
-    return _leaf(
-        seq=entry.seq,
-        at=entry.at,
-        kind=entry.kind,
-        actor=entry.actor,
-        subject=entry.subject,
-        body=entry.body,
-        prev_hash=entry.prev_hash,
+    return _encode(
+        {
+            "actor": entry.actor,
+            "at": utc_text(entry.at),
+            "body": entry.body,
+            "format": FORMAT,
+            "kind": entry.kind,
+            "prev_hash": entry.prev_hash,
+            "seq": entry.seq,
+            "subject": entry.subject,
+        }
     )
 
 
@@ -122,29 +125,19 @@ def append(head: LedgerHead, draft: EntryDraft, *, at: datetime, sign: Callable[
         raise InvalidInput("entry-too-large", f"the body of a ledger entry has at most {MAX_BODY_BYTES} bytes")
     # What is kept is what a reader will get back: no tuples, no mapping that someone may still change.
     body: Mapping[str, JsonValue] = msgspec.json.decode(encoded)
-    at = at.astimezone(UTC) if at.utcoffset() is not None else at
-    seq = head.size + 1
-    leaf = _leaf(
-        seq=seq,
-        at=at,
+    bare = LedgerEntry(
+        seq=head.size + 1,
+        at=at.astimezone(UTC) if at.utcoffset() is not None else at,
         kind=draft.kind,
         actor=draft.actor,
         subject=draft.subject,
         body=body,
         prev_hash=head.entry_hash,
+        entry_hash="",
+        signature="",
     )
-    entry_hash = hashlib.sha256(leaf).hexdigest()
-    return LedgerEntry(
-        seq=seq,
-        at=at,
-        kind=draft.kind,
-        actor=draft.actor,
-        subject=draft.subject,
-        body=body,
-        prev_hash=head.entry_hash,
-        entry_hash=entry_hash,
-        signature=sign(head_statement(seq, entry_hash)),
-    )
+    entry_hash = hashlib.sha256(entry_bytes(bare)).hexdigest()
+    return replace(bare, entry_hash=entry_hash, signature=sign(head_statement(bare.seq, entry_hash)))
 
 
 def head_of(entry: LedgerEntry) -> LedgerHead:
@@ -205,23 +198,6 @@ def _check_signature(entry: LedgerEntry, verify: Callable[[bytes, str], bool]) -
     if verify(head_statement(entry.seq, entry.entry_hash), entry.signature):
         return None
     return ChainFault.SIGNATURE, f"entry {entry.seq}: the signature is not of this ledger's key"
-
-
-def _leaf(
-    *, seq: int, at: datetime, kind: str, actor: str, subject: str, body: Mapping[str, JsonValue], prev_hash: str
-) -> bytes:
-    return _encode(
-        {
-            "actor": actor,
-            "at": utc_text(at),
-            "body": body,
-            "format": FORMAT,
-            "kind": kind,
-            "prev_hash": prev_hash,
-            "seq": seq,
-            "subject": subject,
-        }
-    )
 
 
 def _check_draft(draft: EntryDraft) -> None:

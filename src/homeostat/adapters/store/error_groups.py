@@ -54,7 +54,7 @@ def record_occurrences(connection: Connection, items: Sequence[tuple[Digest, str
     connection.execute(upsert.on_conflict_do_update(index_elements=["key"], set_=columns), rows)
     _count_seconds(connection, batches)
     _count_totals(connection, (occurrence for _, _, occurrence in items))
-    _keep_samples(connection, batches)
+    _keep_samples(connection, batches, full=known)
     if len(known) < len(batches):
         _evict(connection)
     return list(batches)
@@ -78,7 +78,7 @@ def put_group(connection: Connection, group: ErrorGroup) -> None:
         "commit_id": group.commit,
     }
     connection.execute(plain_insert(error_groups), row)
-    _keep_samples(connection, {group.key: _Batch(group.message_template, list(group.samples))})
+    _keep_samples(connection, {group.key: _Batch(group.message_template, list(group.samples))}, full=())
 
 
 def read_groups(connection: Connection, keys: Iterable[Digest]) -> dict[Digest, ErrorGroup]:
@@ -181,7 +181,8 @@ def _count_totals(connection: Connection, occurrences: Iterable[ErrorOccurrence]
     )
 
 
-def _keep_samples(connection: Connection, batches: Mapping[Digest, _Batch]) -> None:
+def _keep_samples(connection: Connection, batches: Mapping[Digest, _Batch], *, full: Iterable[Digest]) -> None:
+    """Add the newest samples; the groups in `full` may have too many afterwards and lose their oldest."""
     rows = [
         {"key": key, "document": encode_sample(occurrence)}
         for key, batch in batches.items()
@@ -190,7 +191,7 @@ def _keep_samples(connection: Connection, batches: Mapping[Digest, _Batch]) -> N
     if not rows:
         return
     connection.execute(plain_insert(error_samples), rows)
-    for key in batches:
+    for key in full:
         oldest_kept = (
             select(error_samples.c.id)
             .where(error_samples.c.key == key)

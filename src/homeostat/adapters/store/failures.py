@@ -16,8 +16,8 @@ _PRIMARY = 0xFF
 def translated(*, committing: bool = False) -> Iterator[None]:
     """Raise our error for what the database raised within.
 
-    `committing` says that the transaction was on its way out: an I/O error then leaves open whether
-    it is on the disk, everything else is known not to have happened.
+    `committing` says that the transaction was on its way out: a failed sync then leaves open whether
+    it is on the disk; everything else is known not to have happened.
     """
     try:
         yield
@@ -33,7 +33,10 @@ def translated(*, committing: bool = False) -> Iterator[None]:
 
 
 def _translate(error: BaseException | None, *, committing: bool) -> HomeostatError:
-    primary = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+    code = getattr(error, "sqlite_errorcode", 0)
+    # A write to the log that failed left no whole commit record behind; a failed sync may have.
+    unknown = committing and code != sqlite3.SQLITE_IOERR_WRITE
+    primary = code & _PRIMARY
     match primary:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return Unavailable(
@@ -55,7 +58,7 @@ def _translate(error: BaseException | None, *, committing: bool) -> HomeostatErr
                 f"the database is damaged: {error}",
                 hint="stop the hub, keep the file as evidence, and restore the last backup",
             )
-        case sqlite3.SQLITE_IOERR if committing:
+        case sqlite3.SQLITE_IOERR if unknown:
             return OutcomeUnknown(
                 "commit-unknown",
                 f"the disk failed while a transaction was being committed: {error}",

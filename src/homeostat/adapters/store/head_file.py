@@ -38,6 +38,11 @@ class HeadFile:
             ) from error
         return parse_head(data)
 
+    def note_written(self, head: LedgerHead) -> None:
+        """Take it that the file holds `head`, as was just read and checked."""
+        with self._lock:
+            self._written = max(self._written, head.size)
+
     def advance(self, head: LedgerHead) -> None:
         """Write `head` unless the file is further already; durable when it returns.
 

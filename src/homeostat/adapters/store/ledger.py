@@ -152,6 +152,7 @@ def _decode(row: Row[Any]) -> LedgerEntry:
         raise IntegrityFailure(
             "ledger-entry-malformed",
             f"ledger entry {values['seq']} was altered: {error}",
+            hint="keep the state directory as evidence and run `homeostat verify`",
             facts={"seq": str(values["seq"])},
         ) from error
     return LedgerEntry(

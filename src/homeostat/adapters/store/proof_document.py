@@ -69,6 +69,7 @@ def _encode_run(run: TestRun) -> JsonValue:
         "outcomes": dict(run.outcomes),
         "output_tail": run.output_tail,
         "ran_from_candidate": run.ran_from_candidate,
+        "problem": run.problem,
     }
 
 
@@ -80,4 +81,5 @@ def _decode_run(value: Mapping[str, Any]) -> TestRun:
         outcomes=dict(value["outcomes"]),
         output_tail=value["output_tail"],
         ran_from_candidate=value["ran_from_candidate"],
+        problem=value["problem"],
     )

@@ -64,9 +64,12 @@ class SqlStore:
             head_file = HeadFile(head_path)
             ledger = SqlLedger(database, signer=signer, clock=clock, head_file=head_file)
             if not unsafe_skip_head_check:
-                head = _check_end(ledger, head_file, signer)
+                head, lag = _check_end(ledger, head_file, signer)
                 ledger.note_seen(head)
-                if not read_only and head.size:
+                if lag is None:
+                    head_file.note_written(head)
+                elif not read_only:
+                    _log.warning("the ledger's head file is caught up: %s", lag.detail)
                     head_file.advance(head)
         except BaseException:
             database.close()
@@ -96,7 +99,8 @@ def _prepare_schema(database: Database, *, read_only: bool) -> None:
     )
 
 
-def _check_end(ledger: SqlLedger, head_file: HeadFile, signer: Signer) -> LedgerHead:
+def _check_end(ledger: SqlLedger, head_file: HeadFile, signer: Signer) -> tuple[LedgerHead, HeadFinding | None]:
+    """Return the head, and how the head file lags it; raise for anything that no crash explains."""
     # The witness is read before the database: a commit in between then looks like lag, not like
     # a database that lost its end.
     file_head = head_file.read()
@@ -106,9 +110,7 @@ def _check_end(ledger: SqlLedger, head_file: HeadFile, signer: Signer) -> Ledger
     report = compare_head(head, file_head, (), hash_at=ledger.hash_at, verify=signer.verify)
     for finding in report.tampering:
         raise _tampered(finding)
-    if report.lag is not None:
-        _log.warning("the ledger's head file is caught up: %s", report.lag.detail)
-    return head
+    return head, report.lag
 
 
 def _check_last_entry(ledger: SqlLedger, head: LedgerHead, signer: Signer) -> None:
