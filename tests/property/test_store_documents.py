@@ -1,0 +1,95 @@
+"""Every row reads back as it was written: no field is forgotten, none changes its type."""
+
+import tempfile
+import typing
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from homeostat.adapters.keys import Ed25519Signer
+from homeostat.adapters.store import SqlStore
+from homeostat.adapters.store.documents import decode_proposal, encode_proposal
+from homeostat.adapters.store.sample_document import decode_sample, encode_sample
+from homeostat.model.finding import CodeLocation, ErrorOccurrence
+from homeostat.model.proof import PolicyFinding, ProofReport, TestRun
+from homeostat.model.proposal import Application, ChangeRef, Proposal, Review
+from homeostat.model.vitals import RouteVitals, VitalsTick
+from homeostat.testing.example_rows import SteppingClock
+
+zones = st.sampled_from([UTC, timezone(timedelta(hours=-7)), timezone(timedelta(hours=5, minutes=45))])
+times = st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(2200, 1, 1), timezones=zones)  # noqa: DTZ001
+whole = st.integers(-(2**31), 2**31)
+BY_TYPE = {
+    int: whole,
+    str: st.text(max_size=20),
+    datetime: times,
+    float: st.floats(allow_nan=False, allow_infinity=False),
+}
+
+
+def every_field(cls):
+    """Draw a value for every field, those with a default too: a forgotten field must show."""
+    hints = typing.get_type_hints(cls)
+    return st.builds(cls, **{item.name: strategy_of(hints[item.name]) for item in fields(cls)})
+
+
+def strategy_of(hint):
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint in BY_TYPE:
+        return BY_TYPE[hint]
+    if hasattr(hint, "__supertype__"):
+        return strategy_of(hint.__supertype__)
+    if origin is tuple:
+        return st.lists(strategy_of(arguments[0]), max_size=3).map(tuple)
+    if origin is not None and type(None) in arguments:
+        return st.none() | strategy_of(arguments[0])
+    if origin is not None:
+        return st.dictionaries(strategy_of(arguments[0]), strategy_of(arguments[1]), max_size=3)
+    return st.from_type(hint)
+
+
+for cls in (CodeLocation, PolicyFinding, TestRun, ChangeRef, Review, Application, RouteVitals):
+    BY_TYPE[cls] = every_field(cls)
+BY_TYPE[ProofReport] = every_field(ProofReport)
+proposals = every_field(Proposal)
+occurrences = every_field(ErrorOccurrence)
+ticks = every_field(VitalsTick)
+
+
+@settings(deadline=None)
+@given(proposals)
+def test_a_proposal_reads_back_from_its_columns(proposal):
+    assert decode_proposal(encode_proposal(proposal)) == proposal
+
+
+@settings(deadline=None)
+@given(occurrences)
+def test_a_sample_reads_back_from_its_document(occurrence):
+    assert decode_sample({"id": 1, "document": encode_sample(occurrence)}) == occurrence
+
+
+@pytest.fixture(scope="module")
+def store():
+    with tempfile.TemporaryDirectory() as name:
+        opened = SqlStore.open(
+            Path(name) / "h.sqlite",
+            signer=Ed25519Signer.generate(),
+            clock=SteppingClock(),
+            head_path=Path(name) / "head.json",
+        )
+        yield opened
+        opened.close()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(ticks, max_size=4))
+def test_ticks_read_back_from_the_database(store, batch):
+    far = datetime(2300, 1, 1, tzinfo=UTC)
+    store.vitals.prune(before=far)
+    store.vitals.record_ticks(batch)
+    read = store.vitals.ticks(since=datetime(1970, 1, 1, tzinfo=UTC), until=far)
+    assert list(read) == sorted(batch, key=lambda tick: tick.end)
