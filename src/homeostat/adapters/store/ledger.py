@@ -81,7 +81,7 @@ class SqlLedger:
         """Return entries in order. `IntegrityFailure` for a row that no writer of ours could have left."""
         query = select(ledger).where(ledger.c.seq > after).order_by(ledger.c.seq).limit(max(limit, 0))
         with self._database.reading() as connection:
-            return [_decode(row) for row in connection.execute(query)]
+            return [decode_entry(row) for row in connection.execute(query)]
 
     def head(self) -> LedgerHead:
         with self._database.reading() as connection:
@@ -138,7 +138,7 @@ def _encode(entry: LedgerEntry) -> dict[str, Any]:
     }
 
 
-def _decode(row: Row[Any]) -> LedgerEntry:
+def decode_entry(row: Row[Any]) -> LedgerEntry:
     """Read a row strictly: what parses but is not spelled as we spell it was not written by us."""
     values = row._mapping
     try:

@@ -27,6 +27,16 @@ def want_record(connection: Connection, proposal_id: ProposalId, *, version: int
     )
 
 
+def read_pending(connection: Connection) -> Sequence[tuple[ProposalId, int]]:
+    """Return (id, row version) of what is still to be made, the one that lags longest first."""
+    query = (
+        select(records.c.proposal_id, records.c.wanted_version)
+        .where(records.c.made_version < records.c.wanted_version)
+        .order_by(records.c.wanted_seq)
+    )
+    return [(ProposalId(row.proposal_id), row.wanted_version) for row in connection.execute(query)]
+
+
 class SqlRecords:
     """`homeostat.ports.store.RecordStore`."""
 
@@ -34,13 +44,8 @@ class SqlRecords:
         self._database = database
 
     def pending_records(self) -> Sequence[tuple[ProposalId, int]]:
-        query = (
-            select(records.c.proposal_id, records.c.wanted_version)
-            .where(records.c.made_version < records.c.wanted_version)
-            .order_by(records.c.wanted_seq)
-        )
         with self._database.reading() as connection:
-            return [(ProposalId(row.proposal_id), row.wanted_version) for row in connection.execute(query)]
+            return read_pending(connection)
 
     def mark_recorded(self, proposal_id: ProposalId, version: int) -> None:
         """As in the port; `NotFound` for an unknown proposal, `Conflict` for a version yet to come."""

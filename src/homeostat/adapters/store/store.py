@@ -11,6 +11,7 @@ from homeostat.adapters.store.ledger import SqlLedger
 from homeostat.adapters.store.migrate import HEAD_REVISION, current_revision, newer_schema, upgrade
 from homeostat.adapters.store.proposals import SqlProposals
 from homeostat.adapters.store.records import SqlRecords
+from homeostat.adapters.store.snapshot import StoreSnapshot, take_snapshot
 from homeostat.adapters.store.vitals import SqlVitals
 from homeostat.audit.chain import ZERO_HASH, ChainBroken, verify_integrity
 from homeostat.audit.head import HeadFault, HeadFinding, compare_head
@@ -75,6 +76,10 @@ class SqlStore:
             database.close()
             raise
         return cls(database, ledger)
+
+    def snapshot(self) -> StoreSnapshot:
+        """Return what an audit compares, as it stands at one moment; see `take_snapshot` for the order."""
+        return take_snapshot(self._database)
 
     def close(self) -> None:
         """Give the connections back. Further use opens new ones: nothing is lost by closing."""

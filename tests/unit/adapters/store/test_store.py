@@ -323,6 +323,41 @@ def test_two_stores_on_one_file_write_one_chain(opened, tmp_path):
     opened()
 
 
+def test_a_snapshot_is_one_state_of_the_database_while_others_write(opened):
+    store, stop = opened(), threading.Event()
+
+    def write():
+        number = 1
+        while not stop.is_set():
+            row = example_proposal(number)
+            store.proposals.insert(row, move_entry(row, "submitted", row.state))
+            number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(20):
+            seen = store.snapshot()
+            assert seen.problems == {}
+            assert seen.head.size == len(seen.entries) == len(seen.proposals) == len(seen.unrecorded)
+    finally:
+        stop.set()
+        writer.join(timeout=30)
+    assert store.snapshot().head.size > 0
+
+
+def test_a_snapshot_names_what_it_could_not_read(opened, tmp_path):
+    store = opened()
+    row = example_proposal()
+    store.proposals.insert(row, move_entry(row, "submitted", row.state))
+    tamper(tmp_path / "h.sqlite", "UPDATE ledger SET body = '[]'")
+    seen = store.snapshot()
+    assert (list(seen.entries), seen.head.size, list(seen.proposals)) == ([], 1, [row])
+    assert "entry 1 was altered" in seen.problems["ledger"]
+    tamper(tmp_path / "h.sqlite", "UPDATE proposals SET document = ''")
+    assert set(store.snapshot().problems) == {"ledger", "proposals"}
+
+
 def test_no_byte_of_an_erased_name_stays_in_the_files(opened, tmp_path):
     name = "Zacharias Quixotical Wintergreen"
     store = opened()

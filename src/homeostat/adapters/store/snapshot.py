@@ -1,0 +1,67 @@
+"""Everything that an audit compares, as it stood at one moment, even while a hub is writing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Connection, select
+
+from homeostat.adapters.store.database import Database
+from homeostat.adapters.store.documents import decode_proposal
+from homeostat.adapters.store.ledger import decode_entry, read_head
+from homeostat.adapters.store.records import read_pending
+from homeostat.adapters.store.tables import ledger, proposals
+from homeostat.audit.chain import EMPTY_HEAD
+from homeostat.core.errors import IntegrityFailure
+from homeostat.model.ledger import LedgerEntry, LedgerHead
+from homeostat.model.proposal import Proposal
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSnapshot:
+    """Rows and entries of one state of the database. A part that could not be read is empty, and in `problems`."""
+
+    entries: Sequence[LedgerEntry]
+    head: LedgerHead
+    proposals: Sequence[Proposal]
+    unrecorded: frozenset[str]
+    """Ids of proposals whose status commit is still to be made."""
+
+    problems: Mapping[str, str]
+    """``ledger|proposals`` → why, as `homeostat.audit.story` wants it."""
+
+
+def take_snapshot(database: Database) -> StoreSnapshot:
+    """Read all of it in one transaction.
+
+    Whoever compares it with witnesses outside (head file, Git) must read those *first*: a commit in
+    between then looks like a witness that lags, and not like a database that lost its end.
+    """
+    problems: dict[str, str] = {}
+    with database.reading() as connection:
+        return StoreSnapshot(
+            entries=_noting(problems, "ledger", [], lambda: _entries(connection)),
+            head=_noting(problems, "ledger", EMPTY_HEAD, lambda: read_head(connection)),
+            proposals=_noting(problems, "proposals", [], lambda: _proposals(connection)),
+            unrecorded=frozenset(proposal_id for proposal_id, _ in read_pending(connection)),
+            problems=problems,
+        )
+
+
+def _noting(problems: dict[str, str], part: str, instead: _T, read: Callable[[], _T]) -> _T:
+    try:
+        return read()
+    except IntegrityFailure as error:
+        problems[part] = error.message
+        return instead
+
+
+def _entries(connection: Connection) -> list[LedgerEntry]:
+    return [decode_entry(row) for row in connection.execute(select(ledger).order_by(ledger.c.seq))]
+
+
+def _proposals(connection: Connection) -> list[Proposal]:
+    query = select(proposals).order_by(proposals.c.created_us, proposals.c.id)
+    return [decode_proposal(row) for row in connection.execute(query).mappings()]
