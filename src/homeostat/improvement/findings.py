@@ -1,0 +1,106 @@
+"""When a group of errors becomes a finding, and what a person is told of it.
+
+The floor: three occurrences (a setting), or one that is critical. Warnings are not errors: ten times as
+many are needed, so that a chatty library does not fill the list. A group has the severity of the worst
+of its occurrences.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from homeostat.core.digests import Digest, short
+from homeostat.core.ids import FindingId
+from homeostat.model.finding import CodeLocation, ErrorGroup, ErrorOccurrence, Finding, FindingState
+
+WARNING_FACTOR = 10
+"""A warning weighs a tenth of an error."""
+
+MAX_TITLE_CHARS = 120
+_MAX_ROUTES_SHOWN = 5
+_MAX_SAMPLE_CHARS = 300
+
+
+def finding_id_of(key: Digest) -> FindingId:
+    """Return the id of the finding that this group makes, or would make."""
+    return FindingId("f-" + key.removeprefix("sha256:")[:16])
+
+
+def decide(group: ErrorGroup, *, floor: int, now: datetime, existing: Finding | None) -> Finding | None:
+    """Return the finding as it is to be stored now, or None when there is nothing new to store.
+
+    To be asked after occurrences of the group were recorded. New at the floor; open again, with `found_at`
+    now, when the error of a resolved one came back (one occurrence is enough: it was said to be gone); with
+    the group's severity when that rose. `existing` is the group's finding as it is stored.
+    """
+    if existing is None:
+        if not _at_floor(group, floor):
+            return None
+        return Finding(
+            id=finding_id_of(group.key),
+            state=FindingState.OPEN,
+            title=title(group),
+            severity=group.severity,
+            group=group,
+            found_at=now,
+        )
+    if existing.state is FindingState.RESOLVED:
+        return replace(existing, state=FindingState.OPEN, severity=group.severity, group=group, found_at=now)
+    if existing.severity != group.severity:
+        return replace(existing, severity=group.severity, group=group)
+    return None
+
+
+def _at_floor(group: ErrorGroup, floor: int) -> bool:
+    match group.severity:
+        case "critical":
+            return group.count >= 1
+        case "error":
+            return group.count >= floor
+        case _:
+            return group.count >= floor * WARNING_FACTOR
+
+
+def title(group: ErrorGroup) -> str:
+    """Return a line for people: ``KeyError in orders/pricing.py: total()``."""
+    what = group.exception_type.rpartition(".")[2] or _shortened(group.message_template, 60) or group.severity
+    return _shortened(f"{what} in {_place(group.location)}" if _place(group.location) else what, MAX_TITLE_CHARS)
+
+
+def evidence(finding: Finding) -> tuple[str, ...]:
+    """Return what is known, one fact a line, all of it cleaned text."""
+    group = finding.group
+    lines = [f"{group.count} occurrences, first {_time(group.first_at)}, last {_time(group.last_at)}"]
+    if _place(group.location):
+        where = f"{group.location.path}:{group.location.line}" if group.location.path else "no file of the repository"
+        function = f" in {group.location.function}()" if group.location.function else ""
+        lines.append(f"at {where}{function}" + (f", commit {group.commit[:12]}" if group.commit else ""))
+    lines.append(f"message: {_shortened(group.message_template, _MAX_SAMPLE_CHARS) or '(empty)'}")
+    if group.samples:
+        sample = max(group.samples, key=lambda item: item.at)
+        lines.append(
+            f"sample: {sample.exception_type or sample.logger}: {_shortened(sample.message, _MAX_SAMPLE_CHARS)}"
+        )
+        if sample.trace:
+            lines.append("through: " + " > ".join(f"{at.path}:{at.line} {at.function}()" for at in sample.trace))
+    if routes := _routes(group.samples):
+        lines.append("routes: " + ", ".join(routes))
+    lines.append(f"template {short(group.key)}")
+    return tuple(lines)
+
+
+def _routes(samples: tuple[ErrorOccurrence, ...]) -> list[str]:
+    return sorted({sample.route for sample in samples if sample.route})[:_MAX_ROUTES_SHOWN]
+
+
+def _place(location: CodeLocation) -> str:
+    function = f"{location.function}()" if location.function else ""
+    return ": ".join(part for part in (location.path, function) if part)
+
+
+def _shortened(text: str, limit: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _time(at: datetime) -> str:
+    return at.isoformat(sep=" ", timespec="seconds")
