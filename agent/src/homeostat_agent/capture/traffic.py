@@ -1,0 +1,180 @@
+"""Requests: which one is running here, and how many there were per route, how long, and with what error."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from bisect import bisect_left
+from collections import deque
+from contextvars import ContextVar
+from time import perf_counter
+from typing import Any, Callable, NamedTuple, Optional
+
+from homeostat_agent.capture.failures import Failures
+from homeostat_agent.capture.occurrence import only_member, type_name
+
+LATENCY_BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""The hub's bounds (`homeostat.model.vitals.LATENCY_BOUNDS_MS`), in seconds; each bound is inclusive."""
+
+MAX_ROUTES = 200
+MAX_ERROR_TYPES = 20
+"""Kinds of error per route and interval."""
+
+OTHER = "(other)"
+_FOLD_AT = 256
+_MAX_PENDING = 65_536
+_DISCONNECTS = frozenset({"ClientDisconnect", "ClientDisconnected"})
+
+_serials = itertools.count(1)
+_current: ContextVar[Optional[Request]]
+
+
+class Request:
+    """One request under way. It is never taken out of its context: `finished` says that it is over."""
+
+    __slots__ = (
+        "_read",
+        "_source",
+        "disconnected",
+        "ended",
+        "error_hint",
+        "finished",
+        "label",
+        "serial",
+        "started",
+        "status",
+    )
+
+    def __init__(self, source: Any, read: Callable[[Any, int], str]) -> None:
+        self._source = source
+        self._read = read
+        self.serial = next(_serials)
+        self.label = ""
+        self.status = 0
+        self.error_hint = ""
+        self.finished = False
+        self.disconnected = False
+        self.started = perf_counter()
+        self.ended = 0.0
+
+    def route(self) -> str:
+        """Return the label as far as it is known now; it becomes final when the request ends."""
+        return self.label or self._read(self._source, self.status)
+
+    def close(self) -> None:
+        self.label = self.route()
+        self.finished = True
+        self._source = None  # the context may live on in tasks of the host, what the request held shall not
+
+
+_current = ContextVar("homeostat_request", default=None)
+
+
+def current_request() -> Optional[Request]:
+    """Return the request of this context, also when it is finished already (see `Request.finished`)."""
+    return _current.get()
+
+
+class Series(NamedTuple):
+    """Requests of one route and one outcome in an interval."""
+
+    sum_s: float
+    buckets: tuple[int, ...]
+    """One count for each of `LATENCY_BOUNDS_S`, and one for what is above the last."""
+
+    @property
+    def requests(self) -> int:
+        return sum(self.buckets)
+
+
+class Traffic:
+    """Counts finished requests without making one wait for another.
+
+    A request leaves its outcome on a deque (one atomic call). Every `_FOLD_AT` requests whoever comes by
+    adds them up, if nobody else is doing it: the lock is only ever tried there, never waited for.
+    """
+
+    def __init__(self, *, failures: Failures, on_escape: Callable[[BaseException, str], None]) -> None:
+        self._failures = failures
+        self._on_escape = on_escape
+        self._labels: set[str] = set()
+        self.active = True
+        self.reset_after_fork()
+
+    def reset_after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._done: deque[tuple[str, str, float]] = deque(maxlen=_MAX_PENDING)
+        self._sums: dict[tuple[str, str], list[float]] = {}
+
+    def begin(self, source: Any, read: Callable[[Any, int], str]) -> Request:
+        """Make a request the current one. `read(source, status)` gives its route whenever it is asked for."""
+        request = Request(source, read)
+        _current.set(request)
+        return request
+
+    def finish(self, request: Request, error: Optional[BaseException], *, where: str) -> None:
+        """Count a request that ended, by returning or by letting `error` escape. Never raises.
+
+        An `Exception` that escapes or a status from 500 is an error, a client that went away is not, nor is
+        a cancellation. `where` names the interface (``asgi``, ``wsgi``) for the record of the exception.
+        """
+        try:
+            ended = request.ended or perf_counter()
+            kind = ""
+            if isinstance(error, Exception):
+                if not is_disconnect(request, only_member(error)):
+                    kind = type_name(only_member(error))
+                    self._on_escape(error, where)
+            elif error is None and request.status >= 500:
+                kind = request.error_hint or str(request.status)
+            request.close()
+            if len(self._done) == _MAX_PENDING:
+                self._failures.note("requests")
+            self._done.append((request.label, kind, ended - request.started))
+            if len(self._done) >= _FOLD_AT and self._lock.acquire(blocking=False):
+                try:
+                    self._fold()
+                finally:
+                    self._lock.release()
+        except Exception:
+            self._failures.note("request")
+
+    def take(self) -> dict[tuple[str, str], Series]:
+        """Return what was counted since the last call, by route and kind of error (empty: none)."""
+        if not self._lock.acquire(timeout=1.0):
+            self._failures.note("vitals")
+            return {}
+        try:
+            self._fold()
+            sums, self._sums = self._sums, {}
+        finally:
+            self._lock.release()
+        return {key: Series(row[0], tuple(int(count) for count in row[1:])) for key, row in sums.items()}
+
+    def _fold(self) -> None:
+        done, sums = self._done, self._sums
+        for _ in range(len(done)):
+            label, kind, seconds = done.popleft()
+            row = sums.get((label, kind))
+            if row is None:
+                key = self._key(label, kind)
+                row = sums.setdefault(key, [0.0] * (len(LATENCY_BOUNDS_S) + 2))
+            row[0] += seconds
+            row[1 + bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
+
+    def _key(self, label: str, kind: str) -> tuple[str, str]:
+        if label not in self._labels:
+            if len(self._labels) >= MAX_ROUTES:
+                label = OTHER
+            else:
+                self._labels.add(label)
+        if kind and sum(1 for known, other in self._sums if known == label and other) >= MAX_ERROR_TYPES:
+            kind = OTHER
+        return label, kind
+
+
+def is_disconnect(request: Request, error: BaseException) -> bool:
+    """Tell whether an exception only says that the client is gone."""
+    if request.disconnected and isinstance(error, OSError):
+        return True
+    return any(kind.__name__ in _DISCONNECTS for kind in type(error).__mro__)

@@ -1,0 +1,130 @@
+"""OTLP/JSON bodies, as ``/v1/logs`` and ``/v1/metrics`` take them: what the hub knows of this process comes in these.
+
+64-bit integers are text, as protobuf's JSON mapping wants it. An attribute without a value is left out.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Iterable, Mapping
+
+from homeostat_agent.capture.occurrence import Occurrence
+from homeostat_agent.capture.traffic import LATENCY_BOUNDS_S
+from homeostat_agent.context import HostContext
+
+_DELTA = 1
+_SCOPE = {"name": "homeostat_agent"}
+
+
+def encode_logs(records: list[Occurrence], resource: HostContext) -> dict[str, Any]:
+    """Return the body for these occurrences, one scope a logger, in the order in which they came."""
+    scopes: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        scopes.setdefault(record.logger, []).append(_log_record(record))
+    return {
+        "resourceLogs": [
+            {
+                "resource": _resource(resource),
+                "scopeLogs": [{"scope": {"name": name}, "logRecords": rows} for name, rows in scopes.items()],
+            }
+        ]
+    }
+
+
+def encode_metrics(snapshot: Mapping[str, Any], resource: HostContext) -> dict[str, Any]:
+    """Return the body for what `Capture.vitals` returned. `snapshot["generation"]` may be added by the sender."""
+    start, end = str(snapshot["start_unix_ns"]), str(snapshot["end_unix_ns"])
+    span = {"startTimeUnixNano": start, "timeUnixNano": end}
+    metrics: list[dict[str, Any]] = []
+    points = [
+        {
+            **span,
+            "count": str(series.requests),
+            "sum": series.sum_s,
+            "explicitBounds": list(LATENCY_BOUNDS_S),
+            "bucketCounts": [str(count) for count in series.buckets],
+            "attributes": _attributes([("http.route", route), ("error.type", kind)]),
+        }
+        for (route, kind), series in snapshot["requests"].items()
+    ]
+    if points:
+        metrics.append(
+            {
+                "name": "http.server.request.duration",
+                "unit": "s",
+                "histogram": {"aggregationTemporality": _DELTA, "dataPoints": points},
+            }
+        )
+    metrics.append(
+        {
+            "name": "homeostat.errors_logged",
+            "unit": "{error}",
+            "sum": {
+                "aggregationTemporality": _DELTA,
+                "isMonotonic": True,
+                "dataPoints": [{**span, "asInt": str(snapshot["errors_logged"])}],
+            },
+        }
+    )
+    for name, unit, key in (
+        ("homeostat.loop_lag_max", "ms", "loop_lag_ms_max"),
+        ("process.cpu.utilization", "1", "cpu_utilization"),
+        ("process.memory.usage", "By", "memory_bytes"),
+        ("homeostat.dropped", "{item}", "dropped"),
+        ("homeostat.generation", "{change}", "generation"),
+    ):
+        value = snapshot.get(key)
+        if value is not None:
+            number = {"asDouble": value} if isinstance(value, float) else {"asInt": str(value)}
+            metrics.append({"name": name, "unit": unit, "gauge": {"dataPoints": [{"timeUnixNano": end, **number}]}})
+    return {
+        "resourceMetrics": [
+            {"resource": _resource(resource), "scopeMetrics": [{"scope": dict(_SCOPE), "metrics": metrics}]}
+        ]
+    }
+
+
+def _resource(context: HostContext) -> dict[str, Any]:
+    return {
+        "attributes": _attributes(
+            [
+                ("service.name", context.service_name),
+                ("service.instance.id", context.process_id),
+                ("process.pid", os.getpid()),
+                ("vcs.ref.head.revision", context.commit),
+            ]
+        )
+    }
+
+
+def _log_record(record: Occurrence) -> dict[str, Any]:
+    place = record.location
+    return {
+        "timeUnixNano": str(record.at_unix_ns),
+        "severityNumber": record.severity_number,
+        "severityText": record.severity_text,
+        "body": {"stringValue": record.message},
+        "attributes": _attributes(
+            [
+                ("exception.type", record.exception_type),
+                ("exception.message", record.exception_message),
+                ("code.file.path", place.path),
+                ("code.function.name", place.function),
+                ("code.line.number", place.line),
+                ("http.route", record.route),
+                ("homeostat.trace", [f"{frame.path}:{frame.line}:{frame.function}" for frame in record.trace]),
+            ]
+        ),
+    }
+
+
+def _attributes(pairs: Iterable[tuple[str, Any]]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": _value(value)} for key, value in pairs if value]
+
+
+def _value(value: Any) -> dict[str, Any]:
+    if isinstance(value, int):
+        return {"intValue": str(value)}
+    if isinstance(value, list):
+        return {"arrayValue": {"values": [_value(item) for item in value]}}
+    return {"stringValue": value}

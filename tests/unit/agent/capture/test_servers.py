@@ -1,0 +1,236 @@
+"""Requests are counted per route in every server, with no word of configuration in the program."""
+
+import importlib.util
+import signal
+
+import pytest
+
+FASTAPI = """
+import asyncio
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+app = FastAPI()
+
+@app.get("/orders/{order_id}")
+async def order(order_id: int):
+    return {"price": {1: 10, 2: 20}[order_id]}
+
+@app.get("/stream")
+def stream():
+    async def pieces():
+        yield b"a"
+        await asyncio.sleep(0.2)
+        yield b"b"
+    return StreamingResponse(pieces())
+
+def create():
+    return app
+"""
+
+FLASK = """
+import time
+from flask import Flask
+app = Flask(__name__)
+
+@app.get("/orders/<int:order_id>")
+def order(order_id):
+    return {"price": {1: 10, 2: 20}[order_id]}
+
+@app.get("/stream")
+def stream():
+    def pieces():
+        yield b"a"
+        time.sleep(0.2)
+        yield b"b"
+    return app.response_class(pieces())
+"""
+
+DJANGO = """
+import os, sys, time
+from django.conf import settings
+settings.configure(DEBUG=False, ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="x" * 50, USE_TZ=True,
+                   INSTALLED_APPS=["django.contrib.staticfiles"], STATIC_URL="static/", MIDDLEWARE=[])
+from django.core.asgi import get_asgi_application
+from django.core.wsgi import get_wsgi_application
+from django.http import JsonResponse, StreamingHttpResponse
+from django.urls import path
+
+def order(request, order_id):
+    return JsonResponse({"price": {1: 10, 2: 20}[order_id]})
+
+def pieces():
+    yield b"a"
+    time.sleep(0.2)
+    yield b"b"
+
+def stream(request):
+    return StreamingHttpResponse(pieces())
+
+urlpatterns = [path("orders/<int:order_id>", order), path("stream", stream)]
+"""
+
+AIOHTTP = """
+import asyncio, sys
+from aiohttp import web
+
+async def order(request):
+    return web.json_response({"price": {1: 10, 2: 20}[int(request.match_info["order_id"])]})
+
+async def stream(request):
+    answer = web.StreamResponse()
+    await answer.prepare(request)
+    await answer.write(b"a")
+    await asyncio.sleep(0.2)
+    await answer.write(b"b")
+    return answer
+
+app = web.Application()
+app.add_routes([web.get("/orders/{order_id}", order), web.get("/stream", stream)])
+web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]))
+"""
+
+PLAIN_WSGI = """
+import sys, time
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path.startswith("/orders/"):
+        price = {"1": 10, "2": 20}[path.rsplit("/", 1)[1]]
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [str(price).encode()]
+    if path == "/stream":
+        return stream(start_response)
+    start_response("404 Not Found", [("Content-Type", "text/plain")])
+    return [b"no"]
+
+def stream(start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"a"
+    time.sleep(0.2)
+    yield b"b"
+
+if __name__ == "__main__":
+    from wsgiref.simple_server import make_server
+    make_server("127.0.0.1", int(sys.argv[1]), app).serve_forever()
+"""
+
+UVICORN = ["-m", "uvicorn", "--port", "{port}", "--log-level", "warning"]
+GUNICORN = ["-W", "ignore", "-m", "gunicorn", "--bind", "127.0.0.1:{port}"]
+MANAGE = "import service, sys; from django.core.management import execute_from_command_line as e; e(sys.argv)"
+TERM = signal.SIGTERM
+SERVERS = {
+    # name: packages, source, command, stop signal, template of the order route
+    "uvicorn": (["uvicorn", "fastapi"], FASTAPI, [*UVICORN, "service:app"], TERM, "/orders/{order_id}"),
+    "uvicorn-factory": (["uvicorn"], FASTAPI, [*UVICORN, "--factory", "service:create"], TERM, "/orders/{order_id}"),
+    "uvicorn-workers": (["uvicorn"], FASTAPI, [*UVICORN, "--workers", "2", "service:app"], TERM, "/orders/{order_id}"),
+    "uvicorn-django": (["uvicorn", "django"], DJANGO, [*UVICORN, "asgi:app"], TERM, "/orders/<int:order_id>"),
+    "hypercorn": (
+        ["hypercorn", "fastapi"],
+        FASTAPI,
+        ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", "service:app"],
+        TERM,
+        "/orders/{order_id}",
+    ),
+    "hypercorn-wsgi": (
+        ["hypercorn", "flask"],
+        FLASK,
+        ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", "wsgi:service:app"],
+        TERM,
+        "/orders/<int:order_id>",
+    ),
+    "gunicorn": (
+        ["gunicorn", "flask"],
+        FLASK,
+        [*GUNICORN, "--workers", "2", "service:app"],
+        TERM,
+        "/orders/<int:order_id>",
+    ),
+    "gunicorn-threads": (
+        ["gunicorn", "flask"],
+        FLASK,
+        [*GUNICORN, "--threads", "2", "--preload", "service:app"],
+        TERM,
+        "/orders/<int:order_id>",
+    ),
+    "gunicorn-gevent": (
+        ["gunicorn", "gevent", "flask"],
+        FLASK,
+        [*GUNICORN, "--worker-class", "gevent", "service:app"],
+        TERM,
+        "/orders/<int:order_id>",
+    ),
+    "gunicorn-asgi": (
+        ["gunicorn", "fastapi"],
+        FASTAPI,
+        [*GUNICORN, "--worker-class", "asgi", "service:app"],
+        TERM,
+        "/orders/{order_id}",
+    ),
+    "gunicorn-uvicorn": (
+        ["gunicorn", "uvicorn", "fastapi"],
+        FASTAPI,
+        [*GUNICORN, "--worker-class", "uvicorn.workers.UvicornWorker", "service:app"],
+        TERM,
+        "/orders/{order_id}",
+    ),
+    "flask-run": (
+        ["flask"],
+        FLASK,
+        ["-m", "flask", "--app", "service", "run", "--port", "{port}"],
+        signal.SIGINT,
+        "/orders/<int:order_id>",
+    ),
+    "waitress": (
+        ["waitress", "flask"],
+        FLASK,
+        ["-m", "waitress", "--listen", "127.0.0.1:{port}", "service:app"],
+        signal.SIGINT,
+        "/orders/<int:order_id>",
+    ),
+    "wsgiref": ([], PLAIN_WSGI, ["service.py", "{port}"], signal.SIGINT, "/orders/{id}"),
+    "django-runserver": (
+        ["django"],
+        DJANGO,
+        ["-c", MANAGE, "runserver", "--noreload", "{port}"],
+        signal.SIGINT,
+        "/orders/<int:order_id>",
+    ),
+    "aiohttp": (["aiohttp"], AIOHTTP, ["service.py", "{port}"], signal.SIGINT, "/orders/{order_id}"),
+}
+
+
+@pytest.mark.parametrize("begin", ["outside", "inside"])
+@pytest.mark.parametrize("name", SERVERS)
+def test_requests_errors_and_latency_are_counted_per_route(name, begin, host, free_port):
+    """Also in a program that begins the capture itself, while its server imports it."""
+    packages, source, command, stop, template = SERVERS[name]
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    if begin == "inside":
+        host.begin_inside = True
+        source = "import sitecustomize; sitecustomize.begin()\n" + source
+    host.write("service.py", source)
+    host.write("asgi.py", "import service\napp = service.get_asgi_application()\n")
+
+    paths = ["/orders/1?token=secret", "/orders/2", "/orders/13", "/missing/17", "/stream"]
+    arguments = [part.replace("{port}", str(free_port)) for part in command]
+    run = host.serve(*arguments, paths=paths, port=free_port, stop=stop)
+
+    assert run.answers == {paths[0]: 200, paths[1]: 200, paths[2]: 500, paths[3]: 404, paths[4]: 200}, run.stderr
+    stream = "/stream"
+    assert run.requests() == {
+        (template, ""): 2,
+        (template, "KeyError"): 1,
+        ("(unmatched)", ""): 1,
+        (stream, ""): 1,
+    }, (run.reports, run.stderr)
+    sums = {route: sum_s for report in run.reports for route, _, _, sum_s in report["requests"]}
+    assert sums[stream] >= 0.2, "a streamed response counts to its end"
+    errors = [item for item in run.occurrences() if item["exception_type"] == "KeyError"]
+    assert len(errors) == 1, errors
+    assert errors[0]["location"][0] == "service.py"
+    assert errors[0]["location"][2] == ("app" if name == "wsgiref" else "order")
+    assert errors[0]["route"] == template
+    assert [report["failures"] for report in run.reports] == [{}] * len(run.reports)
+    assert "secret" not in str(run.reports)
