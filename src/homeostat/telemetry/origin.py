@@ -68,9 +68,12 @@ def relative_path(path: str, repository: str) -> str:
 @lru_cache(maxsize=4096)
 def route(template: str) -> str:
     """Return a route with anything that looks like a value masked; what the agent sends stays as it is."""
-    segments = template.partition("?")[0].split("/", _MAX_ROUTE_SEGMENTS)[:_MAX_ROUTE_SEGMENTS]
+    segments = _QUERY.split(template, 1)[0].split("/", _MAX_ROUTE_SEGMENTS)[:_MAX_ROUTE_SEGMENTS]
     return "/".join(_segment(segment) for segment in segments)[:MAX_NAME_CHARS]
 
+
+_QUERY = re.compile(r"(?<!\()\?")
+"""Where a query begins; ``(?P<pk>`` belongs to a route that is a regular expression."""
 
 _VALUE_SEGMENT = re.compile(r"[0-9]+|[0-9A-Fa-f]{8,}|[0-9A-Fa-f-]{32,}|[^{<(:^]{41,}", re.ASCII)
 
