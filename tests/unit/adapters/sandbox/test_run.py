@@ -1,0 +1,232 @@
+"""Runs in every kind of sandbox: how they end, what they print, and what is left of them."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sandbox_runs import LIMITS, place, require, run_code
+
+from homeostat.adapters.sandbox import tree
+from homeostat.adapters.sandbox.run import End, run_in_sandbox
+from homeostat.adapters.sandbox.spec import Bind, Kind, SandboxSpec
+from homeostat.core.errors import Unavailable
+
+
+@pytest.fixture(params=list(Kind))
+def kind(request) -> Kind:
+    require(request.param)
+    return request.param
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code"),
+    [
+        ("raise SystemExit(0)", 0),
+        ("raise SystemExit(7)", 7),
+        ("import os; os._exit(0)", 0),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 128 + signal.SIGKILL),
+    ],
+)
+def test_the_exit_code_is_the_commands_own(kind, code, exit_code):
+    ended = run_code(kind, code)
+    assert (ended.end, ended.code) == (End.EXITED, exit_code)
+
+
+def test_output_of_both_streams_is_kept_in_order(kind):
+    code = "import os; os.write(1, b'one '); os.write(2, b'two '); os.write(1, b'three')"
+    assert run_code(kind, code).output_tail == "one two three"
+
+
+def test_a_flood_of_output_is_drained_and_only_its_end_kept(kind):
+    ended = run_code(
+        kind, "import os\nfor _ in range(400): os.write(1, b'x' * 65536)\nos.write(1, b'end')", output_chars=9
+    )
+    assert ended.output_tail == "xxxxxxend"
+    assert ended.output_bytes == 400 * 65536 + 3
+
+
+def test_a_command_that_does_not_exist_ends_with_127(kind):
+    with place() as made:
+        spec = made.spec(kind, "no-such-program")
+        assert isinstance(spec, SandboxSpec)
+        ended = run_in_sandbox(spec, output_chars=100)
+    assert ended.code == 127
+    assert "no-such-program" in ended.output_tail
+
+
+def test_out_of_time_means_ended_with_all_children(kind):
+    code = (
+        "import os, time\n"
+        "if os.fork() == 0:\n os.setsid()\n if os.fork() == 0:\n  time.sleep(600)\n os._exit(0)\n"
+        "print('up', flush=True)\ntime.sleep(600)"
+    )
+    ended = run_code(kind, code, timeout_s=2.0)
+    assert (ended.end, ended.code, ended.output_tail) == (End.TIME, None, "up\n")
+    assert ended.duration_ms < 15_000
+    assert not [p for p in tree.descendants(os.getpid()) if "time.sleep(600)" in _command_line(p)]
+
+
+def test_output_that_a_leftover_process_holds_open_does_not_keep_the_run_waiting(kind):
+    ended = run_code(kind, "import os, time\nif os.fork() == 0:\n os.setsid()\n time.sleep(600)\n")
+    assert (ended.end, ended.code) == (End.EXITED, 0)
+    assert ended.duration_ms < 10_000
+
+
+def test_memory_of_one_process_is_bounded(kind):
+    ended = run_code(kind, "x = bytearray(300 << 20)", memory_mb=128)
+    assert ended.code == 1
+    assert "MemoryError" in ended.output_tail
+
+
+def test_memory_of_all_processes_together_is_bounded(kind):
+    code = (
+        "import os, time\n"
+        "for _ in range(6):\n if os.fork() == 0:\n  x = bytearray(b'x') * (60 << 20); time.sleep(600)\n"
+        "time.sleep(600)"
+    )
+    assert run_code(kind, code, tree_memory_mb=200).end is End.MEMORY
+
+
+def test_shared_memory_counts_too(kind):
+    code = "import mmap, time\nm = mmap.mmap(-1, 300 << 20)\nm.write(b'x' * (300 << 20))\ntime.sleep(600)"
+    ended = run_code(kind, code, tree_memory_mb=200, memory_mb=1000)
+    assert ended.end is End.MEMORY
+
+
+def test_a_file_beyond_the_limit_is_not_written(kind):
+    code = "f = open('big', 'wb')\nfor _ in range(80): f.write(b'x' * (1 << 20))"
+    ended = run_code(kind, code, file_mb=16)
+    assert ended.code != 0
+
+
+def test_what_is_written_in_all_is_bounded(kind):
+    code = (
+        "import time\n"
+        "for n in range(20):\n f = open(f'f{n}', 'wb'); f.write(b'x' * (10 << 20)); f.close()\n"
+        "time.sleep(600)"
+    )
+    assert run_code(kind, code, disk_mb=64).end is End.DISK
+
+
+def test_processes_and_threads_are_bounded(kind):
+    code = (
+        "import threading, time\nn = 0\n"
+        "try:\n"
+        " for n in range(500):\n  threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+        "except RuntimeError: print('refused', n, flush=True)\n"
+        "import os; os._exit(0)"
+    )
+    assert "refused" in run_code(kind, code, max_processes=24).output_tail
+
+
+@pytest.mark.parametrize("module", ["subprocess", "concurrent.futures", "asyncio"])
+def test_ordinary_test_programs_work(kind, module):
+    programs = {
+        "subprocess": "import subprocess\nprint(subprocess.check_output('echo 3', shell=True, text=True))",
+        "concurrent.futures": (
+            "import concurrent.futures as c\nwith c.ThreadPoolExecutor(2) as p: print(sum(p.map(int, '12')))"
+        ),
+        "asyncio": (
+            "import asyncio\nasync def go():\n"
+            " p = await asyncio.create_subprocess_exec('/bin/echo', '3', stdout=-1)\n"
+            " print((await p.communicate())[0].decode().strip())\nasyncio.run(go())"
+        ),
+    }
+    ended = run_code(kind, programs[module])
+    assert (ended.code, ended.output_tail.strip()) == (0, "3")
+
+
+def test_temporary_files_and_home_work_and_are_private(kind):
+    code = (
+        "import os, pathlib, shutil, tempfile\n"
+        "pathlib.Path.home().joinpath('x').write_text('1')\n"
+        "with tempfile.NamedTemporaryFile() as f: shutil.copy2(f.name, f.name + '-copy')\n"
+        "print(sorted(os.listdir(tempfile.gettempdir())) != [], end='')"
+    )
+    ended = run_code(kind, code)
+    assert (ended.code, ended.output_tail) == (0, "True"), ended.output_tail
+
+
+def test_without_mounts_there_are_no_sockets_and_no_named_semaphores():
+    require(Kind.LANDLOCK)
+    code = (
+        "import multiprocessing, socket\n"
+        "for attempt in (multiprocessing.Lock, socket.socket):\n"
+        " try: attempt()\n"
+        " except PermissionError: print('refused', end=' ')"
+    )
+    assert run_code(Kind.LANDLOCK, code).output_tail == "refused refused "
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind.mounts])
+def test_with_mounts_loopback_servers_and_process_pools_work(kind):
+    require(kind)
+    code = (
+        "import concurrent.futures as c, getpass, pwd, os, socket\n"
+        "s = socket.create_server(('127.0.0.1', 0)); d = socket.create_connection(s.getsockname())\n"
+        "assert pwd.getpwuid(os.getuid()).pw_name == getpass.getuser()\n"
+        "if __name__ == '__main__':\n"
+        " with c.ProcessPoolExecutor(2) as p: print(sum(p.map(int, '12')))"
+    )
+    ended = run_code(kind, code)
+    assert (ended.code, ended.output_tail) == (0, "3\n")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind.mounts])
+def test_a_sandbox_that_cannot_be_made_says_so_and_runs_nothing(kind):
+    require(kind)
+    with place() as made:
+        spec = made.spec(kind, "/bin/echo", "ran")
+        assert isinstance(spec, SandboxSpec)
+        broken = dataclasses.replace(spec, binds=(*spec.binds, Bind(source="/no/such/folder", target="/x")))
+        ended = run_in_sandbox(broken, output_chars=1000)
+    assert ended.end is End.SETUP
+    assert ended.code is None
+    assert ended.message
+    assert "ran" not in ended.output_tail
+
+
+def test_a_launcher_that_dies_is_no_result(kind):
+    code = "import time; print('up', flush=True); time.sleep(600)"
+    script = (
+        f"import sys; sys.path[:0] = {sys.path!r}\n"
+        "from sandbox_runs import run_code\nfrom homeostat.adapters.sandbox.spec import Kind\n"
+        "from homeostat.core.errors import Unavailable\n"
+        f"try: print(run_code(Kind('{kind}'), {code!r}))\n"
+        "except Unavailable as error: print(error.code)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 20
+    while not (running := [p for p in tree.descendants(process.pid) if "time.sleep(600)" in _command_line(p)]):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    (launcher,) = tree.descendants(process.pid)[:1]
+    os.kill(launcher, signal.SIGKILL)
+    assert process.communicate(timeout=60)[0].strip() == "sandbox-launcher-died"
+    while any(Path(f"/proc/{process}").exists() for process in running):
+        assert time.monotonic() < deadline, "the command outlived its launcher"
+        time.sleep(0.01)
+
+
+def _command_line(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def test_limits_are_those_of_the_spec_and_no_more():
+    assert LIMITS.temporary_mb == 64
+    assert dataclasses.replace(LIMITS, file_mb=4096).temporary_mb == LIMITS.memory_mb
+
+
+def test_survivors_are_no_result():
+    from homeostat.adapters.sandbox.run import _judge
+
+    with pytest.raises(Unavailable):
+        _judge({"ended": "survivors"}, "", 0, 1)
