@@ -76,6 +76,8 @@ class Load:
             connection.request("POST", "/orders", body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             answer.read()
+            if answer.status >= 500:
+                connection.close()  # the server closes it after an exception, without saying so
         except (OSError, http.client.HTTPException):
             connection.close()
             return "unanswered"

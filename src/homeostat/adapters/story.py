@@ -1,4 +1,4 @@
-"""Collecting what `homeostat verify` looks at, with the hub down and without writing anything."""
+"""Collecting what `homeostat verify` looks at, with the hub down or at work, and writing nothing."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,16 +10,16 @@ from homeostat.adapters.git.reader import GitCommitReader
 from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import open_repository
 from homeostat.adapters.keys import load_verifier
+from homeostat.adapters.store.snapshot import StoreSnapshot
 from homeostat.adapters.store.store import SqlStore
 from homeostat.audit.chain import EMPTY_HEAD
 from homeostat.audit.head import TRAILER_KEY, parse_head
-from homeostat.audit.story import BackupResult, StoryInputs
+from homeostat.audit.story import BackupResult, StoryInputs, named_commits
 from homeostat.core.errors import HomeostatError, NotFound
 from homeostat.core.ids import CommitId
-from homeostat.model.ledger import LedgerEntry, LedgerHead
+from homeostat.model.ledger import LedgerHead
 from homeostat.model.proposal import Proposal
-
-_PAGE = 1000
+from homeostat.ports.signer import Signer
 
 T = TypeVar("T")
 
@@ -27,44 +27,26 @@ T = TypeVar("T")
 def collect_story(repository: Path, state_dir: Path) -> StoryInputs:
     """Read everything that is there; what cannot be read is named in `problems`, never left out.
 
-    `IntegrityFailure` or `Unavailable` when there is no public key to check signatures with.
+    The witnesses are read before the database: a commit in between then looks like a witness that
+    lags. `IntegrityFailure` or `Unavailable` when there is no public key to check signatures with.
     """
     problems: dict[str, str] = {}
     signer = load_verifier(state_dir)
-    entries: Sequence[LedgerEntry] = ()
-    proposals: Sequence[Proposal] = ()
-    unrecorded: frozenset[str] = frozenset()
-    db_head = EMPTY_HEAD
-    try:
-        store = SqlStore.open(
-            state_dir / "homeostat.sqlite",
-            signer=signer,
-            clock=SystemClock(),
-            head_path=state_dir / "ledger-head.json",
-            unsafe_skip_head_check=True,
-            read_only=True,
-        )
-    except HomeostatError as error:
-        problems["ledger"] = problems["proposals"] = error.message
-    else:
-        try:
-            # Proposals before entries: a hub that writes meanwhile can only make entries newer.
-            unrecorded = frozenset(identity for identity, _ in store.records.pending_records())
-            proposals = _noting(problems, "proposals", (), lambda: _all_proposals(store))
-            entries = _noting(problems, "ledger", (), lambda: _all_entries(store))
-            db_head = _noting(problems, "ledger", EMPTY_HEAD, store.ledger.head)
-        finally:
-            store.close()
+    head_file = _noting(problems, "head-file", None, lambda: _head_file(state_dir))
+    none: Sequence[tuple[CommitId, str]] = ()
+    trailers = _noting(problems, "git", none, lambda: _trailers(repository))
+    snapshot = _snapshot(state_dir, signer)
+    problems |= snapshot.problems
     return StoryInputs(
-        entries=entries,
-        db_head=db_head,
-        head_file=_noting(problems, "head-file", None, lambda: _head_file(state_dir)),
-        trailers=_noting(problems, "git", (), lambda: _trailers(repository)),
+        entries=snapshot.entries,
+        db_head=snapshot.head,
+        head_file=head_file,
+        trailers=trailers,
         verify=signer.verify,
-        proposals=proposals,
-        unrecorded=unrecorded,
-        backups=[_look_at_backup(state_dir, name) for name in _backups_named(proposals)],
-        commits=_noting(problems, "git", frozenset(), lambda: _existing(repository, proposals)),
+        proposals=snapshot.proposals,
+        unrecorded=snapshot.unrecorded,
+        backups=[_look_at_backup(state_dir, name) for name in _backups_named(snapshot.proposals)],
+        commits=_noting(problems, "git", frozenset(), lambda: _existing(repository, snapshot.proposals)),
         problems=problems,
     )
 
@@ -79,18 +61,23 @@ def _noting(problems: dict[str, str], what: str, instead: T, read: Callable[[], 
     return instead
 
 
-def _all_entries(store: SqlStore) -> list[LedgerEntry]:
-    entries: list[LedgerEntry] = []
-    while page := store.ledger.entries(after=entries[-1].seq if entries else 0, limit=_PAGE):
-        entries += page
-    return entries
-
-
-def _all_proposals(store: SqlStore) -> list[Proposal]:
-    proposals: list[Proposal] = []
-    while page := store.proposals.find(limit=_PAGE, offset=len(proposals)):
-        proposals += page
-    return proposals
+def _snapshot(state_dir: Path, signer: Signer) -> StoreSnapshot:
+    try:
+        store = SqlStore.open(
+            state_dir / "homeostat.sqlite",
+            signer=signer,
+            clock=SystemClock(),
+            head_path=state_dir / "ledger-head.json",
+            unsafe_skip_head_check=True,
+            read_only=True,
+        )
+        try:
+            return store.snapshot()
+        finally:
+            store.close()
+    except HomeostatError as error:
+        problems = {"ledger": error.message, "proposals": error.message}
+        return StoreSnapshot(entries=(), head=EMPTY_HEAD, proposals=(), unrecorded=frozenset(), problems=problems)
 
 
 def _head_file(state_dir: Path) -> LedgerHead | None:
@@ -116,14 +103,7 @@ def _look_at_backup(state_dir: Path, name: str) -> BackupResult:
 
 def _existing(repository: Path, proposals: Sequence[Proposal]) -> frozenset[CommitId]:
     reader = GitCommitReader(open_repository(repository))
-    named: set[CommitId] = set()
-    for proposal in proposals:
-        named.add(proposal.change.base_commit)
-        if proposal.application is not None:
-            named |= {proposal.application.before_commit, proposal.application.commit}
-            if proposal.application.revert_commit is not None:
-                named.add(proposal.application.revert_commit)
-    return frozenset(commit for commit in named if _exists(reader, commit))
+    return frozenset(commit for commit in named_commits(proposals) if _exists(reader, commit))
 
 
 def _exists(reader: GitCommitReader, commit: CommitId) -> bool:

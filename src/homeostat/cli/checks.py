@@ -11,9 +11,8 @@ import typer
 from homeostat.adapters.git.reader import GitCommitReader
 from homeostat.adapters.git.repository import open_repository
 from homeostat.adapters.settings import LoadedSettings, load_settings
-from homeostat.adapters.story import collect_story
 from homeostat.adapters.worker_process import WorkerProver
-from homeostat.audit.story import Check, verify_story
+from homeostat.audit.story import Check
 from homeostat.cli.hub_client import HubClient
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, out, say, show_table
@@ -42,7 +41,7 @@ def register(app: typer.Typer) -> None:
 def verify(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Check ledger, signatures, Git records, approvals and backups against each other; needs no hub."""
     place = locate(repo, state_dir)
-    checks = verify_story(collect_story(place.repository, place.state_dir))
+    checks = _verify(place)
     ok = all(check.ok for check in checks)
     if as_json:
         listed = [{"number": c.number, "name": c.name, "ok": c.ok, "detail": c.detail} for c in checks]
@@ -67,6 +66,14 @@ def doctor(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = Fals
         show_table(("", "what", "found", "remedy"), [(d.level, d.name, d.detail, d.remedy) for d in found])
     if failed:
         raise typer.Exit(1)
+
+
+def _verify(place: Place) -> tuple[Check, ...]:
+    # The store takes half a second to import: only where it is opened.
+    from homeostat.adapters.story import collect_story
+    from homeostat.audit.story import verify_story
+
+    return verify_story(collect_story(place.repository, place.state_dir))
 
 
 def _diagnose(place: Place) -> Iterator[Diagnosis]:
@@ -145,7 +152,7 @@ def _hub(place: Place) -> Diagnosis:
 
 
 def _ledger(place: Place) -> Iterator[Diagnosis]:
-    checks: tuple[Check, ...] = verify_story(collect_story(place.repository, place.state_dir))
+    checks = _verify(place)
     for check in checks:
         if not check.ok:
             yield Diagnosis(

@@ -1,11 +1,12 @@
 """Talking to the hub over HTTP, with its refusals turned back into our errors."""
 
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from homeostat.cli.place import Place
 from homeostat.core import errors
+
+if TYPE_CHECKING:
+    import httpx
 
 _FAMILIES: dict[int, type[errors.HomeostatError]] = {
     400: errors.InvalidInput,
@@ -23,6 +24,8 @@ class HubClient:
     """One hub. Every method raises the error that the hub answered with, or `Unavailable`."""
 
     def __init__(self, place: Place, *, token: str | None = None, timeout_s: float = 120.0) -> None:
+        import httpx  # takes a quarter of a second to import: only where a hub is called
+
         self.url = place.hub_url()
         self._http = httpx.Client(
             base_url=self.url,
@@ -48,7 +51,9 @@ class HubClient:
     def _call(self, method: str, path: str, **options: Any) -> Any:
         return self._read(self._send(method, path, **options))
 
-    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def _send(self, method: str, path: str, **options: Any) -> "httpx.Response":
+        import httpx
+
         try:
             return self._http.request(method, path, **options)
         except httpx.ConnectError as error:
@@ -62,7 +67,7 @@ class HubClient:
         except httpx.HTTPError as error:
             raise errors.OutcomeUnknown("hub-lost", f"the connection to {self.url} broke: {error}") from error
 
-    def _read(self, response: httpx.Response) -> Any:
+    def _read(self, response: "httpx.Response") -> Any:
         try:
             body = response.json()
         except ValueError as error:

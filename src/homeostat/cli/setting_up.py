@@ -6,14 +6,13 @@ import secrets
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from homeostat.adapters.clock import RandomIds, SystemClock
 from homeostat.adapters.keys import load_or_create_keys
 from homeostat.adapters.settings import FILE_NAME, load_settings
-from homeostat.adapters.store.store import SqlStore
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, out, say, show_table
 from homeostat.cli.place import Place, locate
@@ -23,6 +22,9 @@ from homeostat.core.errors import Conflict, InvalidInput
 from homeostat.core.ids import ActorId
 from homeostat.model.actor import SYSTEM, Actor, Role
 from homeostat.model.ledger import EntryDraft
+
+if TYPE_CHECKING:
+    from homeostat.adapters.store.store import SqlStore
 
 
 def register(app: typer.Typer) -> None:
@@ -126,6 +128,10 @@ def token(
     if forget is not None:
         with _store(place) as store:
             store.actors.erase_name(ActorId(forget))
+            owner = load_or_create_keys(place.state_dir).owner_token
+            if store.actors.by_token(digest_bytes(owner.encode("ascii"))) is None:
+                # It was the owner's own: the next start makes a new token, for somebody new.
+                (place.state_dir / "keys" / "owner.token").unlink()
         say(f"{forget} has no name any more, and its tokens no longer work")
         return
     made = load_or_create_keys(place.state_dir).owner_token if agent is None else _new_agent(place, agent)
@@ -151,7 +157,9 @@ def _new_agent(place: Place, name: str) -> str:
 
 
 @contextmanager
-def _store(place: Place) -> Iterator[SqlStore]:
+def _store(place: Place) -> "Iterator[SqlStore]":
+    from homeostat.adapters.store.store import SqlStore  # takes half a second to import: only where it is opened
+
     keys = load_or_create_keys(place.state_dir)
     store = SqlStore.open(
         place.state_dir / "homeostat.sqlite",

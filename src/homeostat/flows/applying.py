@@ -28,9 +28,9 @@ from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
 from homeostat.model.proposal import Application, Proposal, ProposalState
 from homeostat.model.verdict import Denied
-from homeostat.ports.live import LiveChange
+from homeostat.ports.live import LiveChange, ModuleChange
 from homeostat.proposals.lifecycle import ApplyAsked, ApplyFailed, ApplyStarted, RestartNeeded, WentLive
-from homeostat.rollout.live import live_change, plan_change
+from homeostat.rollout.live import module_sources, plan_change
 
 _REJOIN_S = 10.0
 """How long a recovery waits for processes that were attached before; the agent's back-off is at most 5 s."""
@@ -207,6 +207,12 @@ def swap_everywhere(deps: Deps, change_id: str, change: TreeChange) -> WentLive 
         detail=f"swapped {', '.join(functions) or 'nothing that is loaded'} in {len(swapped)} "
         f"process{'es' if len(swapped) > 1 else ''}, {slowest_us} us"
     )
+
+
+def live_change(change_id: str, change: TreeChange, *, mode: str) -> LiveChange:
+    """Return the command that carries a change to a process; only for a plan without restart reasons."""
+    modules = (ModuleChange(path=path, old_source=old, new_source=new) for path, old, new in module_sources(change))
+    return LiveChange(id=change_id, modules=tuple(modules), mode=mode)
 
 
 def _swap_all(deps: Deps, wanted: LiveChange, waiting: Sequence[HostProcess]) -> list[LiveResult]:

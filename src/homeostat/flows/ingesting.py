@@ -23,7 +23,7 @@ class Ingested:
 
 def ingest_logs(deps: Deps, body: Mapping[str, Any]) -> Ingested:
     """Store the error records of one OTLP logs request. Durable when it returns."""
-    parsed = parse_logs(body, now=deps.clock.now())
+    parsed = parse_logs(body, now=deps.clock.now(), repository=deps.repository_path)
     keyed = []
     for occurrence in parsed.records:
         key, template = template_of(occurrence)

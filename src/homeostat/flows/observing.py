@@ -14,6 +14,9 @@ from homeostat.model.proposal import Application, Proposal, ProposalState
 from homeostat.proposals.lifecycle import ObservedWell, RestartSeen
 from homeostat.rollout.observation import Arm, Judgement, Symptom, Well, Worse, arm_of, judge
 
+_CHANGED_CODE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED, ProposalState.REVERTED})
+_OTHERS = 50
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
@@ -54,11 +57,13 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
     now = deps.clock.now()
     settings = deps.settings.observation
     start = application.observed_from
-    before = deps.vitals.ticks(since=start - timedelta(seconds=settings.baseline_s), until=_last_before(application))
-    # The tick in which the change was made belongs to neither side.
+    # Applying began at `application.at`, so no tick that ended before has seen the change; ticks that
+    # began before it was live belong to neither side.
+    baseline_start = _baseline_start(deps, proposal, application)
+    before = [t for t in deps.vitals.ticks(since=baseline_start, until=application.at) if t.start >= baseline_start]
     after = [tick for tick in deps.vitals.ticks(since=start, until=now) if tick.start >= start]
     baseline_arm, after_arm = arm_of(before), arm_of(after)
-    symptom = _symptom(deps, proposal, baseline_arm, after_arm, since=start)
+    symptom = _symptom(deps, proposal, baseline_arm, after_arm, baseline_start=baseline_start, since=start)
     elapsed_s = (now - start).total_seconds()
     verdict = judge(
         baseline=baseline_arm,
@@ -78,20 +83,29 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
     )
 
 
-def _last_before(application: Application) -> datetime:
-    """End of the baseline: applying began after it, so no tick in it has seen the change."""
-    return application.at
+def _baseline_start(deps: Deps, proposal: Proposal, application: Application) -> datetime:
+    """Begin where the last other change had settled: the time before it says nothing about the code that ran."""
+    start = application.at - timedelta(seconds=deps.settings.observation.baseline_s)
+    for other in deps.proposals.find(states=_CHANGED_CODE, limit=_OTHERS):
+        if other.id == proposal.id or other.application is None:
+            continue
+        settled = other.updated_at if other.state is ProposalState.REVERTED else other.application.observed_from
+        if settled is not None and settled < application.at:
+            start = max(start, settled)
+    return start
 
 
-def _symptom(deps: Deps, proposal: Proposal, baseline: Arm, after: Arm, *, since: datetime) -> Symptom | None:
+def _symptom(
+    deps: Deps, proposal: Proposal, baseline: Arm, after: Arm, *, baseline_start: datetime, since: datetime
+) -> Symptom | None:
     finding = _finding(deps, proposal)
     if finding is None or proposal.application is None:
         return None
     key = finding.group.key
-    start = proposal.application.at - timedelta(seconds=deps.settings.observation.baseline_s)
     # Records arrive up to a second after the call they tell of; the second of the change is left out.
     after_count = deps.findings.count_since(key, since + timedelta(seconds=1))
-    before_count = deps.findings.count_since(key, start) - deps.findings.count_since(key, proposal.application.at)
+    until = deps.findings.count_since(key, proposal.application.at)
+    before_count = deps.findings.count_since(key, baseline_start) - until
     return Symptom(
         baseline_occurrences=max(before_count, 0), baseline=baseline, after_occurrences=after_count, after=after
     )

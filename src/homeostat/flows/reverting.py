@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from homeostat.core.errors import Conflict
 from homeostat.core.ids import ProposalId
-from homeostat.flows.applying import change_of
+from homeostat.flows.applying import change_of, live_change
 from homeostat.flows.deps import Deps
 from homeostat.flows.transition import must, read, transition
 from homeostat.model.actor import SYSTEM, Actor
@@ -19,7 +19,6 @@ from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.ports.repository import Drift
 from homeostat.proposals.lifecycle import RevertAborted, Reverted, RevertStarted
-from homeostat.rollout.live import live_change
 
 _REJOIN_S = 10.0
 

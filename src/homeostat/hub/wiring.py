@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +24,7 @@ from homeostat.adapters.store.store import SqlStore
 from homeostat.adapters.worker_process import WorkerProver
 from homeostat.audit.head import TRAILER_KEY, compare_head
 from homeostat.core.digests import digest_bytes
-from homeostat.core.errors import Conflict, IntegrityFailure
+from homeostat.core.errors import Conflict, HomeostatError, IntegrityFailure
 from homeostat.core.ids import ActorId, ProposalId
 from homeostat.flows.applying import apply
 from homeostat.flows.deps import Deps
@@ -34,10 +35,12 @@ from homeostat.flows.validating import validate
 from homeostat.hub.context import HubContext, Troubles
 from homeostat.hub.metrics import HubMetrics
 from homeostat.hub.ticker import Ticker
-from homeostat.model.actor import Actor, Role
+from homeostat.model.actor import SYSTEM, Actor, Role
+from homeostat.model.ledger import EntryDraft
 from homeostat.model.process import HostProcess
 from homeostat.model.settings import Settings
 from homeostat.policy.document import policy_in_force
+from homeostat.ports.proving import Prover
 from homeostat.telemetry.otlp import CumulativeReader
 
 
@@ -129,6 +132,8 @@ class Hub:
         starter.launch()
         undo.callback(starter.close)
         recover(deps)
+        # The self-test takes a moment; the first proof should not have to wait for it.
+        threading.Thread(target=_test_isolation, args=(deps.prover, troubles), daemon=True).start()
         ticker = Ticker(deps, troubles)
         ticker.start()
         undo.callback(ticker.close)
@@ -139,6 +144,16 @@ class Hub:
 
 def _note(troubles: Troubles, name: str, proposal_id: ProposalId, error: Exception) -> None:
     troubles.note(f"{name} {proposal_id}", f"{type(error).__name__}: {error}")
+
+
+def _test_isolation(prover: Prover, troubles: Troubles) -> None:
+    try:
+        usable = any(kind.usable for kind in prover.isolation())
+    except HomeostatError as error:
+        troubles.note("isolation", error.message)
+        return
+    if not usable:
+        troubles.note("isolation", "no sandbox holds here: nothing can be proved; see `homeostat doctor`")
 
 
 def _hold(path: Path) -> Callable[[], None]:
@@ -160,7 +175,7 @@ def _check_witnesses(store: SqlStore, records: GitRecordBranch) -> None:
         store.ledger.head(),
         None,
         records.trailers(TRAILER_KEY),
-        hash_at=lambda size: _hash_at(store, size),
+        hash_at=store.ledger.hash_at,
         verify=lambda message, signature: False,  # trailers carry no signature; the head file was checked at opening
     )
     if report.tampering:
@@ -173,13 +188,11 @@ def _check_witnesses(store: SqlStore, records: GitRecordBranch) -> None:
         )
 
 
-def _hash_at(store: SqlStore, size: int) -> str | None:
-    entries = store.ledger.entries(after=size - 1, limit=1)
-    return entries[0].entry_hash if entries and entries[0].seq == size else None
-
-
 def _register_owner(store: SqlStore, keys: Keys, new_id: Callable[[], str]) -> None:
     digest = digest_bytes(keys.owner_token.encode("ascii"))
     if store.actors.by_token(digest) is None:
         identity = ActorId(f"person-{new_id().replace('-', '')[:12]}")
         store.actors.create(actor=Actor(id=identity, role=Role.OWNER, name="owner"), token_digest=digest)
+        store.ledger.append(
+            EntryDraft(kind="token.made", actor=SYSTEM.id, subject=identity, body={"role": Role.OWNER.value})
+        )

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Response
 
 from homeostat.core.digests import Digest
+from homeostat.core.errors import InvalidInput
 from homeostat.hub.applying import apply_and_wait
 from homeostat.hub.contract import (
     ApplyError,
@@ -36,6 +37,9 @@ def apply(request: ApplyRequest, context: Context, actor: Person, response: Resp
 @router.post("/batch-apply", responses={400: {"model": ContractError}, 403: {"model": ContractError}})
 def batch_apply(request: BatchApplyRequest, context: Context, actor: Person) -> BatchApplyResponse:
     """Apply up to ten proposals, each on its own: one that fails does not stop the others."""
+    limit = context.deps.settings.self_improvement.batch_limit
+    if len(request.proposal_ids) > limit:
+        raise InvalidInput("batch-too-large", f"a batch has at most {limit} proposals")
     results = [
         apply_and_wait(
             context.deps, context.metrics, item, actor=actor, seen=None, label=_label(request.user, request.force)

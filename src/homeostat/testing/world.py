@@ -1,0 +1,203 @@
+"""A whole hub in memory: real flows over fakes, on a clock that the test owns.
+
+The flows cannot tell. Started workflows are queued and run when the test says so, so that a test
+decides what happens between two steps; `mortal` gives the same world to a hub that dies at a chosen
+call, and the world that is left is what the next hub finds.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from homeostat.core.ids import ActorId, CommitId, ProcessId, ProposalId
+from homeostat.flows.applying import apply
+from homeostat.flows.deps import Deps
+from homeostat.flows.recovering import recover
+from homeostat.flows.reverting import revert
+from homeostat.flows.validating import validate
+from homeostat.model.actor import Actor, Role
+from homeostat.model.change import REGULAR, FileState
+from homeostat.model.process import HostProcess
+from homeostat.model.settings import HmrSettings, HostSettings, ObservationSettings, PolicySettings, Settings
+from homeostat.model.vitals import RouteVitals, VitalsTick
+from homeostat.policy.document import policy_in_force
+from homeostat.testing.example_rows import SteppingClock
+from homeostat.testing.fake_live import FakeLive
+from homeostat.testing.fake_prover import FakeProver
+from homeostat.testing.memory_repository import (
+    MemoryBackupStore,
+    MemoryCandidateBranch,
+    MemoryCommitReader,
+    MemoryDeployedTree,
+    MemoryRecordBranch,
+    MemoryRepository,
+    SimulatedDeath,
+)
+from homeostat.testing.memory_store import MemoryStore
+
+SOURCE = "def price(coupon):\n    return PRICES[coupon]\n\n\nPRICES = {'A': 1}\n"
+MENDED = SOURCE.replace("PRICES[coupon]", "PRICES.get(coupon, 0)")
+DIFF = (
+    "--- a/shop.py\n+++ b/shop.py\n@@ -1,5 +1,5 @@\n def price(coupon):\n"
+    "-    return PRICES[coupon]\n+    return PRICES.get(coupon, 0)\n \n \n PRICES = {'A': 1}\n"
+)
+
+OWNER = Actor(id=ActorId("person-00000000000a"), role=Role.OWNER, name="Ada")
+BOT = Actor(id=ActorId("agent-00000000000b"), role=Role.AGENT, name="fixer")
+PROCESS = ProcessId("00000000-0000-4000-8000-000000000001")
+
+WORLD_SETTINGS = Settings(
+    host=HostSettings(python="/usr/bin/python3", test_command=("python3", "-m", "pytest")),
+    hmr=HmrSettings(enabled=True),
+    observation=ObservationSettings(window_s=60, baseline_s=60, min_requests=20),
+)
+
+
+class QueuedStarter:
+    """`homeostat.ports.starter.Starter` that queues each event; `World.run` works the queue off."""
+
+    def __init__(self) -> None:
+        self.queue: deque[tuple[str, ProposalId]] = deque()
+
+    def submitted(self, proposal_id: ProposalId, *, retry: bool = False) -> None:
+        self.queue.append(("submitted", proposal_id))
+
+    def apply_asked(self, proposal_id: ProposalId, *, retry: bool = False) -> None:
+        self.queue.append(("apply_asked", proposal_id))
+
+    def revert_asked(self, proposal_id: ProposalId, *, retry: bool = False) -> None:
+        self.queue.append(("revert_asked", proposal_id))
+
+
+class CountedIds:
+    """Ids in order, the same in every run."""
+
+    def __init__(self) -> None:
+        self._made = 0
+
+    def new_uuid(self) -> str:
+        self._made += 1
+        return f"00000000-0000-4000-8000-{self._made:012x}"
+
+
+class World:
+    """One repository with one program, one process that runs it, and one hub."""
+
+    def __init__(self, *, settings: Settings = WORLD_SETTINGS) -> None:
+        self.clock = SteppingClock()
+        self.store = MemoryStore(clock=self.clock)
+        self.repository = MemoryRepository()
+        self.live = FakeLive()
+        self.prover = FakeProver()
+        self.starter = QueuedStarter()
+        self.backups = MemoryBackupStore(self.repository.faults)
+        base = self.repository.user_commit({"shop.py": file(SOURCE)}, at=self.clock.now())
+        self.live.attach(self.process(commit=base), loaded={"shop.py": SOURCE})
+        self.deps = Deps(
+            clock=self.clock,
+            ids=CountedIds(),
+            settings=settings,
+            policy=policy_in_force(PolicySettings()),
+            repository_path="/srv/shop",
+            proposals=self.store.proposals,
+            records=self.store.records,
+            ledger=self.store.ledger,
+            findings=self.store.findings,
+            vitals=self.store.vitals,
+            actors=self.store.actors,
+            commits=MemoryCommitReader(self.repository),
+            candidates=MemoryCandidateBranch(self.repository),
+            record_branch=MemoryRecordBranch(self.repository),
+            deployed=MemoryDeployedTree(self.repository),
+            backups=self.backups,
+            prover=self.prover,
+            live=self.live,
+            start=self.starter,
+        )
+
+    def process(self, *, identity: str = PROCESS, commit: CommitId | None = None) -> HostProcess:
+        """Describe a process that started now."""
+        return HostProcess(
+            id=ProcessId(identity),
+            pid=4711,
+            started_at=self.clock.now(),
+            python="3.11.7",
+            command="python3",
+            commit=commit,
+            hmr_enabled=True,
+            generation=0,
+            changes=(),
+            connected=True,
+        )
+
+    def run(self, deps: Deps | None = None) -> None:
+        """Work off what was started, also what that starts."""
+        handlers: dict[str, Callable[[Deps, ProposalId], None]] = {
+            "submitted": validate,
+            "apply_asked": apply,
+            "revert_asked": revert,
+        }
+        while self.starter.queue:
+            name, proposal_id = self.starter.queue.popleft()
+            handlers[name](deps or self.deps, proposal_id)
+
+    def restart(self) -> None:
+        """Let a new hub find what the last one left: nothing in memory, everything in store and repository."""
+        self.starter.queue.clear()
+        self.repository.faults.die_after_steps = None
+        recover(self.deps)
+        self.run()
+
+    def mortal(self, *, dies_at_call: int, after: bool) -> Deps:
+        """Return the world of a hub that dies at its n-th call (from 0) of any port, before or after it has effect."""
+        death = _Death(dies_at_call=dies_at_call, after=after)
+        ports = ("proposals", "records", "ledger", "commits", "candidates", "record_branch", "deployed", "backups")
+        wrapped: dict[str, Any] = {
+            name: _Mortal(getattr(self.deps, name), death) for name in (*ports, "prover", "live", "start")
+        }
+        return replace(self.deps, **wrapped)
+
+    def serve(self, *, seconds: int, requests: int, errors: int) -> None:
+        """Let the process serve so many requests (of which so many fail) in each of so many seconds."""
+        for _ in range(seconds):
+            start: datetime = self.clock.now()
+            self.clock.move(timedelta(seconds=1))
+            route = RouteVitals(requests=requests, errors=errors, latency_ms_sum=1.0, latency_ms_buckets=())
+            tick = VitalsTick(
+                process_id=PROCESS, start=start, end=self.clock.now(), routes={"/price": route}, errors_logged=errors
+            )
+            self.store.vitals.record_ticks([tick])
+
+
+class _Death:
+    def __init__(self, *, dies_at_call: int, after: bool) -> None:
+        self._left = dies_at_call
+        self._after = after
+
+    def around(self, call: Callable[[], Any]) -> Any:
+        self._left -= 1
+        if self._left == -1 and not self._after:
+            raise SimulatedDeath
+        result = call()
+        if self._left == -1 and self._after:
+            raise SimulatedDeath
+        return result
+
+
+class _Mortal:
+    """A port whose every call may be the hub's last."""
+
+    def __init__(self, port: Any, death: _Death) -> None:
+        self._port = port
+        self._death = death
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._port, name)
+        return lambda *args, **options: self._death.around(lambda: method(*args, **options))
+
+
+def file(text: str) -> FileState:
+    """Return a regular file with this text."""
+    return FileState(content=text.encode(), mode=REGULAR)

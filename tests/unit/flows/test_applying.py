@@ -1,0 +1,198 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from homeostat.core.digests import Digest
+from homeostat.flows import deciding
+from homeostat.flows.applying import apply, request_apply
+from homeostat.flows.observing import observe
+from homeostat.flows.proposing import Submission, submit
+from homeostat.flows.reverting import request_revert
+from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.settings import HmrSettings
+from homeostat.model.verdict import Denied
+from homeostat.testing.fake_live import Misbehaviour
+from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, WORLD_SETTINGS, World, file
+
+S = ProposalState
+
+
+def ready(world):
+    proposal = submit(world.deps, Submission(title="Mend", rationale="why", diff=DIFF), actor=BOT)
+    world.run()
+    return world.deps.proposals.get(proposal.id)
+
+
+def applied(world):
+    proposal = ready(world)
+    assert isinstance(request_apply(world.deps, proposal.id, actor=OWNER, seen=None), Proposal)
+    world.run()
+    return world.deps.proposals.get(proposal.id)
+
+
+def disk(world):
+    return world.repository.disk["shop.py"].content.decode()
+
+
+def running(world):
+    return world.live.source(PROCESS, "shop.py")
+
+
+def test_applying_changes_branch_checkout_and_process_together():
+    world = World()
+    proposal = applied(world)
+    assert proposal.state is S.OBSERVING
+    assert proposal.application.live is True
+    assert disk(world) == running(world) == MENDED
+    assert world.repository.branches["main"] == proposal.application.commit
+    assert world.backups.load(proposal.application.backup).files[0].before.content.decode() == SOURCE
+    assert f"homeostat/proposal-{proposal.id}" not in world.repository.branches
+
+
+def test_asked_twice_it_happens_once():
+    world = World()
+    proposal = applied(world)
+    again = request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.run()
+    assert again == world.deps.proposals.get(proposal.id) == proposal
+    assert [name for name, _, _ in world.live.calls] == ["prepare", "swap"]
+
+
+def test_an_agents_token_neither_applies_nor_approves_nor_reverts():
+    world = World()
+    proposal = ready(world)
+    for outcome in (
+        request_apply(world.deps, proposal.id, actor=BOT, seen=None),
+        deciding.approve(world.deps, proposal.id, actor=BOT, seen=None),
+        deciding.reject(world.deps, proposal.id, actor=BOT, notes="no"),
+        deciding.defer(world.deps, proposal.id, actor=BOT),
+        request_revert(world.deps, proposal.id, actor=BOT, reason=""),
+    ):
+        assert isinstance(outcome, Denied) and outcome.code == "not-a-person"
+    assert world.deps.proposals.get(proposal.id) == proposal
+
+
+def test_a_digest_that_is_not_the_one_seen_is_refused_and_nothing_changes():
+    world = World()
+    proposal = ready(world)
+    outcome = request_apply(world.deps, proposal.id, actor=OWNER, seen=Digest("sha256:" + "0" * 64))
+    assert isinstance(outcome, Denied) and outcome.code == "digest-changed"
+    assert world.deps.proposals.get(proposal.id) == proposal
+
+
+def test_a_moved_branch_is_refused_with_both_commits_named():
+    world = World()
+    proposal = ready(world)
+    moved = world.repository.user_commit({"other.py": file("x = 1\n")}, at=world.clock.now())
+    outcome = request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    assert isinstance(outcome, Denied) and outcome.code == "base-moved"
+    assert proposal.change.base_commit[:12] in outcome.reasons[0] and moved[:12] in outcome.reasons[0]
+
+
+def test_a_dirty_file_is_refused_and_stays_as_the_user_has_it():
+    world = World()
+    proposal = ready(world)
+    world.repository.disk["shop.py"] = file("mine\n")
+    outcome = request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    assert isinstance(outcome, Denied) and outcome.code == "dirty-files"
+    assert disk(world) == "mine\n"
+    assert world.deps.proposals.get(proposal.id).state is S.AWAITING_APPROVAL
+
+
+def test_a_branch_that_moves_after_the_approval_fails_with_nothing_changed():
+    world = World()
+    proposal = ready(world)
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.repository.user_commit({"other.py": file("x = 1\n")}, at=world.clock.now())
+    world.run()
+    assert world.deps.proposals.get(proposal.id).state is S.FAILED
+    assert disk(world) == running(world) == SOURCE
+
+
+def test_a_swap_that_fails_puts_disk_and_git_back():
+    world = World()
+    proposal = ready(world)
+    world.live.misbehave(PROCESS, "swap", Misbehaviour.FAIL)
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.run()
+    after = world.deps.proposals.get(proposal.id)
+    assert after.state is S.FAILED and after.state_reason.startswith("HMR application failed")
+    assert disk(world) == running(world) == SOURCE
+    assert world.repository.branches["main"] == proposal.change.base_commit
+
+
+def test_with_two_processes_of_which_one_fails_both_end_on_the_old_code():
+    world = World()
+    other = world.process(identity="00000000-0000-4000-8000-000000000002")
+    world.live.attach(other, loaded={"shop.py": SOURCE})
+    world.live.misbehave(other.id, "swap", Misbehaviour.FAIL)
+    proposal = ready(world)
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.run()
+    assert world.deps.proposals.get(proposal.id).state is S.FAILED
+    assert running(world) == world.live.source(other.id, "shop.py") == SOURCE
+
+
+def test_a_process_that_swapped_but_said_it_failed_is_brought_back():
+    world = World()
+    proposal = ready(world)
+    world.live.misbehave(PROCESS, "swap", Misbehaviour.LOSE_ANSWER)
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.run()
+    assert world.deps.proposals.get(proposal.id).state is S.FAILED
+    assert disk(world) == running(world) == SOURCE
+
+
+@pytest.mark.parametrize(
+    ("arrange", "reason"),
+    [
+        (lambda world: world.live.end(PROCESS), "no running process"),
+        (lambda world: world.live.misbehave(PROCESS, "prepare", Misbehaviour.REFUSE), "process 4711"),
+    ],
+)
+def test_where_nothing_can_be_swapped_the_change_is_on_disk_and_needs_a_restart(arrange, reason):
+    world = World()
+    proposal = ready(world)
+    arrange(world)
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.run()
+    after = world.deps.proposals.get(proposal.id)
+    assert after.state is S.AWAITING_RESTART and reason in after.state_reason
+    assert disk(world) == MENDED
+
+
+def test_with_hmr_disabled_a_restart_is_needed_and_then_observed():
+    world = World(settings=replace(WORLD_SETTINGS, hmr=HmrSettings(enabled=False)))
+    proposal = applied(world)
+    assert proposal.state is S.AWAITING_RESTART and running(world) == SOURCE
+    observe(world.deps, proposal.id)
+    assert world.deps.proposals.get(proposal.id).state is S.AWAITING_RESTART
+    world.live.end(PROCESS)
+    observe(world.deps, proposal.id)
+    assert world.deps.proposals.get(proposal.id).state is S.AWAITING_RESTART, "no process is no evidence"
+    world.clock.move(timedelta(seconds=1))
+    world.live.attach(world.process(), loaded={"shop.py": MENDED})
+    observe(world.deps, proposal.id)
+    assert world.deps.proposals.get(proposal.id).state is S.OBSERVING
+
+
+def test_a_policy_that_changed_needs_a_new_validation():
+    world = World()
+    proposal = ready(world)
+    changed = replace(world.deps, policy=replace(world.deps.policy, max_files=1))
+    outcome = request_apply(changed, proposal.id, actor=OWNER, seen=None)
+    assert isinstance(outcome, Denied) and outcome.code == "policy-changed"
+
+
+def test_approving_alone_changes_nothing_but_the_row():
+    world = World()
+    proposal = ready(world)
+    deciding.approve(world.deps, proposal.id, actor=OWNER, seen=proposal.change.change_digest)
+    world.run()
+    apply(world.deps, proposal.id)
+    assert world.deps.proposals.get(proposal.id).state is S.APPROVED
+    assert disk(world) == running(world) == SOURCE
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.run()
+    assert world.deps.proposals.get(proposal.id).state is S.OBSERVING

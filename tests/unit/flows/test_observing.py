@@ -1,0 +1,157 @@
+from dataclasses import replace
+
+import pytest
+
+from homeostat.flows.applying import request_apply
+from homeostat.flows.observing import observe
+from homeostat.flows.proposing import Submission, submit
+from homeostat.flows.reverting import request_revert
+from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.verdict import Denied
+from homeostat.testing.fake_live import Misbehaviour
+from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, World, file
+
+S = ProposalState
+
+
+def applied(world):
+    proposal = submit(world.deps, Submission(title="Mend", rationale="why", diff=DIFF), actor=BOT)
+    world.run()
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.run()
+    return world.deps.proposals.get(proposal.id)
+
+
+def look(world, proposal):
+    observe(world.deps, proposal.id)
+    world.run()
+    return world.deps.proposals.get(proposal.id)
+
+
+def disk(world):
+    return world.repository.disk["shop.py"].content.decode()
+
+
+def test_a_harmful_change_is_taken_back_everywhere_before_the_window_is_over():
+    world = World()
+    world.serve(seconds=30, requests=50, errors=0)
+    proposal = applied(world)
+    world.serve(seconds=5, requests=50, errors=10)
+    after = look(world, proposal)
+    assert after.state is S.REVERTED
+    assert after.application.automatic_revert
+    assert disk(world) == world.live.source(PROCESS, "shop.py") == SOURCE
+
+
+def test_a_change_that_was_taken_back_is_locked_out():
+    world = World()
+    world.serve(seconds=30, requests=50, errors=0)
+    proposal = applied(world)
+    world.serve(seconds=5, requests=50, errors=10)
+    look(world, proposal)
+    again = submit(world.deps, Submission(title="Again", rationale="why", diff=DIFF), actor=BOT)
+    assert isinstance(again, Denied) and again.code == "locked-out"
+
+
+def test_a_harmless_change_is_implemented_only_when_the_window_is_over():
+    world = World()
+    world.serve(seconds=30, requests=50, errors=1)
+    proposal = applied(world)
+    world.serve(seconds=40, requests=50, errors=1)
+    assert look(world, proposal).state is S.OBSERVING
+    world.serve(seconds=30, requests=50, errors=1)
+    assert look(world, proposal).state is S.IMPLEMENTED
+
+
+def test_silence_is_never_health():
+    world = World()
+    world.serve(seconds=30, requests=50, errors=1)
+    proposal = applied(world)
+    world.serve(seconds=120, requests=0, errors=0)
+    assert look(world, proposal).state is S.OBSERVING
+
+
+def test_a_program_that_is_gone_is_not_well():
+    world = World()
+    world.serve(seconds=30, requests=50, errors=0)
+    proposal = applied(world)
+    world.serve(seconds=70, requests=50, errors=0)
+    world.live.lose(PROCESS)
+    assert look(world, proposal).state is S.OBSERVING
+
+
+def test_the_errors_before_an_earlier_change_settled_are_no_baseline():
+    world = World()
+    world.serve(seconds=30, requests=50, errors=25)
+    first = applied(world)
+    world.serve(seconds=70, requests=50, errors=0)
+    assert look(world, first).state is S.IMPLEMENTED
+    diff = DIFF.replace("-    return PRICES[coupon]", "-    return PRICES.get(coupon, 0)").replace(
+        "+    return PRICES.get(coupon, 0)", "+    return PRICES.get(coupon, 1)"
+    )
+    second = submit(world.deps, Submission(title="Harm", rationale="why", diff=diff), actor=BOT)
+    world.run()
+    request_apply(world.deps, second.id, actor=OWNER, seen=None)
+    world.run()
+    world.serve(seconds=5, requests=50, errors=10)
+    assert look(world, second).state is S.REVERTED
+
+
+def test_a_revert_puts_back_bytes_branch_and_process():
+    world = World()
+    proposal = applied(world)
+    assert isinstance(request_revert(world.deps, proposal.id, actor=OWNER, reason="changed my mind"), Proposal)
+    world.run()
+    after = world.deps.proposals.get(proposal.id)
+    assert after.state is S.REVERTED and "changed my mind" in after.state_reason
+    assert disk(world) == world.live.source(PROCESS, "shop.py") == SOURCE
+    assert world.repository.at(world.repository.branches["main"]).parent == proposal.application.commit
+
+
+def test_a_revert_where_the_tree_has_moved_on_is_refused_and_names_the_file():
+    world = World()
+    proposal = applied(world)
+    world.repository.user_commit({"shop.py": file(MENDED + "# mine\n")}, at=world.clock.now())
+    outcome = request_revert(world.deps, proposal.id, actor=OWNER, reason="")
+    assert isinstance(outcome, Denied) and outcome.code == "tree-moved-on"
+    assert "shop.py" in outcome.reasons[0]
+    assert disk(world) == MENDED + "# mine\n"
+
+
+def test_a_revert_keeps_later_commits_to_other_files():
+    world = World()
+    proposal = applied(world)
+    world.repository.user_commit({"other.py": file("x = 1\n")}, at=world.clock.now())
+    request_revert(world.deps, proposal.id, actor=OWNER, reason="")
+    world.run()
+    assert world.deps.proposals.get(proposal.id).state is S.REVERTED
+    assert "other.py" in world.repository.disk and disk(world) == SOURCE
+
+
+def test_a_process_that_cannot_go_back_is_named_for_a_restart():
+    world = World()
+    proposal = applied(world)
+    world.live.misbehave(PROCESS, "rollback", Misbehaviour.FAIL)
+    request_revert(world.deps, proposal.id, actor=OWNER, reason="")
+    world.run()
+    after = world.deps.proposals.get(proposal.id)
+    assert "must be restarted" in after.state_reason
+    assert disk(world) == SOURCE
+
+
+def test_an_altered_backup_is_never_put_back():
+    from homeostat.core.errors import IntegrityFailure
+
+    world = World()
+    proposal = applied(world)
+    broken = replace(world.deps, backups=_Altered())
+    with pytest.raises(IntegrityFailure):
+        request_revert(broken, proposal.id, actor=OWNER, reason="")
+    assert world.deps.proposals.get(proposal.id).state is S.OBSERVING
+
+
+class _Altered:
+    def load(self, name):
+        from homeostat.core.errors import IntegrityFailure
+
+        raise IntegrityFailure("backup-altered", f"{name} is not what was kept")

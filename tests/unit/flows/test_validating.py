@@ -1,0 +1,65 @@
+from dataclasses import replace
+
+from homeostat.core.errors import Unavailable
+from homeostat.flows.proposing import Submission, submit
+from homeostat.flows.validating import validate
+from homeostat.model.proof import ProofVerdict
+from homeostat.model.proposal import ProposalState
+from homeostat.model.settings import HostSettings
+from homeostat.ports.proving import ProofRuns
+from homeostat.testing.fake_prover import test_run as run_of
+from homeostat.testing.world import BOT, DIFF, WORLD_SETTINGS, World
+
+
+def validated(world, diff=DIFF):
+    proposal = submit(world.deps, Submission(title="Mend", rationale="why", diff=diff), actor=BOT)
+    world.run()
+    return world.deps.proposals.get(proposal.id)
+
+
+def test_a_patch_whose_tests_pass_waits_for_approval_and_keeps_its_candidate():
+    world = World()
+    proposal = validated(world)
+    assert proposal.state is ProposalState.AWAITING_APPROVAL
+    assert f"homeostat/proposal-{proposal.id}" in world.repository.branches
+    assert world.prover.jobs[0].changed_modules == ("shop.py",)
+
+
+def test_a_broken_test_blocks_and_names_it():
+    world = World()
+    world.prover.script(
+        ProofRuns(sandbox="fake", base=run_of({"t::a": "passed"}), candidate=run_of({"t::a": "failed"}))
+    )
+    proposal = validated(world)
+    assert proposal.state is ProposalState.BLOCKED
+    assert proposal.proof.broken_tests == ("t::a",)
+    assert f"homeostat/proposal-{proposal.id}" not in world.repository.branches
+
+
+def test_a_worker_that_died_is_inconclusive_never_a_pass():
+    world = World()
+    world.prover.script(Unavailable("worker-died", "the worker died"))
+    proposal = validated(world)
+    assert proposal.state is ProposalState.BLOCKED
+    assert proposal.proof.verdict is ProofVerdict.INCONCLUSIVE
+
+
+def test_without_a_test_command_nothing_is_proved():
+    proposal = validated(World(settings=replace(WORLD_SETTINGS, host=HostSettings())))
+    assert proposal.proof.verdict is ProofVerdict.INCONCLUSIVE
+    assert "test_command" in proposal.state_reason
+
+
+def test_a_forbidden_path_is_blocked_without_running_anything():
+    world = World()
+    diff = "diff --git a/.env b/.env\nnew file mode 100644\n--- /dev/null\n+++ b/.env\n@@ -0,0 +1 @@\n+DEBUG=1\n"
+    proposal = validated(world, diff)
+    assert proposal.state is ProposalState.BLOCKED
+    assert world.prover.jobs == []
+
+
+def test_validating_again_changes_nothing():
+    world = World()
+    proposal = validated(world)
+    validate(world.deps, proposal.id)
+    assert world.deps.proposals.get(proposal.id) == proposal
