@@ -1,0 +1,29 @@
+"""Homeostat's agent: lives in the host's interpreter, standard library only.
+
+`attach` is all that a program calls, and it needs not even that when `homeostat run` started it.
+Importing this package imports nothing else: names of the standard library that a program shadows
+with modules of its own (`secrets.py`, `queue.py`) must not be taken before it had its turn.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+
+    from homeostat_agent.boot import Agent
+
+__all__ = ["attach"]
+
+
+def attach(state_dir: str | os.PathLike[str] | None = None) -> Agent | None:
+    """Attach this process to the hub of the nearest `.homeostat/`, from inside; None when that cannot be.
+
+    `state_dir` names the state directory instead (as does `HOMEOSTAT_STATE_DIR`). Never raises and
+    does not wait for a hub: one that comes up later is found. Called again, or in a program that
+    `homeostat run` started, it returns the agent that is there. Why it returned None stands in one
+    line on stderr.
+    """
+    from homeostat_agent.boot import attach_from_inside
+
+    return attach_from_inside(state_dir)
