@@ -1,0 +1,180 @@
+"""Host processes in memory, which can be told to misbehave. Passes the same contract suite as the gateway."""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from homeostat.core.ids import ProcessId
+from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
+from homeostat.ports.live import LiveChange, ModuleChange
+
+
+class Misbehaviour(StrEnum):
+    """What goes wrong with the next command of a kind."""
+
+    REFUSE = "refuse"
+    """The planner would not: restart required, nothing changed."""
+
+    FAIL = "fail"
+    """It was tried and put back."""
+
+    UNREACHABLE = "unreachable"
+    """The command does not get there: nothing changed, no answer."""
+
+    LOSE_ANSWER = "lose_answer"
+    """It is carried out, and the answer is lost."""
+
+    DIE = "die"
+    """The process dies on the way: no answer, and it is not connected any more."""
+
+
+@dataclass(slots=True)
+class _Process:
+    shown: HostProcess
+    loaded: dict[str, str]
+    undo: dict[str, tuple[ModuleChange, ...]] = field(default_factory=dict)
+    script: dict[str, deque[Misbehaviour]] = field(default_factory=dict)
+
+
+class FakeLive:
+    """Implements `homeostat.ports.live.LiveProcesses`. Thread safe.
+
+    A process has loaded some sources; a swap whose old source is not the loaded one is refused, as
+    the reloader would. `calls` lists every command that was made, in order.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, ProcessId, str]] = []
+        self._lock = threading.Condition()
+        self._processes: dict[ProcessId, _Process] = {}
+        self._gone: set[str] = set()
+
+    # What a test arranges
+
+    def attach(self, process: HostProcess, *, loaded: dict[str, str] | None = None) -> None:
+        """Add a process that has loaded these sources (path → text), or let one that was lost come back."""
+        with self._lock:
+            self._processes[process.id] = _Process(shown=process, loaded=dict(loaded or {}))
+            self._gone.discard(process.id)
+            self._lock.notify_all()
+
+    def misbehave(self, process_id: ProcessId, command: str, *how: Misbehaviour) -> None:
+        """Script the next commands of a kind (``prepare``, ``swap``, ``rollback``) to this process, one each."""
+        with self._lock:
+            self._processes[process_id].script.setdefault(command, deque()).extend(how)
+
+    def lose(self, process_id: ProcessId) -> None:
+        """Cut the connection: the process stays listed and goes on running what it runs."""
+        self._connect(process_id, connected=False)
+
+    def reconnect(self, process_id: ProcessId) -> None:
+        """Let a lost process dial in again, with what is in force in it."""
+        self._connect(process_id, connected=True)
+
+    def end(self, process_id: ProcessId) -> None:
+        """Let the process end: it is no longer listed."""
+        with self._lock:
+            del self._processes[process_id]
+            self._gone.add(process_id)
+            self._lock.notify_all()
+
+    def source(self, process_id: ProcessId, path: str) -> str:
+        """Return what the process runs of a file."""
+        with self._lock:
+            return self._processes[process_id].loaded[path]
+
+    # LiveProcesses
+
+    def processes(self) -> Sequence[HostProcess]:
+        with self._lock:
+            return sorted((item.shown for item in self._processes.values()), key=lambda item: item.started_at)
+
+    def prepare(self, process_id: ProcessId, change: LiveChange, *, timeout_s: float) -> LiveResult:
+        return self._command("prepare", process_id, change.id, change)
+
+    def swap(self, process_id: ProcessId, change: LiveChange, *, timeout_s: float) -> LiveResult:
+        return self._command("swap", process_id, change.id, change)
+
+    def rollback(self, process_id: ProcessId, change_id: str, *, timeout_s: float) -> LiveResult:
+        return self._command("rollback", process_id, change_id, None)
+
+    def wait_until_connected(self, process_ids: Sequence[str], *, timeout_s: float) -> bool:
+        with self._lock:
+            return self._lock.wait_for(lambda: all(map(self._settled, process_ids)), timeout=timeout_s)
+
+    def _settled(self, process_id: str) -> bool:
+        process = self._processes.get(ProcessId(process_id))
+        return process.shown.connected if process is not None else process_id in self._gone
+
+    def _connect(self, process_id: ProcessId, *, connected: bool) -> None:
+        with self._lock:
+            process = self._processes[process_id]
+            process.shown = replace(process.shown, connected=connected)
+            self._lock.notify_all()
+
+    def _command(self, kind: str, process_id: ProcessId, change_id: str, change: LiveChange | None) -> LiveResult:
+        with self._lock:
+            self.calls.append((kind, process_id, change_id))
+            process = self._processes.get(process_id)
+            if process is None or not process.shown.connected:
+                return _result(process_id, LiveOutcome.UNREACHABLE, "it is not connected; nothing was sent")
+            script = process.script.get(kind)
+            how = script.popleft() if script else None
+            match how:
+                case Misbehaviour.REFUSE:
+                    return _result(process_id, LiveOutcome.RESTART_REQUIRED, "scripted: the planner would not")
+                case Misbehaviour.FAIL:
+                    return _result(process_id, LiveOutcome.FAILED, "scripted: tried and put back")
+                case Misbehaviour.UNREACHABLE:
+                    return _result(process_id, LiveOutcome.UNREACHABLE, "scripted: no answer in time")
+                case Misbehaviour.DIE:
+                    process.shown = replace(process.shown, connected=False)
+                    self._lock.notify_all()
+                    return _result(process_id, LiveOutcome.UNREACHABLE, "scripted: the connection was lost")
+            result = self._carry_out(process, kind, change_id, change)
+            if how is Misbehaviour.LOSE_ANSWER:
+                return _result(process_id, LiveOutcome.UNREACHABLE, "scripted: the answer was lost")
+            return result
+
+    def _carry_out(self, process: _Process, kind: str, change_id: str, change: LiveChange | None) -> LiveResult:
+        process_id = process.shown.id
+        if change is None:
+            return self._roll_back(process, change_id)
+        if not process.shown.hmr_enabled:
+            return _result(process_id, LiveOutcome.RESTART_REQUIRED, "hot module reload is disabled for this process")
+        if change_id in process.undo:
+            return _result(process_id, LiveOutcome.SWAPPED, "in force already")
+        loaded = [item for item in change.modules if item.path in process.loaded]
+        for item in loaded:
+            if process.loaded[item.path] != item.old_source:
+                return _result(process_id, LiveOutcome.FAILED, f"{item.path} is not what the change was made from")
+        if kind == "swap":
+            process.loaded |= {item.path: item.new_source for item in loaded}
+            process.undo[change_id] = tuple(loaded)
+            self._count(process)
+        return LiveResult(
+            process_id=process_id,
+            outcome=LiveOutcome.SWAPPED,
+            detail="",
+            swap_us=10 if kind == "swap" else None,
+            functions=tuple(item.path for item in loaded),
+        )
+
+    def _roll_back(self, process: _Process, change_id: str) -> LiveResult:
+        process_id = process.shown.id
+        if change_id not in process.undo:
+            return _result(process_id, LiveOutcome.SWAPPED, "this change is not in force here")
+        modules = process.undo.pop(change_id)
+        process.loaded |= {item.path: item.old_source for item in modules}
+        self._count(process)
+        return LiveResult(process_id=process_id, outcome=LiveOutcome.SWAPPED, detail="", swap_us=10)
+
+    @staticmethod
+    def _count(process: _Process) -> None:
+        process.shown = replace(process.shown, generation=process.shown.generation + 1, changes=tuple(process.undo))
+
+
+def _result(process_id: ProcessId, outcome: LiveOutcome, detail: str) -> LiveResult:
+    return LiveResult(process_id=process_id, outcome=outcome, detail=detail)

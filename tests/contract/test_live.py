@@ -1,0 +1,212 @@
+"""What flows may count on of `LiveProcesses`: the same suite on the fake, and on the gateway with a real agent.
+
+The real side is a host program in its own interpreter, started as `homeostat run` starts one.
+"""
+
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+
+import pytest
+from agents_harness import Place, clean_environment, connected, host, wait_for
+
+from homeostat.core.ids import ProcessId
+from homeostat.model.process import HostProcess, LiveOutcome
+from homeostat.ports.live import LiveChange, LiveProcesses, ModuleChange
+from homeostat.testing.fake_live import FakeLive
+
+OLD = "def price(amount):\n    return amount * 2\n"
+NEW = "def price(amount):\n    return amount * 3\n"
+NEWER = "def price(amount):\n    return amount * 4\n"
+TIMEOUT_S = 10.0
+STRANGER = ProcessId("00000000-0000-4000-8000-000000000000")
+
+
+def change(name="c1", old=OLD, new=NEW):
+    return LiveChange(id=name, modules=(ModuleChange(path="prices.py", old_source=old, new_source=new),), mode="safe")
+
+
+class FakeWorld:
+    """One fake process that has loaded `prices.py`."""
+
+    def __init__(self, hmr):
+        self.live = FakeLive()
+        self.id = ProcessId("0b9c7b4e-6f2a-4c0f-8e1d-2a4f3c5d6e7f")
+        self._shown = HostProcess(
+            id=self.id,
+            pid=4711,
+            started_at=datetime(2026, 1, 1, tzinfo=UTC),
+            python="3.12.0",
+            command="app.py",
+            commit=None,
+            hmr_enabled=hmr,
+            generation=0,
+            changes=(),
+            connected=True,
+        )
+        self.live.attach(self._shown, loaded={"prices.py": OLD})
+
+    def price(self):
+        names = {}
+        exec(self.live.source(self.id, "prices.py"), names)
+        return names["price"](10)
+
+    def kill(self):
+        self.live.lose(self.id)
+
+
+class RealWorld:
+    """One real program with the agent in it, that answers what `price(10)` is in it."""
+
+    def __init__(self, gateway, program, shown):
+        self.live = gateway
+        self.id = shown.id
+        self._program = program
+
+    def price(self):
+        self._program.stdin.write("10\n")
+        self._program.stdin.flush()
+        return int(self._program.stdout.readline())
+
+    def kill(self):
+        os.kill(self._program.pid, signal.SIGKILL)
+        self._program.wait()
+        wait_for(lambda: not any(item.connected for item in self.live.processes()))
+
+
+@pytest.fixture(params=["fake", "real"])
+def make_world(request, tmp_path):
+    closers = []
+
+    def make(*, hmr=True):
+        if request.param == "fake":
+            return FakeWorld(hmr)
+        place = Place(tmp_path)
+        place.write("prices.py", OLD)
+        place.write(
+            "app.py", "import sys, prices\nfor line in sys.stdin:\n    print(prices.price(int(line)), flush=True)\n"
+        )
+        hub = place.hub()
+        gateway = hub.__enter__()
+        closers.append(hub)
+        environment = place.launch(hmr=hmr).environment(clean_environment())
+        program = host(sys.executable, "app.py", env=environment, cwd=place.repository)
+        closers.append(program)
+        process = program.__enter__()
+        (shown,) = connected(gateway)
+        return RealWorld(gateway, process, shown)
+
+    yield make
+    for item in reversed(closers):
+        item.__exit__(None, None, None)
+
+
+@pytest.fixture
+def world(make_world):
+    return make_world()
+
+
+def shown(world):
+    (process,) = world.live.processes()
+    return process
+
+
+def test_it_is_the_port(world):
+    port: LiveProcesses = world.live
+    assert port.processes()[0].id == world.id
+
+
+def test_a_fresh_process_is_connected_at_generation_zero_with_nothing_in_force(world):
+    process = shown(world)
+    assert (process.connected, process.generation, process.changes) == (True, 0, ())
+
+
+def test_prepare_says_that_it_could_be_done_and_changes_nothing(world):
+    result = world.live.prepare(world.id, change(), timeout_s=TIMEOUT_S)
+    assert result.outcome is LiveOutcome.SWAPPED, result.detail
+    assert world.price() == 20
+    assert shown(world).generation == 0
+
+
+def test_swap_changes_what_runs_and_the_list_shows_it_at_once(world):
+    result = world.live.swap(world.id, change(), timeout_s=TIMEOUT_S)
+    process = shown(world)
+    assert result.outcome is LiveOutcome.SWAPPED, result.detail
+    assert result.process_id == world.id
+    assert result.swap_us is not None
+    assert result.functions
+    assert world.price() == 30
+    assert (process.generation, process.changes) == (1, ("c1",))
+
+
+def test_the_same_change_again_is_answered_as_the_first_time(world):
+    world.live.swap(world.id, change(), timeout_s=TIMEOUT_S)
+    again = world.live.swap(world.id, change(), timeout_s=TIMEOUT_S)
+    assert again.outcome is LiveOutcome.SWAPPED
+    assert (shown(world).generation, shown(world).changes) == (1, ("c1",))
+
+
+def test_rollback_puts_back_what_ran_before(world):
+    world.live.swap(world.id, change(), timeout_s=TIMEOUT_S)
+    result = world.live.rollback(world.id, "c1", timeout_s=TIMEOUT_S)
+    assert result.outcome is LiveOutcome.SWAPPED, result.detail
+    assert world.price() == 20
+    assert (shown(world).generation, shown(world).changes) == (2, ())
+
+
+def test_rollback_of_a_change_that_is_not_in_force_is_done_already(world):
+    assert world.live.rollback(world.id, "c1", timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+    assert shown(world).generation == 0
+
+
+def test_a_second_change_builds_on_the_first_and_is_listed_after_it(world):
+    world.live.swap(world.id, change(), timeout_s=TIMEOUT_S)
+    result = world.live.swap(world.id, change("c2", NEW, NEWER), timeout_s=TIMEOUT_S)
+    assert result.outcome is LiveOutcome.SWAPPED, result.detail
+    assert world.price() == 40
+    assert shown(world).changes == ("c1", "c2")
+
+
+@pytest.mark.parametrize("command", ["prepare", "swap"])
+def test_a_change_of_other_source_than_what_runs_is_not_made(world, command):
+    result = getattr(world.live, command)(world.id, change(old=NEWER), timeout_s=TIMEOUT_S)
+    assert result.outcome in (LiveOutcome.FAILED, LiveOutcome.RESTART_REQUIRED)
+    assert result.detail
+    assert world.price() == 20
+    assert shown(world).changes == ()
+
+
+@pytest.mark.parametrize("command", ["prepare", "swap"])
+def test_where_hot_reload_is_off_a_restart_is_required(make_world, command):
+    world = make_world(hmr=False)
+    assert shown(world).hmr_enabled is False
+    result = getattr(world.live, command)(world.id, change(), timeout_s=TIMEOUT_S)
+    assert result.outcome is LiveOutcome.RESTART_REQUIRED
+    assert "disabled" in result.detail
+    assert world.price() == 20
+
+
+def test_a_process_that_nobody_knows_is_unreachable(world):
+    for result in (
+        world.live.prepare(STRANGER, change(), timeout_s=TIMEOUT_S),
+        world.live.swap(STRANGER, change(), timeout_s=TIMEOUT_S),
+        world.live.rollback(STRANGER, "c1", timeout_s=TIMEOUT_S),
+    ):
+        assert result.outcome is LiveOutcome.UNREACHABLE
+        assert result.process_id == STRANGER
+
+
+def test_a_process_that_died_stays_listed_as_not_connected_and_is_unreachable(world):
+    world.kill()
+    process = shown(world)
+    assert (process.id, process.connected) == (world.id, False)
+    assert world.live.swap(world.id, change(), timeout_s=TIMEOUT_S).outcome is LiveOutcome.UNREACHABLE
+
+
+def test_waiting_for_a_connected_process_ends_at_once_and_for_a_lost_one_in_time(world):
+    assert world.live.wait_until_connected([world.id], timeout_s=TIMEOUT_S)
+    assert world.live.wait_until_connected([], timeout_s=0)
+    world.kill()
+    assert not world.live.wait_until_connected([world.id], timeout_s=0.05)
+    assert not world.live.wait_until_connected([STRANGER], timeout_s=0.05)

@@ -1,0 +1,516 @@
+"""The gateway as agents and strangers find it: real sockets, real programs, and peers that misbehave."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from agents_harness import Place, SystemClock, clean_environment, connected, host, records, wait_for
+from homeostat_agent.connection import dial
+from homeostat_agent.protocol import ProtocolError, frame, launch_key
+
+from homeostat.adapters.agents import gateway as gateway_module
+from homeostat.core.errors import Conflict, Unavailable
+from homeostat.core.ids import ProcessId
+from homeostat.model.process import LiveOutcome
+from homeostat.ports.live import LiveChange, ModuleChange
+
+LAUNCH = "ab" * 16
+PROCESS = ProcessId("0b9c7b4e-6f2a-4c0f-8e1d-2a4f3c5d6e7f")
+CHANGE = LiveChange(id="c1", mode="safe", modules=(ModuleChange(path="a.py", old_source="", new_source=""),))
+FACTS = {
+    "pid": 4711,
+    "started_ms": 1_700_000_000_000,
+    "python": "3.12.1",
+    "command": "app.py",
+    "commit": "a" * 40,
+    "hmr_enabled": True,
+    "generation": 0,
+    "changes": [],
+}
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+@contextmanager
+def agent(place, *, process=PROCESS, launch=LAUNCH, key=None, **facts):
+    """An agent's end of the wire, by hand."""
+    end_s = time.monotonic() + 10
+    connection = dial(
+        str(place.socket),
+        launch_id=launch,
+        key_of_launch=launch_key(key or place.key, launch),
+        process_id=process,
+        facts=FACTS | facts,
+        deadline_s=lambda: end_s,
+    )
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def soon():
+    end_s = time.monotonic() + 10
+    return lambda: end_s
+
+
+@contextmanager
+def stranger(place):
+    connecting = socket.socket(socket.AF_UNIX)
+    connecting.settimeout(20)
+    connecting.connect(str(place.socket))
+    try:
+        yield connecting
+    finally:
+        connecting.close()
+
+
+def ended(gateway, reason, count=1):
+    wait_for(lambda: gateway.stats().ended.get(reason) == count, what=f"{reason}: {gateway.stats().ended}")
+
+
+def test_what_an_agent_says_of_its_process_is_what_is_listed(place):
+    with place.hub() as gateway, agent(place):
+        (process,) = connected(gateway)
+        assert (process.id, process.pid, process.command, process.python) == (PROCESS, 4711, "app.py", "3.12.1")
+        assert process.started_at.isoformat() == "2023-11-14T22:13:20+00:00"
+        assert process.commit == "a" * 40
+        assert gateway.launch_ids() == {LAUNCH}
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"pid": -1},
+        {"pid": True},
+        {"pid": 2**60},
+        {"started_ms": "now"},
+        {"started_ms": 2**52},
+        {"python": "x" * 201},
+        {"command": None},
+        {"generation": 1.0},
+        {"changes": "c1"},
+        {"changes": [1]},
+        {"changes": ["c"] * 1001},
+    ],
+)
+def test_facts_that_make_no_sense_end_the_connection(place, facts):
+    with place.hub() as gateway:
+        with pytest.raises(ProtocolError), agent(place, **facts):
+            pass
+        ended(gateway, "malformed")
+        assert gateway.processes() == []
+
+
+def test_control_characters_of_a_program_name_do_not_reach_a_terminal(place):
+    with place.hub() as gateway, agent(place, command="a\x1b[2Jb"):
+        assert connected(gateway)[0].command == "a?[2Jb"
+
+
+def test_an_agent_with_another_key_is_not_let_in(place):
+    with place.hub() as gateway:
+        with pytest.raises(ProtocolError, match="bad-proof"), agent(place, key=os.urandom(32)):
+            pass
+        assert gateway.processes() == []
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "too-large"),
+        (frame(b"{}"), "unexpected-type"),
+        (frame(b"\xff"), "malformed"),
+        (b"\0\0\0\x09abc", "truncated"),
+        (b"", "closed"),
+    ],
+)
+def test_a_strangers_bytes_end_its_connection_with_a_named_reason(place, data, reason):
+    with place.hub() as gateway:
+        with stranger(place) as there:
+            there.sendall(data)
+        ended(gateway, reason)
+        with agent(place):
+            connected(gateway)
+
+
+def test_a_stranger_that_says_nothing_is_sent_away_in_time_and_blocks_nobody(place, monkeypatch):
+    monkeypatch.setattr("homeostat.adapters.agents.session.HANDSHAKE_S", 0.3)
+    with place.hub() as gateway, stranger(place) as silent, stranger(place) as dripping:
+        dripping.sendall(b"\0\0\0")
+        with agent(place):
+            connected(gateway)
+        assert silent.recv(1) == b""
+        ended(gateway, "timeout", 2)
+
+
+def test_more_strangers_than_are_allowed_are_turned_away_at_once(place, monkeypatch):
+    monkeypatch.setattr(gateway_module, "MAX_STRANGERS", 2)
+    with place.hub() as gateway, stranger(place), stranger(place), stranger(place) as third:
+        assert third.recv(1) == b""
+        ended(gateway, "too-many")
+
+
+def test_a_frame_cut_off_in_the_middle_ends_the_connection_of_an_agent_too(place):
+    with place.hub() as gateway:
+        with agent(place) as there:
+            connected(gateway)
+            there._stream.send(b"\0\0\0\x09abc", deadline_s=soon())
+        ended(gateway, "truncated")
+
+
+def test_a_repeated_frame_of_an_agent_ends_its_connection(place):
+    with place.hub() as gateway, agent(place) as there:
+        connected(gateway)
+        sealed = there._seals.outward.seal("logs", {"n": 1})
+        there._stream.send(sealed + sealed, deadline_s=soon())
+        ended(gateway, "out-of-order")
+        assert [body for _, body, _ in gateway.heard] == [{"n": 1}]
+
+
+def test_a_frame_of_an_unknown_kind_ends_the_connection(place):
+    with place.hub() as gateway, agent(place) as there:
+        there.send("command", {}, deadline_s=soon())
+        ended(gateway, "unexpected-type")
+
+
+def test_a_process_of_one_launch_cannot_be_taken_over_with_the_key_of_another(place):
+    with place.hub() as gateway, agent(place):
+        connected(gateway)
+        with agent(place, launch="cd" * 16, command="intruder"):
+            ended(gateway, "foreign-launch")
+        assert [item.command for item in gateway.processes()] == ["app.py"]
+
+
+def test_a_process_that_dials_again_takes_the_place_of_its_old_connection(place):
+    with place.hub() as gateway, agent(place) as old:
+        connected(gateway)
+        with agent(place, generation=3, changes=["c1"]):
+            with pytest.raises(ProtocolError, match="closed"):
+                old.receive(deadline_s=soon())
+            (process,) = connected(gateway)
+            assert (process.generation, process.changes) == (3, ("c1",))
+
+
+def test_a_lost_process_is_listed_for_its_lease_and_then_gone(place):
+    class Clock(SystemClock):
+        at_s = 100.0
+
+        def monotonic_s(self):
+            return self.at_s
+
+    clock, changes = Clock(), []
+    with place.hub(clock=clock, on_processes_changed=lambda: changes.append(1)) as gateway:
+        with agent(place):
+            connected(gateway)
+        wait_for(lambda: not gateway.processes()[0].connected)
+        assert not gateway.wait_until_connected([PROCESS], timeout_s=0.01)
+        clock.at_s += 14.9
+        assert len(gateway.processes()) == 1
+        told = wait_for(lambda: len(changes) >= 2 and len(changes))
+        clock.at_s += 0.2
+        wait_for(lambda: not gateway.processes())
+        assert gateway.wait_until_connected([PROCESS], timeout_s=0)
+        wait_for(lambda: len(changes) > told, what="word of the end of the lease")
+
+
+def test_a_process_that_says_goodbye_is_gone_at_once(place):
+    with place.hub() as gateway, agent(place) as there:
+        connected(gateway)
+        there.send("goodbye", {}, deadline_s=soon())
+        wait_for(lambda: not gateway.processes())
+        assert gateway.wait_until_connected([PROCESS], timeout_s=0)
+
+
+# Commands
+
+
+def answer(there, *, generation=0, changes=(), **fields):
+    """Answer the next command as an agent would."""
+    kind, payload = there.receive(deadline_s=soon())
+    assert kind == "command"
+    there.send(
+        "answer",
+        {"command_id": payload["command_id"], "generation": generation, "changes": list(changes), **fields},
+        deadline_s=soon(),
+    )
+    return payload
+
+
+def in_background(call, *arguments, **named):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(call(*arguments, **named)), daemon=True)
+    thread.start()
+
+    def result():
+        thread.join(20)
+        return results[0]
+
+    return result
+
+
+def test_a_command_names_process_generation_digest_and_expiry(place):
+    with place.hub() as gateway, agent(place, generation=5) as there:
+        connected(gateway)
+        result = in_background(gateway.swap, PROCESS, CHANGE, timeout_s=8)
+        payload = answer(
+            there, outcome="swapped", detail="", swap_us=9, functions=["a:f"], generation=6, changes=["c1"]
+        )
+        assert (payload["process_id"], payload["generation"], payload["type"]) == (PROCESS, 5, "swap")
+        assert payload["digest"].startswith("sha256:")
+        assert 7000 < payload["expires_at"] - there.hub_now_ms() <= 8000
+        assert result().outcome is LiveOutcome.SWAPPED
+        assert (result().swap_us, result().functions) == (9, ("a:f",))
+        assert (gateway.processes()[0].generation, gateway.processes()[0].changes) == (6, ("c1",))
+
+
+def test_a_process_that_does_not_answer_in_time_is_unreachable_and_its_late_answer_is_still_noted(place):
+    with place.hub() as gateway, agent(place) as there:
+        connected(gateway)
+        result = gateway.swap(PROCESS, CHANGE, timeout_s=0.1)
+        assert (result.outcome, result.detail) == (LiveOutcome.UNREACHABLE, "no answer in time")
+        answer(there, outcome="swapped", generation=1, changes=["c1"])
+        wait_for(lambda: gateway.processes()[0].changes == ("c1",))
+
+
+def test_a_rollback_after_a_swap_whose_answer_was_late_is_asked_again_at_the_new_generation(place):
+    with place.hub() as gateway, agent(place) as there:
+        connected(gateway)
+        result = in_background(gateway.rollback, PROCESS, "c1", timeout_s=8)
+        answer(there, outcome="refused", code="wrong-generation", detail="", generation=1, changes=["c1"])
+        assert answer(there, outcome="swapped", generation=2)["generation"] == 1
+        assert result().outcome is LiveOutcome.SWAPPED
+
+
+def test_a_connection_lost_in_the_middle_of_a_command_is_unreachable_at_once(place):
+    with place.hub() as gateway:
+        with agent(place) as there:
+            connected(gateway)
+            started_s = time.monotonic()
+            result = in_background(gateway.swap, PROCESS, CHANGE, timeout_s=30)
+            there.receive(deadline_s=soon())
+        assert (result().outcome, result().detail) == (LiveOutcome.UNREACHABLE, "the connection was lost")
+        assert time.monotonic() - started_s < 15
+
+
+def test_an_agent_that_never_reads_makes_a_command_unreachable_and_loses_its_connection(place):
+    big = LiveChange(
+        id="c1", mode="safe", modules=(ModuleChange(path="a.py", old_source="x" * 1_000_000, new_source=""),)
+    )
+    with place.hub() as gateway, agent(place):
+        connected(gateway)
+        result = gateway.swap(PROCESS, big, timeout_s=0.3)
+        assert result.outcome is LiveOutcome.UNREACHABLE
+        assert "could not be sent (timeout)" in result.detail
+        wait_for(lambda: not gateway.processes()[0].connected)
+
+
+def test_a_change_too_large_for_a_frame_needs_a_restart_and_keeps_the_connection(place):
+    module = ModuleChange(path="a.py", old_source="x" * 3_000_000, new_source="y" * 3_000_000)
+    with place.hub() as gateway, agent(place):
+        connected(gateway)
+        result = gateway.swap(PROCESS, LiveChange(id="c1", mode="safe", modules=(module,)), timeout_s=5)
+        assert (result.outcome, "too-large" in result.detail) == (LiveOutcome.RESTART_REQUIRED, True)
+        assert gateway.processes()[0].connected
+
+
+@pytest.mark.parametrize("outcome", ["unreachable", "done", None, 7])
+def test_an_answer_outside_the_vocabulary_is_a_failure(place, outcome):
+    with place.hub() as gateway, agent(place) as there:
+        connected(gateway)
+        result = in_background(gateway.prepare, PROCESS, CHANGE, timeout_s=8)
+        answer(there, outcome=outcome, detail="")
+        assert result().outcome is LiveOutcome.FAILED
+
+
+def test_a_refused_command_is_a_failure_that_says_why(place):
+    with place.hub() as gateway, agent(place) as there:
+        connected(gateway)
+        result = in_background(gateway.prepare, PROCESS, CHANGE, timeout_s=8)
+        answer(there, outcome="refused", code="wrong-digest", detail="d")
+        assert (result().outcome, result().detail) == (
+            LiveOutcome.FAILED,
+            "the agent refused the command (wrong-digest): d",
+        )
+
+
+def test_commands_to_one_process_go_one_by_one_and_the_waiting_one_keeps_its_time(place):
+    with place.hub() as gateway, agent(place) as there:
+        connected(gateway)
+        first = in_background(gateway.swap, PROCESS, CHANGE, timeout_s=5)
+        there.receive(deadline_s=soon())
+        started_s = time.monotonic()
+        second = gateway.prepare(PROCESS, CHANGE, timeout_s=0.2)
+        assert second.outcome is LiveOutcome.UNREACHABLE
+        assert "still under way" in second.detail
+        assert time.monotonic() - started_s < 3
+        assert there.receive(deadline_s=lambda: 0.0) is None
+        there.close()
+        assert first().outcome is LiveOutcome.UNREACHABLE
+
+
+# Telemetry
+
+
+def test_a_slow_listener_does_not_hold_up_answers_and_what_does_not_fit_is_counted(place, monkeypatch):
+    monkeypatch.setattr("homeostat.adapters.agents.delivery.MAX_FRAMES", 3)
+    go = threading.Event()
+    with place.hub(on_telemetry=lambda *_: go.wait(20)) as gateway, agent(place) as there:
+        connected(gateway)
+        for number in range(10):
+            there.send("logs", {"n": number}, deadline_s=soon())
+        result = in_background(gateway.prepare, PROCESS, CHANGE, timeout_s=8)
+        answer(there, outcome="swapped", detail="")
+        assert result().outcome is LiveOutcome.SWAPPED
+        assert gateway.stats().telemetry_dropped >= 6
+        go.set()
+
+
+def test_a_listener_that_raises_is_counted_and_called_again(place):
+    calls = []
+
+    def listen(kind, body, process):
+        calls.append(body)
+        raise ValueError("bad record")
+
+    with place.hub(on_telemetry=listen) as gateway, agent(place) as there:
+        there.send("logs", {"n": 1}, deadline_s=soon())
+        there.send("metrics", {"n": 2}, deadline_s=soon())
+        wait_for(lambda: len(calls) == 2)
+        wait_for(lambda: gateway.stats().callback_failures == 2)
+        assert gateway.stats().last_callback_failure == "ValueError: bad record"
+
+
+def test_what_was_queued_is_delivered_before_the_gateway_closes(place):
+    with place.hub() as gateway, agent(place) as there:
+        for number in range(50):
+            there.send("logs", {"n": number}, deadline_s=soon())
+        there.send("goodbye", {}, deadline_s=soon())
+        ended(gateway, "goodbye")
+    assert [body["n"] for _, body, _ in gateway.heard] == list(range(50))
+
+
+# The door
+
+
+def test_a_second_gateway_does_not_take_the_door_of_the_first(place):
+    with place.hub() as first:
+        with pytest.raises(Conflict) as refused:
+            place.gateway().start()
+        assert refused.value.code == "gateway-running"
+        with agent(place):
+            connected(first)
+
+
+def test_the_door_is_ours_alone_and_gone_after_closing(place):
+    with place.hub():
+        assert place.socket.stat().st_mode & 0o777 == 0o600
+        assert place.socket.parent.stat().st_mode & 0o777 == 0o700
+    assert not place.socket.exists()
+
+
+def test_a_folder_that_others_may_enter_is_no_place_for_the_door(place):
+    place.socket.parent.chmod(0o755)
+    with pytest.raises(Unavailable) as refused:
+        place.gateway().start()
+    assert refused.value.code == "agent-folder-not-private"
+
+
+def test_a_file_in_the_place_of_the_door_is_not_removed(place):
+    place.socket.write_text("precious")
+    with pytest.raises(Unavailable):
+        place.gateway().start()
+    assert place.socket.read_text() == "precious"
+
+
+def test_a_door_that_a_cleaner_removed_is_opened_again(place, monkeypatch):
+    monkeypatch.setattr(gateway_module, "_CHECK_DOOR_EVERY_S", 0.1)
+    with place.hub() as gateway, agent(place):
+        connected(gateway)
+        place.socket.unlink()
+        wait_for(place.socket.exists)
+        with agent(place, process=ProcessId(PROCESS[:-1] + "0")):
+            assert len(connected(gateway, 2)) == 2
+
+
+def test_a_master_key_of_another_length_is_refused(place):
+    with pytest.raises(Unavailable, match="31 bytes"):
+        place.gateway(master_key=b"x" * 31)
+
+
+# Real programs
+
+
+def test_a_program_goes_on_through_the_death_and_return_of_the_hub(place):
+    place.write(
+        "app.py",
+        """
+        import logging, sys
+        for line in sys.stdin:
+            logging.warning("line %s", line.strip())
+            print("went on", flush=True)
+        """,
+    )
+    environment = place.launch().environment(clean_environment())
+    with host(sys.executable, "app.py", env=environment, cwd=place.repository) as program:
+
+        def step(word):
+            program.stdin.write(word + "\n")
+            program.stdin.flush()
+            assert program.stdout.readline() == "went on\n"
+
+        with place.hub_process() as first:
+            wait_for(lambda: first.stdout.readline() == "1\n")
+            step("one")
+            os.kill(first.pid, signal.SIGKILL)
+            first.wait()
+            assert place.socket.exists(), "a killed hub leaves its socket behind"
+            step("two")
+        with place.hub() as second:
+            (process,) = connected(second)
+            assert process.pid == program.pid
+            wait_for(lambda: [text for text, _, _ in records(second)][-1:] == ["line two"])
+            step("three")
+            wait_for(lambda: [text for text, _, _ in records(second)][-1:] == ["line three"])
+            assert second.wait_until_connected([process.id], timeout_s=0)
+
+
+def states(pid):
+    """Return the states of a process's threads, in the kernel's letters."""
+    return {(task / "stat").read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").iterdir()}
+
+
+def test_a_stopped_program_does_not_do_later_what_was_given_up(place):
+    place.write("prices.py", "def price(x):\n    return x * 2\n")
+    place.write(
+        "app.py", "import sys, prices\nfor line in sys.stdin:\n    print(prices.price(int(line)), flush=True)\n"
+    )
+    environment = place.launch().environment(clean_environment())
+    module = ModuleChange(
+        path="prices.py",
+        old_source="def price(x):\n    return x * 2\n",
+        new_source="def price(x):\n    return x * 3\n",
+    )
+    with place.hub() as gateway, host(sys.executable, "app.py", env=environment, cwd=place.repository) as program:
+        (process,) = connected(gateway)
+        os.kill(program.pid, signal.SIGSTOP)
+        wait_for(lambda: states(program.pid) == {"T"}, what="every thread to be stopped")
+        try:
+            given_up = gateway.swap(process.id, LiveChange(id="c1", mode="safe", modules=(module,)), timeout_s=0.5)
+        finally:
+            os.kill(program.pid, signal.SIGCONT)
+        assert given_up.outcome is LiveOutcome.UNREACHABLE
+        # The next command is answered after the first was read and refused.
+        assert gateway.rollback(process.id, "other", timeout_s=10).outcome is LiveOutcome.SWAPPED
+        program.stdin.write("10\n")
+        program.stdin.flush()
+        assert program.stdout.readline() == "20\n"
+        assert gateway.processes()[0].changes == ()
