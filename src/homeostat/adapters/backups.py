@@ -153,6 +153,7 @@ def _parse(raw: bytes, name: str) -> dict[str, Any]:
         manifest = json.loads(raw)
         body = {key: value for key, value in manifest.items() if key != "digest"}
         intact = manifest["digest"] == digest_bytes(canonical_json.encode(body))
+        intact = intact and canonical_json.encode(manifest) == raw
         known = body["format"] == _FORMAT
     except (ValueError, AttributeError, KeyError, RecursionError, HomeostatError) as error:
         raise _damaged(name, "its manifest cannot be read") from error

@@ -2,7 +2,7 @@
 
 Every call has a list of arguments, a time limit and a fixed environment. Nothing that a repository's
 configuration names is run: no hooks, no file-system monitor, no pager, no signing program, no
-transport. What cannot be switched off by an option (filter drivers) is avoided by the callers.
+transport. What no option switches off (filter drivers) is left to `homeostat.adapters.git.conversion`.
 """
 
 import os
@@ -35,6 +35,16 @@ _NEUTRAL = (
     # name a commit that was never written.
     "core.fsync=committed,reference",
 )
+_FIXED_ENVIRONMENT = {
+    "LC_ALL": "C",
+    "LANGUAGE": "C",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ALLOW_PROTOCOL": "none",  # a partial clone must not fetch in the middle of a flow
+    "GIT_AUTHOR_NAME": IDENTITY_NAME,
+    "GIT_AUTHOR_EMAIL": IDENTITY_EMAIL,
+    "GIT_COMMITTER_NAME": IDENTITY_NAME,
+    "GIT_COMMITTER_EMAIL": IDENTITY_EMAIL,
+}
 _KEPT_GIT_VARIABLES = frozenset({"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"})
 
 
@@ -49,14 +59,27 @@ class Completed:
 class Git:
     """Runs git with `root` as its folder."""
 
-    def __init__(self, root: Path, *, executable: str = "git", timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        executable: str = "git",
+        timeout_s: float = 60.0,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.root = root
         self._executable = executable
         self._timeout_s = timeout_s
+        self._settings: Mapping[str, str] = dict(settings or {})
 
     def at(self, root: Path) -> "Git":
         """Return the same git for another folder."""
-        return Git(root, executable=self._executable, timeout_s=self._timeout_s)
+        return Git(root, executable=self._executable, timeout_s=self._timeout_s, settings=self._settings)
+
+    def overriding(self, settings: Mapping[str, str]) -> "Git":
+        """Return the same git with these settings in the place of what any configuration says."""
+        both = {**self._settings, **settings}
+        return Git(self.root, executable=self._executable, timeout_s=self._timeout_s, settings=both)
 
     def read(self, *arguments: str | bytes, stdin: bytes = b"", ok: Sequence[int] = (0,)) -> Completed:
         """Run a command that changes nothing and takes no locks."""
@@ -85,7 +108,7 @@ class Git:
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=_environment({"GIT_OPTIONAL_LOCKS": "0"}),
+                env=self._environment({"GIT_OPTIONAL_LOCKS": "0"}),
                 start_new_session=True,
             )
         except FileNotFoundError as error:
@@ -112,6 +135,19 @@ class Git:
             command += ["-c", setting]
         return [*command, *arguments]
 
+    def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """Return our environment without what could point git elsewhere (`GIT_DIR`, `GIT_INDEX_FILE`, ...)."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("GIT_") or name in _KEPT_GIT_VARIABLES
+        }
+        # By the environment and not by -c, because a key may have a `=` in it.
+        overrides = {"GIT_CONFIG_COUNT": str(len(self._settings))}
+        for number, (key, value) in enumerate(self._settings.items()):
+            overrides |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        return {**kept, **_FIXED_ENVIRONMENT, **overrides, **extra}
+
     def _run(
         self,
         arguments: Sequence[str | bytes],
@@ -128,7 +164,7 @@ class Git:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=_environment(extra),
+                env=self._environment(extra),
                 start_new_session=True,
             )
         except FileNotFoundError as error:
@@ -156,22 +192,3 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-
-
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return our environment without what could point git elsewhere (`GIT_DIR`, `GIT_INDEX_FILE`, ...)."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _KEPT_GIT_VARIABLES
-    }
-    return {
-        **kept,
-        "LC_ALL": "C",
-        "LANGUAGE": "C",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ALLOW_PROTOCOL": "none",  # a partial clone must not fetch in the middle of a flow
-        "GIT_AUTHOR_NAME": IDENTITY_NAME,
-        "GIT_AUTHOR_EMAIL": IDENTITY_EMAIL,
-        "GIT_COMMITTER_NAME": IDENTITY_NAME,
-        "GIT_COMMITTER_EMAIL": IDENTITY_EMAIL,
-        **extra,
-    }

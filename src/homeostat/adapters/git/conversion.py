@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from homeostat.adapters.git.command import Git
 from homeostat.adapters.git.paths import Sides, decode_path, encode_path
 from homeostat.adapters.git.repository import GitRepository
-from homeostat.core.errors import InvalidInput
+from homeostat.core.errors import InvalidInput, NotFound
 
 _CONVERTING = ("text", "eol", "crlf", "ident", "working-tree-encoding")
 _NOT_SET = (b"unspecified", b"unset")
@@ -40,6 +40,18 @@ def read_settings(git: Git) -> CheckoutSettings:
         auto_crlf=values.get(b"core.autocrlf", b"false") in _TRUE,
         file_mode=values.get(b"core.filemode", b"true") in _TRUE,
     )
+
+
+def without_filters(git: Git) -> Git:
+    """Return a git that runs no filter driver, whatever its configuration names.
+
+    git runs them not only for the files it is asked about: whoever writes an index makes sure of
+    every entry that was changed in the same instant as the index, by filtering its file.
+    """
+    out = git.read("config", "-z", "--name-only", "--get-regexp", r"^filter\.", ok=(0, 1)).out
+    drivers = {name.decode("utf-8", "surrogateescape").rpartition(".")[0] for name in out.split(b"\0") if name}
+    off = {f"{driver}.{kind}": "" for driver in sorted(drivers) for kind in ("clean", "smudge", "process")}
+    return git.overriding({**off, **{f"{driver}.required": "false" for driver in sorted(drivers)}})
 
 
 def checkout_forms(
@@ -72,8 +84,10 @@ def checkout_forms(
 def _converted(git: Git, path: str, name: str, content: bytes) -> bytes:
     # One run for each: in `cat-file --batch --filters` the size in the header is that of the blob, not
     # that of what follows, so that the batch cannot be taken apart.
-    answer = git.read("cat-file", "--filters", b"--path=" + encode_path(path), name, ok=(0, 128))
-    return answer.out if answer.code == 0 else content
+    try:
+        return git.read("cat-file", "--filters", b"--path=" + encode_path(path), name).out
+    except NotFound:
+        return content
 
 
 def _attributes(git: Git, sides: Mapping[str, Sides]) -> Mapping[str, Mapping[str, str]]:

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
+from homeostat.adapters.git.command import Git
+from homeostat.adapters.git.conversion import without_filters
 from homeostat.adapters.git.index_lock import IndexLock
 from homeostat.adapters.git.move import difference, look, verify_commits
 from homeostat.adapters.git.mover import Move, Mover, StepHook, move_branch_alone
 from homeostat.adapters.git.objects import commit_change
 from homeostat.adapters.git.paths import Sides, check_deployable, encode_path, sides_of
 from homeostat.adapters.git.reader import tree_entries
-from homeostat.adapters.git.repository import Checkout, GitRepository
+from homeostat.adapters.git.repository import GitRepository
 from homeostat.adapters.git.tree_files import open_files
 from homeostat.core.errors import HomeostatError, OutcomeUnknown
 from homeostat.core.ids import CommitId
@@ -84,7 +86,8 @@ class GitDeployedTree:
                 move_branch_alone(self._repository, move)
                 self._on_step("branch-moved")
                 return
-            lock = IndexLock(self._repository.git.at(checkout.root), checkout.git_dir)
+            git = without_filters(self._repository.git.at(checkout.root))
+            lock = IndexLock(git, checkout.git_dir)
             lock.take()
             try:
                 with open_files(checkout.root) as files:
@@ -96,7 +99,7 @@ class GitDeployedTree:
                 raise
             lock.release()
             self._on_step("unlocked")
-            self._refresh(checkout, list(sides))
+            _refresh(git, list(sides))
         self._on_step("refreshed")
 
     def _head_drift(self, head: CommitId, sides: Mapping[str, Sides]) -> Sequence[Drift]:
@@ -108,10 +111,9 @@ class GitDeployedTree:
                 found.append(Drift(path=path, problem=difference(entry is not None, before is not None)))
         return found
 
-    def _refresh(self, checkout: Checkout, paths: Sequence[str]) -> None:
-        # The new index entries know no file times yet; plumbing that trusts them (`git diff-index`)
-        # would call the files changed. `git status` looks and notes them. Only a convenience.
-        with suppress(HomeostatError):
-            self._repository.git.at(checkout.root).write(
-                "status", "--porcelain", "-z", "-uno", "--", *map(encode_path, paths)
-            )
+
+def _refresh(git: Git, paths: Sequence[str]) -> None:
+    # The new index entries know no file times yet; plumbing that trusts them (`git diff-index`)
+    # would call the files changed. `git status` looks and notes them. Only a convenience.
+    with suppress(HomeostatError):
+        git.write("status", "--porcelain", "-z", "-uno", "--", *map(encode_path, paths))

@@ -6,6 +6,7 @@ not recognised becomes `Unavailable` (``git-failed``): a git command that failed
 
 import errno
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,79 +59,92 @@ def timed_out(command: str, *, timeout_s: float, writes: bool) -> HomeostatError
 def translate(stderr: str, *, code: int, command: str) -> HomeostatError:
     """Return the error that says what the caller may do about this failure of git."""
     said = " ".join(stderr.split())[:_MAX_QUOTED]
+    if code == -signal.SIGXFSZ:
+        said = "File too large"
+    lock = _LOCK.search(stderr)
+    if lock:
+        return lock_held(lock.group(1))
     for pattern, make in _RULES:
-        found = pattern.search(stderr)
-        if found:
-            return make(found, said)
-    detail = said or f"exit code {code}"
+        if pattern.search(stderr or said):
+            return make(said)
+    detail = said or (f"ended by signal {-code}" if code < 0 else f"exit code {code}")
     return Unavailable("git-failed", f"`git {command}` failed: {detail}", facts={"exit_code": code})
 
 
-def _lock(found: "re.Match[str]", said: str) -> HomeostatError:
-    return lock_held(found.group(1))
+def _full(said: str) -> HomeostatError:
+    return Unavailable("disk-full", said, hint="free some disk space and try again")
 
 
-def _rule(error: type[HomeostatError], code: str, hint: str | None = None) -> "_Make":
-    def make(found: "re.Match[str]", said: str) -> HomeostatError:
-        return error(code, said, hint=hint)
-
-    return make
+def _forbidden(said: str) -> HomeostatError:
+    return Unavailable("not-writable", said, hint="give the hub's user the right to write to the repository")
 
 
-_Make = Callable[["re.Match[str]", str], HomeostatError]
+def _not_trusted(said: str) -> HomeostatError:
+    hint = "run the hub as the repository's owner, or add it to git's safe.directory"
+    return InvalidInput("repository-not-trusted", said, hint=hint)
 
-_RULES: tuple[tuple["re.Pattern[str]", _Make], ...] = tuple(
+
+def _no_repository(said: str) -> HomeostatError:
+    return InvalidInput("not-a-repository", said, hint="run `git init` there first")
+
+
+def _bare(said: str) -> HomeostatError:
+    return InvalidInput("bare-repository", said, hint="name a repository that has a checkout")
+
+
+def _moved(said: str) -> HomeostatError:
+    return Conflict("ref-moved", said, hint="read the branch again and decide again")
+
+
+def _name_taken(said: str) -> HomeostatError:
+    return Conflict("branch-name-taken", said, hint="a branch of that name is in the way; rename it")
+
+
+def _in_the_way(said: str) -> HomeostatError:
+    return Conflict("path-in-the-way", said, hint="a file, link or folder of the tree is in the way")
+
+
+def _bad_path(said: str) -> HomeostatError:
+    return InvalidInput("bad-path", said, hint="git refuses names that some file system takes for `.git`")
+
+
+def _corrupt(said: str) -> HomeostatError:
+    return IntegrityFailure("repository-corrupt", said, hint="run `git fsck`, and restore from another clone")
+
+
+def _unknown(said: str) -> HomeostatError:
+    hint = "in a shallow or partial clone, fetch it first: `git fetch --unshallow`"
+    return NotFound("unknown-object", said, hint=hint)
+
+
+_LOCK = re.compile(r"unable to create '([^']*\.lock)': File exists", re.IGNORECASE)
+
+_RULES: tuple[tuple["re.Pattern[str]", Callable[[str], HomeostatError]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), make)
     for pattern, make in (
-        (r"unable to create '([^']*\.lock)': File exists", _lock),
-        (
-            r"No space left on device|File too large|Disk quota exceeded",
-            _rule(Unavailable, "disk-full", "free some disk space and try again"),
-        ),
-        (
-            r"Read-only file system|Permission denied|insufficient permission",
-            _rule(Unavailable, "not-writable", "give the hub's user the right to write to the repository"),
-        ),
-        (
-            r"detected dubious ownership",
-            _rule(
-                InvalidInput,
-                "repository-not-trusted",
-                "run the hub as the repository's owner, or add it to git's safe.directory",
-            ),
-        ),
-        (r"not a git repository", _rule(InvalidInput, "not-a-repository", "run `git init` there first")),
-        (
-            r"must be run in a work tree",
-            _rule(InvalidInput, "bare-repository", "name a repository that has a checkout"),
-        ),
+        (r"No space left on device|File too large|Disk quota exceeded", _full),
+        (r"Read-only file system|Permission denied|insufficient permission", _forbidden),
+        (r"detected dubious ownership", _not_trusted),
+        (r"not a git repository", _no_repository),
+        (r"must be run in a work tree", _bare),
         (
             r"cannot lock ref.*(is at [0-9a-f]+ but expected|reference already exists"
             r"|unable to resolve reference|reference is missing)",
-            _rule(Conflict, "ref-moved", "read the branch again and decide again"),
+            _moved,
         ),
-        (
-            r"(exists; cannot create|Is a directory|non-empty directory)",
-            _rule(Conflict, "branch-name-taken", "a branch of that name is in the way; rename it"),
-        ),
-        (
-            r"appears as both a file and as a directory|invalid path",
-            _rule(Conflict, "path-in-the-way", "a file, link or folder of the tree is in the way"),
-        ),
+        (r"exists; cannot create|Is a directory|non-empty directory", _name_taken),
+        (r"appears as both a file and as a directory|cannot add to the index", _in_the_way),
+        (r"invalid path", _bad_path),
         (
             r"is corrupt|index file smaller than expected|bad signature|bad index file|object file .* is empty"
             r"|inflate: data stream error|hash mismatch",
-            _rule(IntegrityFailure, "repository-corrupt", "run `git fsck`, and restore from another clone"),
+            _corrupt,
         ),
         (
             r"not a valid object name|bad object|not a tree object|Not a valid commit|unable to read tree"
             r"|nonexistent object|missing blob|could not get object info|bad revision|unknown revision"
-            r"|could not parse|unable to read|transport '[^']*' not allowed",
-            _rule(
-                NotFound,
-                "unknown-object",
-                "in a shallow or partial clone, fetch it first: `git fetch --unshallow`",
-            ),
+            r"|could not parse|unable to read|cannot read object|transport '[^']*' not allowed",
+            _unknown,
         ),
     )
 )

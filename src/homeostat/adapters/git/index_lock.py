@@ -7,25 +7,15 @@ and removed by the next caller, who must hold `GitRepository.exclusive`.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from homeostat.adapters.git.command import Git
 from homeostat.adapters.git.failures import disk_failure, lock_held
-from homeostat.adapters.git.paths import decode_path, encode_path
+from homeostat.adapters.git.index_entries import IndexEntry, write_entries
 
 _MARK = b"homeostat: the deployed tree is being moved; the hub finishes this when it starts\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexEntry:
-    """One path of the index. Stage 0 is the ordinary one; others belong to an unfinished merge."""
-
-    mode: int
-    object_id: str
-    stage: int
 
 
 class IndexLock:
@@ -71,8 +61,8 @@ class IndexLock:
         except OSError as error:
             raise disk_failure(error, f"remove the lock `{self._lock}`") from error
 
-    def prepare(self, entries: Mapping[str, IndexEntry | None], *, null_id: str) -> None:
-        """Write the coming index: the present one with these paths replaced (None: removed)."""
+    def prepare(self, entries: Mapping[str, IndexEntry | None]) -> None:
+        """Write the coming index: the present one with these entries replaced (None: removed)."""
         try:
             self._next_lock.unlink(missing_ok=True)
             self._next.unlink(missing_ok=True)
@@ -80,19 +70,7 @@ class IndexLock:
                 self._next.write_bytes(self._index.read_bytes())
         except OSError as error:
             raise disk_failure(error, f"write `{self._next}`") from error
-        records = [f"0 {null_id}\t".encode() + encode_path(path) for path, entry in entries.items() if entry is None]
-        records += [
-            f"{entry.mode:o} {entry.object_id}\t".encode() + encode_path(path)
-            for path, entry in entries.items()
-            if entry is not None
-        ]
-        self._git.write(
-            "update-index",
-            "-z",
-            "--index-info",
-            stdin=b"".join(record + b"\0" for record in records),
-            env={"GIT_INDEX_FILE": str(self._next)},
-        )
+        write_entries(self._git, entries, index=self._next)
         with self._next.open("rb") as file:
             os.fsync(file.fileno())
 
@@ -104,16 +82,3 @@ class IndexLock:
             os.fsync(fd)
         finally:
             os.close(fd)
-
-
-def index_entries(git: Git, paths: Sequence[str]) -> Mapping[str, Sequence[IndexEntry]]:
-    """Return the index's entries at these paths and below them."""
-    out = git.read("ls-files", "--stage", "-z", "--full-name", "--", *(encode_path(path) for path in paths)).out
-    found: dict[str, list[IndexEntry]] = {}
-    for record in out.split(b"\0"):
-        if record:
-            facts, _, raw_path = record.partition(b"\t")
-            mode, object_id, stage = facts.split()
-            entry = IndexEntry(mode=int(mode, 8), object_id=object_id.decode("ascii"), stage=int(stage))
-            found.setdefault(decode_path(raw_path), []).append(entry)
-    return found

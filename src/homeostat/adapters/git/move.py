@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from homeostat.adapters.git.conversion import checkout_forms, read_settings
-from homeostat.adapters.git.index_lock import IndexEntry, index_entries
+from homeostat.adapters.git.index_entries import IndexEntry, read_entries
 from homeostat.adapters.git.paths import Sides, decode_path
 from homeostat.adapters.git.repository import Checkout, GitRepository
 from homeostat.adapters.git.tree_files import DiskFile, Obstacle, OnDisk, TreeFiles
@@ -97,7 +97,7 @@ def look(
     git = repository.git.at(checkout.root)
     settings = read_settings(git)
     forms = checkout_forms(repository, git, sides, auto_crlf=settings.auto_crlf)
-    entries = index_entries(git, list(sides))
+    entries = read_entries(git, list(sides))
     places = []
     for path, item in sides.items():
         source, target = (
@@ -107,7 +107,7 @@ def look(
                 raw=state.content,
                 checked_out=forms[path, repository.blob_id(state.content)],
                 executable=state.mode == EXECUTABLE,
-                entry=IndexEntry(mode=state.mode, object_id=repository.blob_id(state.content), stage=0),
+                entry=IndexEntry(mode=state.mode, object_id=repository.blob_id(state.content)),
             )
             for state in (item.before, item.after)
         )

@@ -121,7 +121,7 @@ class Mover:
         stale = [place for place in places if not place.index_is_target]
         if stale:
             entries = {place.path: None if place.target is None else place.target.entry for place in stale}
-            self._lock.prepare(entries, null_id=self._repository.null_id)
+            self._lock.prepare(entries)
             self._on_step("index-prepared")
 
     def _commit(self, places: Sequence[Place], head: CommitId) -> None:
@@ -142,7 +142,9 @@ class Mover:
                 self._files.remove(place.path)
             self._on_step(f"moved {place.path}")
         self._forget_folders(places)
-        if any(not place.index_is_target for place in places):
+        stale = [place for place in places if not place.index_is_target]
+        if stale:
+            self._undo.append(lambda: self._put_index_back(stale))
             self._lock.publish()
             self._on_step("index-moved")
 
@@ -176,6 +178,12 @@ class Mover:
             self._files.place(place.path)
         else:
             self._files.remove(place.path)
+
+    def _put_index_back(self, places: Sequence[Place]) -> None:
+        # As it was seen: places that are not foreign have one ordinary entry there, or none.
+        entries = {place.path: place.staged[0] if place.staged else None for place in places}
+        self._lock.prepare(entries)
+        self._lock.publish()
 
     def _unstage(self, places: Sequence[Place]) -> None:
         self._sweep()

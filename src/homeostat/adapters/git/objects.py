@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from homeostat.adapters.git.paths import Sides, encode_path
+from homeostat.adapters.git.index_entries import IndexEntry, write_entries
+from homeostat.adapters.git.paths import Sides
 from homeostat.adapters.git.reader import tree_entries, tree_of
 from homeostat.adapters.git.repository import GitRepository
 from homeostat.core.errors import Conflict, InvalidInput
@@ -45,19 +46,15 @@ def write_tree(repository: GitRepository, *, base: CommitId | None, files: Mappi
     """Write these files (None: remove) over the tree of `base` and return the new tree's name."""
     kept = {path: state for path, state in files.items() if state is not None}
     names = _write_blobs(repository, [state.content for state in kept.values()])
-    records = [f"0 {repository.null_id}\t".encode() + encode_path(p) for p, state in files.items() if state is None]
-    # Removals come first, so that a file may take the place of a folder and the reverse.
-    records += [
-        f"{state.mode:o} {name}\t".encode() + encode_path(path)
-        for (path, state), name in zip(kept.items(), names, strict=True)
-    ]
+    entries: dict[str, IndexEntry | None] = dict.fromkeys(files)
+    for (path, state), name in zip(kept.items(), names, strict=True):
+        entries[path] = IndexEntry(mode=state.mode, object_id=name)
     with tempfile.TemporaryDirectory(prefix="homeostat-") as folder:
-        env = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        index = Path(folder) / "index"
+        env = {"GIT_INDEX_FILE": str(index)}
         if base is not None:
             repository.git.write("read-tree", tree_of(base), env=env)
-        repository.git.write(
-            "update-index", "-z", "--index-info", stdin=b"".join(record + b"\0" for record in records), env=env
-        )
+        write_entries(repository.git, entries, index=index)
         return repository.git.write("write-tree", env=env).out.decode("ascii").strip()
 
 

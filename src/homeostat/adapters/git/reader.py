@@ -108,6 +108,8 @@ def parse_entry(record: bytes) -> tuple[str, TreeEntry]:
     """Read one record of ``git ls-tree -l -z``."""
     facts, _, raw_path = record.partition(b"\t")
     mode, _, object_id, size = facts.split()
+    if size == b"BAD":
+        raise NotFound("unknown-object", f"the content of `{decode_path(raw_path)}` is not in the repository")
     return decode_path(raw_path), TreeEntry(
         mode=int(mode, 8), object_id=object_id.decode("ascii"), size=None if size == b"-" else int(size)
     )

@@ -1,0 +1,142 @@
+"""The branch of records: many writers, no lost commit, no forged trailer."""
+
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from homeostat.adapters.git.records import GitRecordBranch, record_message
+from homeostat.adapters.git.repository import open_repository
+from homeostat.core.errors import Conflict, InvalidInput
+from homeostat.testing.git_repository import UserRepository
+
+AT = datetime(2026, 1, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> UserRepository:
+    user = UserRepository(tmp_path / "repository")
+    user.commit({"a.py": b"a\n"})
+    return user
+
+
+@pytest.fixture
+def records(user: UserRepository) -> GitRecordBranch:
+    return GitRecordBranch(open_repository(user.root))
+
+
+def test_publishing_touches_nothing_of_the_users(user: UserRepository, records: GitRecordBranch) -> None:
+    user.write("a.py", b"dirty\n")
+    user.write("b.py", b"staged\n")
+    user.git("add", "b.py")
+    before = user.snapshot()
+    records.publish(files={"proposals/index.md": b"x"}, subject="x", trailers={"Ledger": "1:x"}, at=AT)
+    after = user.snapshot()
+    assert (after.files, after.status, after.index, after.head) == (
+        before.files,
+        before.status,
+        before.index,
+        before.head,
+    )
+    assert user.git("rev-list", "--count", "homeostat/proposals") == b"1\n"
+    assert user.git("merge-base", "main", "homeostat/proposals", check=False) == b""
+
+
+def test_a_repository_without_any_commit_can_have_records(tmp_path: Path) -> None:
+    user = UserRepository(tmp_path / "new")
+    records = GitRecordBranch(open_repository(user.root))
+    records.publish(files={"proposals/index.md": b"x"}, subject="x", trailers={}, at=AT)
+    assert records.read("proposals/index.md") == b"x"
+
+
+def test_git_itself_reads_the_trailers(user: UserRepository, records: GitRecordBranch) -> None:
+    commit = records.publish(files={"a.md": b"a"}, subject="approved: x", trailers={"Homeostat-Ledger": "7:ab"}, at=AT)
+    shown = user.git("log", "-1", "--format=%s|%(trailers:key=Homeostat-Ledger,valueonly)", commit).decode().strip()
+    assert shown == "approved: x|7:ab"
+
+
+def test_processes_that_publish_at_once_lose_nothing(user: UserRepository, records: GitRecordBranch) -> None:
+    children = []
+    for child in range(5):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                for number in range(4):
+                    name = f"{child}-{number}"
+                    records.publish(
+                        files={f"proposals/{name}.md": name.encode()}, subject=name, trailers={"Who": name}, at=AT
+                    )
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(pid)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0] * 5
+    names = {f"{child}-{number}" for child in range(5) for number in range(4)}
+    assert {value for _, value in records.trailers("Who")} == names
+    assert len(records.trailers("Who")) == 20
+    assert {name for name in names if records.read(f"proposals/{name}.md") == name.encode()} == names
+    assert user.git("rev-list", "--count", "--min-parents=2", "homeostat/proposals") == b"0\n"
+
+
+def test_a_commit_that_somebody_pushed_to_the_branch_is_kept(user: UserRepository, records: GitRecordBranch) -> None:
+    records.publish(files={"proposals/a.md": b"a"}, subject="a", trailers={"Ledger": "1:x"}, at=AT)
+    user.git("switch", "--quiet", "homeostat/proposals")
+    theirs = user.commit({"proposals/comment.md": b"looks good\n"}, message="A comment\n\nLedger: by hand\n  folded")
+    user.git("switch", "--quiet", "main")
+    records.publish(files={"proposals/a.md": b"b"}, subject="b", trailers={"Ledger": "2:y"}, at=AT)
+    assert records.read("proposals/comment.md") == b"looks good\n"
+    assert [value for _, value in records.trailers("Ledger")] == ["2:y", "by hand folded", "1:x"]
+    assert records.trailers("Ledger")[1][0] == theirs
+
+
+def test_a_branch_named_homeostat_is_in_the_way_and_said_to_be(user: UserRepository, records: GitRecordBranch) -> None:
+    user.git("branch", "homeostat")
+    with pytest.raises(Conflict) as caught:
+        records.publish(files={"a.md": b"a"}, subject="a", trailers={}, at=AT)
+    assert caught.value.code == "branch-name-taken"
+
+
+@pytest.mark.parametrize("path", ["../out.md", "/abs.md", "a//b.md", ".git/config", ""])
+def test_a_record_stays_inside_the_tree(records: GitRecordBranch, path: str) -> None:
+    with pytest.raises(InvalidInput):
+        records.publish(files={path: b"x"}, subject="x", trailers={}, at=AT)
+    with pytest.raises(InvalidInput):
+        records.read(path)
+
+
+def test_a_name_that_git_does_not_take_is_an_error_and_not_left_out(records: GitRecordBranch) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        records.publish(files={"git~1/config": b"x", "a.md": b"a"}, subject="x", trailers={}, at=AT)
+    assert caught.value.code == "bad-path"
+    assert records.read("a.md") is None
+
+
+def test_more_files_than_one_command_line_holds_are_published(records: GitRecordBranch) -> None:
+    files = {"/".join(["d" * 200, "e" * 200, f"{number}.md"]): b"%d" % number for number in range(1000)}
+    records.publish(files=files, subject="many", trailers={}, at=AT)
+    assert records.read(list(files)[999]) == b"999"
+
+
+def test_a_folder_is_not_a_record(records: GitRecordBranch) -> None:
+    records.publish(files={"proposals/a.md": b"a"}, subject="a", trailers={}, at=AT)
+    assert records.read("proposals") is None
+
+
+def test_with_thousands_of_records_publishing_stays_quick(records: GitRecordBranch) -> None:
+    """A generous bound; the figure that is aimed at is 60 ms."""
+    for chunk in range(5):
+        files = {f"proposals/2026/{chunk:02d}/{number:04d}.md": b"%d" % number for number in range(1000)}
+        records.publish(files=files, subject="many", trailers={}, at=AT)
+    start = time.perf_counter()
+    records.publish(files={"proposals/2026/01/0001.md": b"new"}, subject="one", trailers={}, at=AT)
+    assert time.perf_counter() - start < 2
+
+
+def test_a_subject_is_one_printable_line_of_bounded_length() -> None:
+    assert record_message("  a\n\nb\x1b[0m\u202ec ", {"K": "v"}).splitlines()[0] == "a b [0m c"
+    assert len(record_message("x" * 1000, {}).splitlines()[0]) == 200
+    with pytest.raises(InvalidInput):
+        record_message(" \n ", {})
