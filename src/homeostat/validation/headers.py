@@ -1,9 +1,6 @@
 """The header of one file in a unified or git diff: which change, which path, which mode.
 
-Names are taken as ``git apply -p1`` takes them: the first folder (``a/``, ``b/``) is a prefix that goes
-away. Where git would guess, this refuses: both sides must say the same path, the two prefixes must
-differ (else ``src/x.py`` could be meant with or without its ``src``), and a name without any folder
-stands for itself.
+Every line of a header must say the same, and what it asks beyond contents and names is refused.
 """
 
 import re
@@ -11,17 +8,22 @@ from dataclasses import dataclass
 
 from homeostat.model.change import EXECUTABLE, REGULAR, ChangeKind, FileMode
 from homeostat.model.verdict import Denied
-from homeostat.validation.hunks import Lines, Refused, cut_off, malformed_header
-from homeostat.validation.paths import decode_name, path_fault, shown
+from homeostat.validation.hunks import Lines, Refused, malformed_header
+from homeostat.validation.names import (
+    OLD_NAME,
+    Names,
+    ambiguous_header,
+    bare_name,
+    checked_path,
+    common_name,
+    header_names,
+    header_text,
+    only_name,
+    read_names,
+)
+from homeostat.validation.paths import shown
 
 GIT_HEADER = b"diff --git "
-OLD_NAME = b"--- "
-NEW_NAME = b"+++ "
-_DEV_NULL = b"/dev/null"
-_MAX_HEADER_BYTES = 20_000
-_KNOWN_PREFIXES = frozenset({b"a", b"b", b"c", b"i", b"o", b"w", b"1", b"2"})
-"""What git writes, with and without ``diff.mnemonicPrefix``; needed where only one side has a name."""
-
 _EXTENDED = (
     b"old mode ",
     b"new mode ",
@@ -37,19 +39,12 @@ _EXTENDED = (
 )
 _MODE = re.compile(rb"[0-7]{6}")
 _PERCENT = re.compile(rb"(?:[0-9]{1,2}|100)%")
-_INDEX = re.compile(rb"[0-9A-Za-z]{1,64}\.\.[0-9A-Za-z]{1,64}(?: ([0-7]{6}))?")
-_ESCAPES = {
-    b"a": b"\a",
-    b"b": b"\b",
-    b"t": b"\t",
-    b"n": b"\n",
-    b"v": b"\v",
-    b"f": b"\f",
-    b"r": b"\r",
-    b'"': b'"',
-    b"\\": b"\\",
-}
-_QUOTED_PIECE = re.compile(rb'[^"\\]+|\\([abtnvfr"\\])|\\([0-3][0-7]{2})')
+_INDEX = re.compile(rb"([0-9A-Za-z]{1,64})\.\.([0-9A-Za-z]{1,64})(?: ([0-7]{6}))?")
+_EMPTY_BLOBS = (
+    "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
+)
+"""Git's names of the empty file, with SHA-1 and with SHA-256."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,142 +58,82 @@ class Header:
     mode: FileMode | None
     """The mode the patch says the file has; None when it says none."""
 
-    may_be_bare: bool
-    """True when the header alone is a change: a rename, or an empty file that comes or goes."""
+    old_blob: str | None
+    """What the ``index`` line says of the old contents' Git object name; usually abbreviated."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Names:
-    """The names of the ``---`` and ``+++`` lines as written; None for ``/dev/null``."""
-
-    old: bytes | None
-    new: bytes | None
+    bare: bool
+    """True when the header alone is the change: a rename, or an empty file that comes or goes."""
 
 
 def read_git_header(lines: Lines) -> Header:
     """Read a header that starts with ``diff --git`` and leave the cursor at the first hunk."""
     number = lines.number
-    rest = _text(lines)[len(GIT_HEADER) :]
+    rest = header_text(lines)[len(GIT_HEADER) :]
     lines.advance()
     fields = _read_fields(lines)
-    names = _read_names(lines) if _at_names(lines) else None
+    names = read_names(lines) if _at_names(lines) else None
     if not fields.keys() - {b"index ", b"similarity index ", b"dissimilarity index "} and names is None:
         raise malformed_header(number, "no change follows this header")
     mode = _check_fields(fields, number)
     kind = _kind(fields, names, number)
     old, new = _git_paths(rest, fields, names, number)
-    old_path, path = _checked_path(old, number), _checked_path(new, number)
+    old_path, path = checked_path(old, number), checked_path(new, number)
     if kind is ChangeKind.RENAME and old_path == path:
         raise Refused(
             Denied(code="no-op-change", reasons=(f"line {number}: `{shown(path)}`: renamed to its own name",))
         )
+    if names is None:
+        _check_bare(fields, kind)
     return Header(
         line=number,
         kind=kind,
         old_path=old_path,
         path=path,
         mode=mode,
-        may_be_bare=names is None and kind is not ChangeKind.MODIFY,
+        old_blob=_blobs(fields)[0],
+        bare=names is None,
     )
 
 
 def read_plain_header(lines: Lines) -> Header:
     """Read a header of only ``---`` and ``+++`` and leave the cursor at the first hunk."""
     number = lines.number
-    names = _read_names(lines)
+    names = read_names(lines)
     if names.old is None and names.new is None:
         raise malformed_header(number, "both sides are /dev/null")
     for name in (names.old, names.new):
-        if name is not None and name.startswith(b"/"):
-            raise unsafe_path(number, name, "is absolute")
+        if name is not None:
+            checked_path(name, number)  # before its prefix goes away: `/x` and `../x` have none
     if names.old is None or names.new is None:
         kind = ChangeKind.CREATE if names.old is None else ChangeKind.DELETE
         only = (names.old if names.new is None else names.new) or b""
-        path = _checked_path(_only_name(only, number), number)
+        path = checked_path(only_name(only, number), number)
     else:
-        kind = ChangeKind.MODIFY
-        path = _checked_path(_common_name(names.old, names.new, number), number)
-    return Header(line=number, kind=kind, old_path=path, path=path, mode=None, may_be_bare=False)
+        kind = _stamped_kind(names, lines.peek() or b"")
+        path = checked_path(common_name(names.old, names.new, number), number)
+    return Header(line=number, kind=kind, old_path=path, path=path, mode=None, old_blob=None, bare=False)
 
 
-def unsafe_path(line: int, path: str | bytes, fault: str) -> Refused:
+def missing_hunks(line: int, why: str) -> Refused:
     return Refused(
-        Denied(
-            code="unsafe-path",
-            reasons=(f"line {line}: the path `{shown(path)}` {fault}",),
-            hint="name files by their plain path below the repository's root",
-        )
+        Denied(code="truncated-patch", reasons=(f"line {line}: {why}, but the header is followed by no hunk",))
     )
-
-
-def ambiguous_header(line: int, why: str) -> Refused:
-    return Refused(
-        Denied(
-            code="ambiguous-header",
-            reasons=(f"line {line}: {why}",),
-            hint="make the diff with git's prefixes a/ and b/ (git diff --src-prefix=a/ --dst-prefix=b/)",
-        )
-    )
-
-
-def _text(lines: Lines) -> bytes:
-    """Return the present header line; a patch with CRLF line ends has a carriage return on it."""
-    line = lines.peek() or b""
-    if lines.cut_off:
-        raise cut_off(lines.number, "")
-    if len(line) > _MAX_HEADER_BYTES:
-        raise malformed_header(lines.number, f"a header line is longer than {_MAX_HEADER_BYTES} bytes")
-    return line.removesuffix(b"\r")
 
 
 def _at_names(lines: Lines) -> bool:
     return (lines.peek() or b"").startswith(OLD_NAME)
 
 
-def _read_names(lines: Lines) -> _Names:
-    number = lines.number
-    old = _read_name(_text(lines)[len(OLD_NAME) :], number)
-    lines.advance()
-    if not (lines.peek() or b"").startswith(NEW_NAME):
-        raise malformed_header(number, "a line `--- ` is not followed by `+++ `")
-    new = _read_name(_text(lines)[len(NEW_NAME) :], lines.number)
-    lines.advance()
-    if not (lines.peek() or b"").startswith(b"@@ "):
-        raise malformed_header(number, "the names are followed by no hunk")
-    return _Names(old=old, new=new)
+def _stamped_kind(names: Names, hunk_header: bytes) -> ChangeKind:
+    """Return what ``diff -N`` meant: it writes the name on both sides, and the epoch where nothing is.
 
-
-def _read_name(text: bytes, number: int) -> bytes | None:
-    """Read the name of one side; after a tab stands a time stamp, or nothing."""
-    if text.startswith(b'"'):
-        name, end = _unquote(text, number)
-        if text[end : end + 1] not in (b"", b"\t"):
-            raise malformed_header(number, "text follows the quoted name")
-        return name
-    name = text.partition(b"\t")[0]
-    if not name:
-        raise malformed_header(number, "the name is empty")
-    return None if name == _DEV_NULL else name
-
-
-def _unquote(text: bytes, number: int) -> tuple[bytes, int]:
-    """Read the C-style quoted name that `text` starts with; return it and where the text goes on."""
-    out = []
-    place = 1
-    while text[place : place + 1] != b'"':
-        piece = _QUOTED_PIECE.match(text, place)
-        if piece is None:
-            raise malformed_header(number, "a quoted name is not closed or has an unknown escape")
-        if piece[1] is not None:
-            out.append(_ESCAPES[piece[1]])
-        elif piece[2] is not None:
-            out.append(bytes((int(piece[2], 8),)))
-        else:
-            out.append(piece[0])
-        place = piece.end()
-    if not out:
-        raise malformed_header(number, "the name is empty")
-    return b"".join(out), place + 1
+    A file may have the epoch as its real time (reproducible archives), so the counts must agree.
+    """
+    if names.old_epoch and not names.new_epoch and hunk_header.startswith(b"@@ -0,0 "):
+        return ChangeKind.CREATE
+    if names.new_epoch and not names.old_epoch and b" +0,0 @@" in hunk_header:
+        return ChangeKind.DELETE
+    return ChangeKind.MODIFY
 
 
 def _read_fields(lines: Lines) -> dict[bytes, tuple[bytes, int]]:
@@ -218,7 +153,7 @@ def _read_fields(lines: Lines) -> dict[bytes, tuple[bytes, int]]:
             break
         if keyword in fields:
             raise malformed_header(lines.number, f"a second line `{keyword.decode().strip()}`")
-        fields[keyword] = (_text(lines)[len(keyword) :], lines.number)
+        fields[keyword] = (header_text(lines)[len(keyword) :], lines.number)
         lines.advance()
     return fields
 
@@ -231,8 +166,8 @@ def _check_fields(fields: dict[bytes, tuple[bytes, int]], number: int) -> FileMo
         match = _INDEX.fullmatch(value)
         if match is None:
             raise malformed_header(line, "this is no line `index old..new mode`")
-        if match[1] is not None:
-            modes.append((match[1], line))
+        if match[3] is not None:
+            modes.append((match[3], line))
     stated = {_mode(value, line) for value, line in modes}
     if b"old mode " in fields or b"new mode " in fields:
         raise _mode_change(number, "the patch changes a file's mode")
@@ -253,6 +188,22 @@ def _check_fields(fields: dict[bytes, tuple[bytes, int]], number: int) -> FileMo
         if key in fields and not _PERCENT.fullmatch(fields[key][0]):
             raise malformed_header(fields[key][1], "an index of similarity is a percentage")
     return mode
+
+
+def _blobs(fields: dict[bytes, tuple[bytes, int]]) -> tuple[str | None, str | None]:
+    """Return the (abbreviated) names of the old and new contents, as far as they are stated."""
+    match = _INDEX.fullmatch(fields[b"index "][0]) if b"index " in fields else None
+    return (match[1].decode().lower(), match[2].decode().lower()) if match else (None, None)
+
+
+def _check_bare(fields: dict[bytes, tuple[bytes, int]], kind: ChangeKind) -> None:
+    """Refuse a header whose hunks are missing: it says itself that contents would change."""
+    similarity = fields.get(b"similarity index ")
+    if kind is ChangeKind.RENAME and similarity is not None and similarity[0] != b"100%":
+        raise missing_hunks(similarity[1], "the renamed file's contents change")
+    new_blob = _blobs(fields)[1]
+    if kind is ChangeKind.CREATE and new_blob is not None and not any(b.startswith(new_blob) for b in _EMPTY_BLOBS):
+        raise missing_hunks(fields[b"index "][1], "the created file is not empty")
 
 
 def _mode(text: bytes, line: int) -> FileMode:
@@ -276,7 +227,7 @@ def _mode_change(line: int, why: str) -> Refused:
     )
 
 
-def _kind(fields: dict[bytes, tuple[bytes, int]], names: _Names | None, number: int) -> ChangeKind:
+def _kind(fields: dict[bytes, tuple[bytes, int]], names: Names | None, number: int) -> ChangeKind:
     creates, deletes = b"new file mode " in fields, b"deleted file mode " in fields
     renames = b"rename from " in fields
     if renames != (b"rename to " in fields):
@@ -295,23 +246,22 @@ def _kind(fields: dict[bytes, tuple[bytes, int]], names: _Names | None, number: 
 
 
 def _git_paths(
-    rest: bytes, fields: dict[bytes, tuple[bytes, int]], names: _Names | None, number: int
+    rest: bytes, fields: dict[bytes, tuple[bytes, int]], names: Names | None, number: int
 ) -> tuple[bytes, bytes]:
     """Return old and new path, and refuse unless every line of the header says the same."""
     if b"rename from " in fields:
-        old, new = (_bare_name(*fields[key]) for key in (b"rename from ", b"rename to "))
-        raw_old, raw_new = _header_names(rest, old, number)
+        old, new = (bare_name(*fields[key]) for key in (b"rename from ", b"rename to "))
+        raw_old, raw_new = header_names(rest, old, number)
         if raw_old.partition(b"/")[2] != old or raw_new.partition(b"/")[2] != new:
             raise ambiguous_header(number, "the names of this line are not those of the rename")
     else:
         known = names and (names.old or names.new)
-        raw_old, raw_new = _header_names(rest, known.partition(b"/")[2] if known else None, number)
+        raw_old, raw_new = header_names(rest, known.partition(b"/")[2] if known else None, number)
         old, new = raw_old.partition(b"/")[2], raw_new.partition(b"/")[2]
         if old != new:
             raise ambiguous_header(number, "the two names of this line differ, but nothing is renamed")
     for raw in (raw_old, raw_new):
-        if raw.startswith(b"/"):
-            raise unsafe_path(number, raw, "is absolute")
+        checked_path(raw, number)
         if b"/" not in raw:
             raise ambiguous_header(number, "the names have no prefix")
     if raw_old.partition(b"/")[0] == raw_new.partition(b"/")[0]:
@@ -319,65 +269,3 @@ def _git_paths(
     if names is not None and (names.old not in (None, raw_old) or names.new not in (None, raw_new)):
         raise ambiguous_header(number, "the names of this line are not those after `---` and `+++`")
     return old, new
-
-
-def _bare_name(text: bytes, number: int) -> bytes:
-    if not text.startswith(b'"'):
-        return text
-    name, end = _unquote(text, number)
-    if end != len(text):
-        raise malformed_header(number, "text follows the quoted name")
-    return name
-
-
-def _header_names(rest: bytes, old: bytes | None, number: int) -> tuple[bytes, bytes]:
-    """Split the two names of a ``diff --git`` line.
-
-    Unquoted names may hold spaces. `old`, where other lines tell it, says where the first one ends;
-    else both must be the same but for a prefix of the same length, so the line is cut in its middle.
-    """
-    if rest.startswith(b'"'):
-        first, end = _unquote(rest, number)
-    elif b' "' in rest:
-        end = rest.index(b' "')
-        first = rest[:end]
-    elif old is None:
-        end = len(rest) // 2
-        first = rest[:end]
-    else:
-        end = rest.find(b"/") + 1 + len(old)
-        first = rest[:end]
-    if rest[end : end + 1] != b" " or not first or len(rest) == end + 1:
-        raise ambiguous_header(number, "this is no line `diff --git a/path b/path`")
-    return first, _bare_name(rest[end + 1 :], number)
-
-
-def _only_name(name: bytes, number: int) -> bytes:
-    prefix, slash, path = name.partition(b"/")
-    if not slash:
-        return name
-    if prefix not in _KNOWN_PREFIXES:
-        raise ambiguous_header(number, f"is `{shown(prefix)}/` a prefix or a folder?")
-    return path
-
-
-def _common_name(old: bytes, new: bytes, number: int) -> bytes:
-    old_prefix, old_slash, old_path = old.partition(b"/")
-    new_prefix, new_slash, new_path = new.partition(b"/")
-    if not old_slash and not new_slash and old == new:
-        return new
-    if not old_slash or not new_slash or old_path != new_path:
-        raise ambiguous_header(number, f"`{shown(old)}` and `{shown(new)}` name different files")
-    if old_prefix == new_prefix:
-        raise ambiguous_header(number, f"is `{shown(old_prefix)}/` a prefix or a folder?")
-    return new_path
-
-
-def _checked_path(raw: bytes, number: int) -> str:
-    path = decode_name(raw)
-    if path is None:
-        raise unsafe_path(number, raw, "is not UTF-8")
-    fault = path_fault(path)
-    if fault is not None:
-        raise unsafe_path(number, path, fault)
-    return path

@@ -48,6 +48,16 @@ class Hunk:
     new_is_unterminated: bool
     """The last new line ends the file without a newline."""
 
+    @property
+    def old_index(self) -> int:
+        """Return how many whole old lines stand before this hunk."""
+        return self.old_start - 1 if self.old_count else self.old_start
+
+    @property
+    def new_index(self) -> int:
+        """Return how many whole new lines stand before this hunk."""
+        return self.new_start - 1 if self.new_count else self.new_start
+
 
 class Lines:
     """The lines of a patch, by ``\\n`` alone (a form feed, U+2028 or lone CR is content), with a cursor."""
@@ -203,7 +213,7 @@ def check_order(hunks: list[Hunk], path: str) -> None:
     """Refuse hunks that overlap or stand in another order than the file's lines."""
     end = 0
     for hunk in hunks:
-        first = hunk.old_start if hunk.old_count else hunk.old_start + 1
+        first = hunk.old_index + 1
         if first <= end:
             raise Refused(
                 Denied(

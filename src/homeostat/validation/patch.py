@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from homeostat.core.limits import MAX_DIFF_BYTES, MAX_DIFF_FILES, MAX_DIFF_HUNKS
 from homeostat.model.change import ChangeKind, FileMode
 from homeostat.model.verdict import Denied
-from homeostat.validation.headers import GIT_HEADER, NEW_NAME, OLD_NAME, Header, read_git_header, read_plain_header
+from homeostat.validation.headers import GIT_HEADER, Header, read_git_header, read_plain_header
 from homeostat.validation.hunks import Hunk, Lines, Refused, check_order, cut_off, malformed_hunk, read_hunk
+from homeostat.validation.names import NEW_NAME, OLD_NAME
 from homeostat.validation.paths import collision_key, parents, shown
 
 _FRAGMENT = re.compile(rb"@@ -[0-9]")
@@ -36,6 +37,9 @@ class PatchFile:
     path: str
     mode: FileMode | None
     """The mode the patch says the file has, before and after; None when it says none."""
+
+    old_blob: str | None
+    """Git's (abbreviated) object name of the old contents, as the patch states it; it may be invented."""
 
     hunks: tuple[Hunk, ...]
 
@@ -150,7 +154,7 @@ def _check_prose(lines: Lines, line: bytes) -> None:
 def _read_file(lines: Lines, *, git: bool, hunks_before: int) -> PatchFile:
     header = read_git_header(lines) if git else read_plain_header(lines)
     hunks: list[Hunk] = []
-    while not header.may_be_bare and (lines.peek() or b"").startswith(b"@@"):
+    while not header.bare and (lines.peek() or b"").startswith(b"@@"):
         if hunks_before + len(hunks) == MAX_DIFF_HUNKS:
             raise Refused(
                 Denied(code="too-many-hunks", reasons=(f"line {lines.number}: more than {MAX_DIFF_HUNKS} hunks",))
@@ -164,6 +168,7 @@ def _read_file(lines: Lines, *, git: bool, hunks_before: int) -> PatchFile:
         old_path=header.old_path,
         path=header.path,
         mode=header.mode,
+        old_blob=header.old_blob,
         hunks=tuple(hunks),
     )
 

@@ -73,6 +73,8 @@ def collision_key(path: str) -> str:
 
     Two different paths with one key must not stand in one tree: somewhere they are one file.
     """
+    if path.isascii():
+        return path.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
 
 

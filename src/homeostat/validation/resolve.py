@@ -1,17 +1,22 @@
 """What a patch makes of the files it is for, in memory: every byte known, or a refusal.
 
 Where a hunk goes: at the line its header names, when all its old lines stand there byte for byte.
-When one hunk of a file does not fit its line, the file has drifted, and line numbers prove nothing any
-more: then every hunk of the file must have context and fit at exactly one place in the whole file, in
-order. There is no fuzz: context that differs is a refusal. Two claims of a hunk are kept, as git and
-GNU patch keep them: one without context after its last change ends at the end of the file, and a
-shifted one that starts at line 1 with less context before than after stays at the start.
+When one hunk of a file does not fit its line, or the old and new line numbers contradict each other,
+the numbers prove nothing any more: then every hunk of the file must have context and fit at exactly one
+place in the whole file, in order. There is no fuzz: context that differs is a refusal. Two claims of a
+hunk are kept, as git and GNU patch keep them: one without context after its last change ends at the end
+of the file (a shifted one also when it has less context after than before), and a shifted one that
+starts at line 1 with less context before than after stays at the start.
+
+A hunk that only inserts and has no context (``git diff -U0``) would fit any file. It is taken only where
+the file is empty, or is the very file the diff was made from, by the object name on its ``index`` line.
 
 Cost: a file's lines are walked once with a cursor that only goes forward, and a hunk is compared as one
 block of bytes, so fitting costs O(file + patch). A shifted hunk costs at most two searches for its
 block, each linear (CPython's two-way search); `MAX_PATCH_SEARCH_BYTES` bounds all searches of a patch.
 """
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -23,6 +28,7 @@ from homeostat.validation.patch import PatchFile, UnverifiedPatch
 from homeostat.validation.paths import collision_key, parents, shown
 
 _STALE_HINT = "make the diff again, against the base commit as it is"
+_MIN_BLOB_DIGITS = 7
 
 
 def resolve(
@@ -40,7 +46,7 @@ def resolve(
             code="base-too-large", reasons=(f"the files to change have {size} bytes; {MAX_PATCHED_BYTES} are allowed",)
         )
     budget = _Budget(left=MAX_PATCH_SEARCH_BYTES)
-    tree = _Tree.of(base, tree_paths)
+    tree = _Tree.of(base, tree_paths if any(_is_new(item) for item in patch.files) else ())
     try:
         changes = tuple(_resolve_file(item, base, tree, budget) for item in patch.files)
         tree.check_new_folders(path for item in patch.files if _is_new(item) for path in parents(item.path))
@@ -115,7 +121,7 @@ def _resolve_file(item: PatchFile, base: Mapping[str, FileState | None], tree: _
                 )
             )
         tree.check_free(item)
-    before = _before(item, base, tree)
+    before = _before(item, base)
     after = _after(item, before, budget)
     if item.old_path == item.path and before == after:
         raise Refused(
@@ -130,21 +136,20 @@ def _is_new(item: PatchFile) -> bool:
     return item.kind in (ChangeKind.CREATE, ChangeKind.RENAME)
 
 
-def _before(item: PatchFile, base: Mapping[str, FileState | None], tree: _Tree) -> FileState | None:
+def _before(item: PatchFile, base: Mapping[str, FileState | None]) -> FileState | None:
     if item.kind is ChangeKind.CREATE:
         return None
     before = base.get(item.old_path)
     if before is None:
-        what = "is no regular file" if item.old_path in tree.files | tree.folders else "is not there"
         raise Refused(
             Denied(
-                code="file-missing", reasons=(f"line {item.line}: `{shown(item.old_path)}` {what}",), hint=_STALE_HINT
+                code="file-missing",
+                reasons=(f"line {item.line}: `{shown(item.old_path)}` is not there as a regular file",),
+                hint=_STALE_HINT,
             )
         )
     if before.mode not in (REGULAR, EXECUTABLE):
-        raise Refused(
-            Denied(code="file-missing", reasons=(f"line {item.line}: `{shown(item.old_path)}` is no regular file",))
-        )
+        raise _stale(item.line, item, f"the file has the mode {before.mode:o}, which is no regular file's")
     if item.mode is not None and item.mode != before.mode:
         raise _stale(item.line, item, f"the file has the mode {before.mode:o}, the patch says {item.mode:o}")
     return before
@@ -163,10 +168,10 @@ def _after(item: PatchFile, before: FileState | None, budget: _Budget) -> FileSt
 
 
 def _patched(item: PatchFile, content: bytes, budget: _Budget) -> bytes:
+    _check_evidence(item, content)
     places = _places_as_named(item.hunks, content)
-    misfit = next((hunk for hunk, place in zip(item.hunks, places, strict=True) if place is None), None)
-    if misfit is not None:
-        places = [_unique_place(item, hunk, content, misfit, budget) for hunk in item.hunks]
+    if None in places or not _numbers_agree(item.hunks):
+        places = [_unique_place(item, hunk, content, budget) for hunk in item.hunks]
     pieces: list[bytes] = []
     end = 0
     for hunk, place in zip(item.hunks, places, strict=True):
@@ -185,13 +190,39 @@ def _patched(item: PatchFile, content: bytes, budget: _Budget) -> bytes:
     return b"".join(pieces)
 
 
+def _check_evidence(item: PatchFile, content: bytes) -> None:
+    """Refuse an insertion without context into a file that nothing shows to be the right one."""
+    blind = next((hunk for hunk in item.hunks if not hunk.old), None)
+    if blind is None or (not content and len(item.hunks) == 1):
+        return
+    named = item.old_blob or ""
+    if len(named) < _MIN_BLOB_DIGITS or not any(name.startswith(named) for name in _blob_names(content)):
+        raise _stale(blind.line, item, "lines are inserted without context, and nothing shows that this is the file")
+
+
+def _blob_names(content: bytes) -> Iterable[str]:
+    """Yield Git's object name of these contents, in repositories of SHA-1 and of SHA-256."""
+    data = b"blob %d\0" % len(content) + content
+    yield hashlib.sha1(data, usedforsecurity=False).hexdigest()
+    yield hashlib.sha256(data).hexdigest()
+
+
+def _numbers_agree(hunks: tuple[Hunk, ...]) -> bool:
+    """Tell whether each hunk's new line number follows from its old one and the hunks before it."""
+    shift = 0
+    for hunk in hunks:
+        if hunk.new_index != hunk.old_index + shift:
+            return False
+        shift += hunk.new_count - hunk.old_count
+    return True
+
+
 def _places_as_named(hunks: tuple[Hunk, ...], content: bytes) -> list[int | None]:
     """Return the offset of each hunk at the line its header names; None where it does not fit."""
     places: list[int | None] = []
-    line, offset = 0, 0  # `line` whole lines end before `offset`
+    line, offset = 0, 0  # `line` whole lines end before `offset`; -1: the file has fewer
     for hunk in hunks:
-        target = hunk.old_start - 1 if hunk.old_count else hunk.old_start
-        while line < target and offset >= 0:
+        while line < hunk.old_index and offset >= 0:
             offset = content.find(b"\n", offset) + 1 or -1
             line += 1
         places.append(offset if offset >= 0 and _fits(hunk, content, offset) else None)
@@ -214,12 +245,10 @@ def _claims_end(hunk: Hunk) -> bool:
     return hunk.new_is_unterminated or (hunk.trailing == 0 and hunk.leading > 0)
 
 
-def _unique_place(item: PatchFile, hunk: Hunk, content: bytes, misfit: Hunk, budget: _Budget) -> int:
+def _unique_place(item: PatchFile, hunk: Hunk, content: bytes, budget: _Budget) -> int:
     """Return the only offset in the whole file where this hunk fits."""
     if not hunk.leading and not hunk.trailing:
-        raise _stale(
-            misfit.line, item, "the lines that the hunk expects are not there, and without context none is moved"
-        )
+        raise _stale(hunk.line, item, "the line numbers do not fit the file, and a hunk without context is not moved")
     budget.spend(2 * len(content), item)
     if hunk.old_start <= 1 and hunk.leading < hunk.trailing:
         candidates = [0]
