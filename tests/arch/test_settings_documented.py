@@ -4,13 +4,14 @@ from dataclasses import fields
 from typing import get_type_hints
 
 from arch.source import ROOT
+
 from homeostat.model.settings import Settings, table_names
 
 PAGE = ROOT / "docs" / "reference" / "settings.md"
 
 HEAD = """# Settings
 
-Defaults, then `homeostat.toml` in the repository, then the environment; the later one wins, and `homeostat config show` names
+Defaults, then `homeostat.toml` in the repository, then the environment; the later one wins. `homeostat config show` names
 the origin of each value. A setting `[table] key` is also read from `HOMEOSTAT_TABLE_KEY`. Of the source documents'
 variables, `AETHERRA_PROFILE`, `AETHERRA_HMR_ENABLED` and `AETHERRA_HMR_MODE` are honoured. Lists in a variable are
 separated by spaces. `HOMEOSTAT_STATE_DIR`, `HOMEOSTAT_HUB_URL` and `HOMEOSTAT_TOKEN` tell the command line where to go.

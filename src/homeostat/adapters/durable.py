@@ -40,8 +40,9 @@ class DurableStarter:
     """Implements `homeostat.ports.starter.Starter`.
 
     One per process: DBOS keeps a global instance. `handlers` maps the events ``submitted``,
-    ``apply_asked`` and ``revert_asked`` to flows. `on_failure` is told of a handler that raised, so
-    that the hub can show it; the row stays as it is and recovery tries again at its next round.
+    ``apply_asked`` and ``revert_asked`` to flows. `on_outcome` is told of every handler that ended, with
+    what it raised or None, so that the hub can show trouble; the row of one that raised stays as it is,
+    and recovery tries again at its next round.
     """
 
     def __init__(
@@ -49,11 +50,11 @@ class DurableStarter:
         *,
         database: Path,
         handlers: Mapping[str, Handler],
-        on_failure: Callable[[str, ProposalId, Exception], None],
+        on_outcome: Callable[[str, ProposalId, Exception | None], None],
         new_id: Callable[[], str],
     ) -> None:
         self._handlers = dict(handlers)
-        self._on_failure = on_failure
+        self._on_outcome = on_outcome
         self._new_id = new_id
         self._busy: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._busy_guard = threading.Lock()
@@ -134,12 +135,13 @@ class DurableStarter:
                 _log.info("[SI] %s of %s gave way: %s", name, proposal_id, error)
                 return "gave way"
             except HomeostatError as error:
-                self._on_failure(name, ProposalId(proposal_id), error)
+                self._on_outcome(name, ProposalId(proposal_id), error)
                 return f"failed: {error.code}"
             except Exception as error:  # a process edge: recorded, shown, and tried again by recovery
                 _log.exception("[SI] %s of %s failed", name, proposal_id)
-                self._on_failure(name, ProposalId(proposal_id), error)
+                self._on_outcome(name, ProposalId(proposal_id), error)
                 return f"failed: {type(error).__name__}"
+        self._on_outcome(name, ProposalId(proposal_id), None)
         return "done"
 
 

@@ -1,5 +1,6 @@
 """Taking telemetry in: parse, clean again, group, store; groups at the floor become findings."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from homeostat.model.finding import Finding
 from homeostat.model.ledger import EntryDraft
 from homeostat.telemetry.otlp import CumulativeReader, parse_logs, parse_metrics
 from homeostat.telemetry.template import template_of
+
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +50,8 @@ def ingest_logs(deps: Deps, body: Mapping[str, Any]) -> Ingested:
 
 def ingest_metrics(deps: Deps, body: Mapping[str, Any], *, reader: CumulativeReader) -> Ingested:
     """Store the vitals of one OTLP metrics request."""
-    parsed = parse_metrics(body, reader=reader, now=deps.clock.now())
+    with _one_at_a_time:  # the reader of cumulative counters is for one thread at a time
+        parsed = parse_metrics(body, reader=reader, now=deps.clock.now())
     if parsed.records:
         deps.vitals.record_ticks(parsed.records)
     return Ingested(accepted=len(parsed.records), rejected=parsed.rejected)

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from homeostat.core.digests import Digest
-from homeostat.core.errors import InvalidInput
+from homeostat.core.errors import InvalidInput, NotFound
 from homeostat.core.ids import CommitId, FindingId, ProposalId
 from homeostat.core.limits import MAX_EVIDENCE_ITEMS, MAX_TEXT_CHARS, MAX_TITLE_CHARS
 from homeostat.flows.deps import Deps
 from homeostat.flows.recording import record
+from homeostat.improvement.findings import evidence as evidence_of
 from homeostat.model.actor import Actor, Role
 from homeostat.model.change import TreeChange
+from homeostat.model.finding import Finding
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Category, Proposal, ProposalState, Severity
 from homeostat.model.verdict import Denied
@@ -82,7 +84,8 @@ def submit(deps: Deps, submission: Submission, *, actor: Actor) -> Proposal | De
             reasons=tuple(f"{item.path}:{item.line}: {item.message}" for item in secrets),
             hint=secrets[0].remedy,
         )
-    proposal = _new_proposal(deps, submission, actor, base, change, diff)
+    finding = _finding(deps, submission)
+    proposal = _new_proposal(deps, submission, actor, base, change, finding)
     deps.proposals.insert(
         proposal,
         EntryDraft(
@@ -111,6 +114,15 @@ def resolve_diff(deps: Deps, diff: bytes, base: CommitId) -> TreeChange | Denied
         return patch
     files = deps.commits.read_files(base, patch.paths)
     return resolve(patch, files, tree_paths=deps.commits.list_files(base))
+
+
+def _finding(deps: Deps, submission: Submission) -> Finding | None:
+    if not submission.finding_id:
+        return None
+    finding = deps.findings.get_finding(FindingId(submission.finding_id))
+    if finding is None:
+        raise NotFound("no-such-finding", f"finding {submission.finding_id[:40]!r} does not exist")
+    return finding
 
 
 def _base_commit(deps: Deps, submission: Submission) -> CommitId | Denied:
@@ -143,7 +155,12 @@ def _known(deps: Deps, diff_digest: Digest, base: CommitId) -> Proposal | Denied
 
 
 def _new_proposal(
-    deps: Deps, submission: Submission, actor: Actor, base: CommitId, change: TreeChange, diff: bytes
+    deps: Deps,
+    submission: Submission,
+    actor: Actor,
+    base: CommitId,
+    change: TreeChange,
+    finding: Finding | None,
 ) -> Proposal:
     now = deps.clock.now()
     # A bot's name is no personal data and tells the reviewer much; a person stands as pseudonym.
@@ -163,11 +180,11 @@ def _new_proposal(
         updated_at=now,
         state=ProposalState.PENDING,
         state_reason="handed in",
-        change=change_ref(base, diff, deps.policy.digest),
+        change=change_ref(base, submission.diff.encode("utf-8"), deps.policy.digest),
         diff=submission.diff,
         files=change.touched_paths,
-        evidence=tuple(clean(item) for item in submission.evidence),
-        finding_id=FindingId(submission.finding_id) if submission.finding_id else None,
+        evidence=(*(clean(item) for item in submission.evidence), *(evidence_of(finding) if finding else ())),
+        finding_id=finding.id if finding else None,
         provenance={clean(key): clean(value) for key, value in submission.provenance.items()},
         log=(f"{now.isoformat(timespec='milliseconds')} pending: handed in",),
     )

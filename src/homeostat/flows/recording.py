@@ -42,11 +42,16 @@ def _publish(deps: Deps, proposal: Proposal) -> None:
     }
     deps.record_branch.publish(
         files=files,
-        subject=f"{proposal.status}: {proposal.title}",
+        subject=f"{_words(proposal)}: {proposal.title}",
         trailers={
             "Homeostat-Proposal": proposal.id,
-            "Homeostat-Status": f"{proposal.status} ({proposal.state.value})",
+            "Homeostat-Status": _words(proposal),
             TRAILER_KEY: deps.ledger.head().trailer(),
         },
         at=proposal.updated_at,
     )
+
+
+def _words(proposal: Proposal) -> str:
+    status, state = proposal.status, proposal.state.value
+    return status if status == state else f"{status} ({state})"

@@ -18,7 +18,7 @@ from homeostat.adapters.git.candidate import GitCandidateBranch
 from homeostat.adapters.git.deployed import GitDeployedTree
 from homeostat.adapters.git.reader import GitCommitReader
 from homeostat.adapters.git.records import GitRecordBranch
-from homeostat.adapters.git.repository import open_repository
+from homeostat.adapters.git.repository import GitRepository, open_repository
 from homeostat.adapters.keys import Keys, load_or_create_keys
 from homeostat.adapters.store.store import SqlStore
 from homeostat.adapters.worker_process import WorkerProver
@@ -68,7 +68,6 @@ class Hub:
     def _wire(self, settings: Settings, repository: Path, state_dir: Path, keys: Keys, undo: ExitStack) -> HubContext:
         clock, ids = SystemClock(), RandomIds()
         git = open_repository(repository)
-        branch = settings.host.deployed_branch
         store = SqlStore.open(
             state_dir / "homeostat.sqlite",
             signer=keys.signer,
@@ -76,16 +75,12 @@ class Hub:
             head_path=state_dir / "ledger-head.json",
         )
         undo.callback(store.close)
-        records = GitRecordBranch(git)
-        _check_witnesses(store, records)
+        _check_witnesses(store, GitRecordBranch(git))
         _register_owner(store, keys, ids.new_uuid)
         troubles, metrics, reader = Troubles(), HubMetrics(), CumulativeReader()
 
         def on_telemetry(kind: str, body: Mapping[str, Any], process: HostProcess) -> None:
-            if kind == "logs":
-                done = ingest_logs(deps, body)
-            else:
-                done = ingest_metrics(deps, body, reader=reader)
+            done = ingest_logs(deps, body) if kind == "logs" else ingest_metrics(deps, body, reader=reader)
             metrics.ingested.labels(kind, "accepted").inc(done.accepted)
             metrics.ingested.labels(kind, "rejected").inc(done.rejected)
 
@@ -103,30 +98,10 @@ class Hub:
                 "apply_asked": lambda proposal_id: apply(deps, proposal_id),
                 "revert_asked": lambda proposal_id: revert(deps, proposal_id),
             },
-            on_failure=lambda name, proposal_id, error: _note(troubles, name, proposal_id, error),
+            on_outcome=lambda name, proposal_id, error: _note(troubles, name, proposal_id, error),
             new_id=ids.new_uuid,
         )
-        deps = Deps(
-            clock=clock,
-            ids=ids,
-            settings=settings,
-            policy=policy_in_force(settings.policy),
-            repository_path=str(git.root),
-            proposals=store.proposals,
-            records=store.records,
-            ledger=store.ledger,
-            findings=store.findings,
-            vitals=store.vitals,
-            actors=store.actors,
-            commits=GitCommitReader(git, deployed_branch=branch),
-            candidates=GitCandidateBranch(git),
-            record_branch=records,
-            deployed=GitDeployedTree(git, deployed_branch=branch),
-            backups=FolderBackupStore(state_dir / "backups"),
-            prover=WorkerProver(state_dir=state_dir),
-            live=gateway,
-            start=starter,
-        )
+        deps = _deps(settings, git, store, state_dir, gateway, starter)
         gateway.start()
         undo.callback(gateway.close)
         starter.launch()
@@ -142,8 +117,44 @@ class Hub:
         )
 
 
-def _note(troubles: Troubles, name: str, proposal_id: ProposalId, error: Exception) -> None:
-    troubles.note(f"{name} {proposal_id}", f"{type(error).__name__}: {error}")
+def _deps(
+    settings: Settings,
+    git: GitRepository,
+    store: SqlStore,
+    state_dir: Path,
+    gateway: AgentGateway,
+    starter: DurableStarter,
+) -> Deps:
+    branch = settings.host.deployed_branch
+    return Deps(
+        clock=SystemClock(),
+        ids=RandomIds(),
+        settings=settings,
+        policy=policy_in_force(settings.policy),
+        repository_path=str(git.root),
+        proposals=store.proposals,
+        records=store.records,
+        ledger=store.ledger,
+        findings=store.findings,
+        vitals=store.vitals,
+        actors=store.actors,
+        commits=GitCommitReader(git, deployed_branch=branch),
+        candidates=GitCandidateBranch(git),
+        record_branch=GitRecordBranch(git),
+        deployed=GitDeployedTree(git, deployed_branch=branch),
+        backups=FolderBackupStore(state_dir / "backups"),
+        prover=WorkerProver(state_dir=state_dir),
+        live=gateway,
+        start=starter,
+    )
+
+
+def _note(troubles: Troubles, name: str, proposal_id: ProposalId, error: Exception | None) -> None:
+    activity = f"{name} {proposal_id}"
+    if error is None:
+        troubles.clear(activity)
+    else:
+        troubles.note(activity, f"{type(error).__name__}: {error}")
 
 
 def _test_isolation(prover: Prover, troubles: Troubles) -> None:

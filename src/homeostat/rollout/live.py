@@ -5,7 +5,6 @@ the process will decide again, with its own compiler, before it swaps.
 """
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from homeostat_agent.reload.plan import ModulePlan, plan_module
 
@@ -69,7 +68,6 @@ def _sources(item: FileChange) -> tuple[str, str] | None:
 
 
 def _is_never_loaded(path: str) -> bool:
-    pure = PurePosixPath(path)
-    name = pure.name
+    *folders, name = path.split("/")
     is_test = name.endswith(".py") and (name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py")
-    return is_test or bool(_NEVER_LOADED & set(pure.parts[:-1])) or name.endswith(_PROSE)
+    return is_test or bool(_NEVER_LOADED & set(folders)) or name.endswith(_PROSE)

@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-from threading import Lock
 
 MAX_SERIES = 20_000
 FRESH_NS = 120 * 1_000_000_000
@@ -22,13 +21,12 @@ class Reading:
 class CumulativeReader:
     """Remembers the last reading of each series, of at most `max_series`; the longest unused goes first.
 
-    Several threads may share one.
+    Not for several threads at once: whoever shares one takes turns.
     """
 
     def __init__(self, *, max_series: int = MAX_SERIES) -> None:
         self._max_series = max_series
         self._last: OrderedDict[Hashable, Reading] = OrderedDict()
-        self._lock = Lock()
 
     @property
     def series_count(self) -> int:
@@ -40,14 +38,13 @@ class CumulativeReader:
         It is not known at the first sight of an old counter, for a reading that is not newer than the last
         (a repeated request), and after a reset whose time the sender does not tell.
         """
-        with self._lock:
-            last = self._last.get(series)
-            if last is not None and reading.time_ns <= last.time_ns:
-                return None
-            self._last[series] = reading
-            self._last.move_to_end(series)
-            if len(self._last) > self._max_series:
-                self._last.popitem(last=False)
+        last = self._last.get(series)
+        if last is not None and reading.time_ns <= last.time_ns:
+            return None
+        self._last[series] = reading
+        self._last.move_to_end(series)
+        if len(self._last) > self._max_series:
+            self._last.popitem(last=False)
         if last is None:
             fresh = 0 < reading.start_ns <= reading.time_ns <= reading.start_ns + FRESH_NS
             return reading if fresh else None

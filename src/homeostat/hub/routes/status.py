@@ -55,13 +55,12 @@ def live() -> dict[str, str]:
 
 @router.get("/health/ready")
 def ready(context: Context, response: Response) -> dict[str, Any]:
-    """Answer 200 when the store can be read and nothing in the background is failing, else 503."""
+    """Answer 503 when the store cannot be read; trouble in the background is named, and is no reason to restart."""
     problems = dict(context.troubles.last)
     try:
         context.deps.ledger.head()
     except HomeostatError as error:
         problems["store"] = error.message
-    if problems:
         response.status_code = 503
     return {"status": "degraded" if problems else "ok", "problems": sorted(problems)}
 

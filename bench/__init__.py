@@ -1,0 +1,1 @@
+"""Measurements, each figure beside its peer or its limit in the same run."""
