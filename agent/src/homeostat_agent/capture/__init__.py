@@ -68,7 +68,9 @@ class Capture:
         self._ring = ring
         self._patches = Patches(self.failures)
         self._observer = Observer(ring=ring, root=context.repository, failures=self.failures)
-        self._traffic = Traffic(failures=self.failures, on_escape=self._observer.escaped)
+        self._traffic = Traffic(
+            failures=self.failures, on_escape=self._observer.escaped, on_disconnect=self._observer.dismiss
+        )
         self._lag = LoopLag()
         self._meter = ProcessMeter()
         self._since_ns = time.time_ns()

@@ -67,6 +67,12 @@ class Observer:
             finally:
                 self._state.busy = False
 
+    def dismiss(self, error: BaseException) -> None:
+        """Let an exception pass that is no error (a client that is gone), also when the server logs it as one."""
+        request = current_request()
+        serial = request.serial if request is not None else 0
+        seen_before(error, severity=ERROR, request=serial, now_s=time.monotonic())
+
     def _enter(self, what: str) -> bool:
         # A __str__ of the host that logs, or a signal that arrives while a record is being made.
         if getattr(self._state, "busy", False):

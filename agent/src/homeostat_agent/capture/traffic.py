@@ -94,9 +94,16 @@ class Traffic:
     adds them up, if nobody else is doing it: the lock is only ever tried there, never waited for.
     """
 
-    def __init__(self, *, failures: Failures, on_escape: Callable[[BaseException, str], None]) -> None:
+    def __init__(
+        self,
+        *,
+        failures: Failures,
+        on_escape: Callable[[BaseException, str], None],
+        on_disconnect: Callable[[BaseException], None],
+    ) -> None:
         self._failures = failures
         self._on_escape = on_escape
+        self._on_disconnect = on_disconnect
         self._labels: set[str] = set()
         self.active = True
         self.reset_after_fork()
@@ -122,7 +129,9 @@ class Traffic:
             ended = request.ended or perf_counter()
             kind = ""
             if isinstance(error, Exception):
-                if not is_disconnect(request, only_member(error)):
+                if is_disconnect(request, only_member(error)):
+                    self._on_disconnect(error)
+                else:
                     kind = type_name(only_member(error))
                     self._on_escape(error, where)
             elif error is None and request.status >= 500:

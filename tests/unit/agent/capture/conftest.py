@@ -105,8 +105,20 @@ class Host:
         )
         return self._result(done.returncode, done.stdout, done.stderr)
 
-    def serve(self, *arguments: str, paths: Sequence[str], port: int, stop: signal.Signals = signal.SIGINT) -> HostRun:
-        """Start it, ask for each path in turn, wait until as many requests were counted, stop it with a signal."""
+    def serve(
+        self,
+        *arguments: str,
+        paths: Sequence[str],
+        port: int,
+        stop: signal.Signals = signal.SIGTERM,
+        also: Callable[[int], None] = lambda _port: None,
+        enough: Callable[[HostRun], bool] | None = None,
+    ) -> HostRun:
+        """Start it, ask for each path in turn, do what else there is, wait until enough was seen, stop it.
+
+        Enough is by default as many requests as were asked for; a test that waits in vain goes on to its assertions.
+        """
+        wanted = enough or (lambda run: sum(run.requests().values()) >= len(paths))
         log = self.repository.parent / "log"
         with log.open("w") as file:
             process = subprocess.Popen(
@@ -115,8 +127,9 @@ class Host:
         try:
             until_listening(port, process, log)
             answers = {path: ask(port, path) for path in paths}
-            deadline = time.monotonic() + 3.0
-            while sum(self._result(0, "", "").requests().values()) < len(paths) and time.monotonic() < deadline:
+            also(port)
+            deadline = time.monotonic() + 5.0
+            while not wanted(self._result(0, "", "")) and time.monotonic() < deadline:
                 time.sleep(0.02)
             process.send_signal(stop)
             returncode = process.wait(DEADLINE_S)

@@ -2,6 +2,8 @@
 
 import importlib.util
 import signal
+import socket
+import struct
 
 import pytest
 
@@ -234,3 +236,64 @@ def test_requests_errors_and_latency_are_counted_per_route(name, begin, host, fr
     assert errors[0]["route"] == template
     assert [report["failures"] for report in run.reports] == [{}] * len(run.reports)
     assert "secret" not in str(run.reports)
+
+
+STREAMING = """
+import asyncio, time
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.responses import StreamingResponse
+app = FastAPI()
+
+@app.get("/endless")
+async def endless():
+    async def pieces():
+        while True:
+            yield b"x" * 100_000
+            await asyncio.sleep(0.01)
+    return StreamingResponse(pieces())
+
+@app.post("/upload")
+async def upload(request: Request):
+    return len(await request.body())
+
+@app.get("/block")
+async def block():
+    time.sleep(0.3)
+    return 1
+"""
+
+
+def leave(port: int, request: bytes) -> None:
+    """Send a request, wait for the first bytes of an answer to a GET, and reset the connection."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    with connection:
+        connection.sendall(request)
+        if request.startswith(b"GET"):
+            assert connection.recv(1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def test_clients_that_leave_are_no_errors_and_a_blocked_loop_is_seen(host, free_port):
+    """In uvicorn, over real connections; its own logger, which does not propagate, is heard too."""
+    host.write("service.py", STREAMING)
+
+    def also(port: int) -> None:
+        leave(port, b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        leave(port, b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(b"no request at all\r\n\r\n")
+            assert b"400" in connection.recv(1000)
+
+    run = host.serve(
+        *[part.replace("{port}", str(free_port)) for part in [*UVICORN, "service:app"]],
+        paths=["/block"],
+        port=free_port,
+        also=also,
+        enough=lambda run: sum(run.requests().values()) >= 3 and bool(run.occurrences()),
+    )
+    assert run.requests() == {("/block", ""): 1, ("/endless", ""): 1, ("/upload", ""): 1}, run.stderr
+    assert [(item["logger"], item["message"]) for item in run.occurrences()] == [
+        ("uvicorn.error", "Invalid HTTP request received.")
+    ]
+    assert run.report["errors_logged"] == 0
+    assert run.report["loop_lag_ms_max"] >= 200

@@ -19,8 +19,15 @@ def escaped() -> list[BaseException]:
 
 
 @pytest.fixture
-def traffic(escaped) -> Traffic:
-    return Traffic(failures=Failures(), on_escape=lambda error, _where: escaped.append(error))
+def gone() -> list[BaseException]:
+    return []
+
+
+@pytest.fixture
+def traffic(escaped, gone) -> Traffic:
+    return Traffic(
+        failures=Failures(), on_escape=lambda error, _where: escaped.append(error), on_disconnect=gone.append
+    )
 
 
 def count(traffic: Traffic, route: str, *, error: BaseException | None = None, status: int = 200, seconds: float = 0.0):
@@ -88,19 +95,20 @@ class ClientDisconnected(OSError):
     pass
 
 
-def test_a_client_that_went_away_is_no_error_and_a_lost_upstream_is(traffic, escaped):
+def test_a_client_that_went_away_is_no_error_and_a_lost_upstream_is(traffic, escaped, gone):
     count(traffic, "/a", error=ClientDisconnect())
     count(traffic, "/a", error=ClientDisconnected())
-    gone = traffic.begin("/a", label)
-    gone.disconnected = True
-    traffic.finish(gone, BrokenPipeError(), where="test")
+    broken = traffic.begin("/a", label)
+    broken.disconnected = True
+    traffic.finish(broken, BrokenPipeError(), where="test")
     count(traffic, "/a", error=ConnectionResetError("the database"))
-    gone_but_wrong = traffic.begin("/a", label)
-    gone_but_wrong.disconnected = True
-    assert not is_disconnect(gone_but_wrong, KeyError("x"))
+    wrong = traffic.begin("/a", label)
+    wrong.disconnected = True
+    assert not is_disconnect(wrong, KeyError("x"))
     taken = {key: series.requests for key, series in traffic.take().items()}
     assert taken == {("/a", ""): 3, ("/a", "ConnectionResetError"): 1}
     assert len(escaped) == 1
+    assert [type(error) for error in gone] == [ClientDisconnect, ClientDisconnected, BrokenPipeError]
 
 
 def test_routes_beyond_the_limit_share_one_label(traffic):
