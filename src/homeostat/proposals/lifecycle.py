@@ -205,10 +205,24 @@ def _application_step(proposal: Proposal, event: ApplicationEvent, at: datetime)
             )
         case WentLive(detail=detail):
             application = replace(_application(proposal), live=True, live_detail=detail, observed_from=at)
-            return _move(replace(proposal, application=application), S.OBSERVING, "went_live", at, detail)
+            return _move(
+                replace(proposal, application=application),
+                S.OBSERVING,
+                "went_live",
+                at,
+                detail,
+                facts=_hmr("applied", False),
+            )
         case RestartNeeded(detail=detail):
             application = replace(_application(proposal), live=False, live_detail=detail)
-            return _move(replace(proposal, application=application), S.AWAITING_RESTART, "needs_restart", at, detail)
+            return _move(
+                replace(proposal, application=application),
+                S.AWAITING_RESTART,
+                "needs_restart",
+                at,
+                detail,
+                facts=_hmr("not_available", True),
+            )
         case ApplyFailed(reason=reason):
             return _move(replace(proposal, apply_requested=False), S.FAILED, "apply_failed", at, reason)
         case RestartSeen():
@@ -282,6 +296,11 @@ def _move(
         **(facts or {}),
     }
     return Step(proposal=moved, kind=f"proposal.{kind}", facts=body)
+
+
+def _hmr(status: str, restart_required: bool) -> dict[str, JsonValue]:
+    """Return what the source document wants on record of every application."""
+    return {"hmr": status, "restart_required": restart_required}
 
 
 def _application(proposal: Proposal) -> Application:

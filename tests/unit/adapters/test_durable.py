@@ -1,0 +1,154 @@
+"""Starts of workflows survive; handlers run once an event, one at a time for a proposal and for proofs."""
+
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import uuid
+
+import pytest
+
+from homeostat.adapters.durable import DurableStarter
+from homeostat.core.errors import Conflict, Unavailable
+from homeostat.core.ids import ProposalId
+
+ONE = ProposalId("11111111-1111-4111-8111-111111111111")
+TWO = ProposalId("22222222-2222-4222-8222-222222222222")
+
+
+class Recorder:
+    def __init__(self):
+        self.ran = []
+        self.outcomes = []
+        self.inside = 0
+        self.most_inside = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.failures = {}
+        self._lock = threading.Lock()
+
+    def handler(self, name):
+        def run(proposal_id):
+            with self._lock:
+                self.ran.append((name, proposal_id))
+                self.inside += 1
+                self.most_inside = max(self.most_inside, self.inside)
+            self.gate.wait(10)
+            with self._lock:
+                self.inside -= 1
+            if name in self.failures:
+                raise self.failures[name]
+
+        return run
+
+    def wait(self, count):
+        deadline = time.monotonic() + 20
+        while len(self.outcomes) < count:
+            assert time.monotonic() < deadline, (self.ran, self.outcomes)
+            threading.Event().wait(0.01)
+
+
+@pytest.fixture
+def recorder():
+    return Recorder()
+
+
+@pytest.fixture
+def starter(tmp_path, recorder):
+    made = DurableStarter(
+        database=tmp_path / "flows.sqlite",
+        handlers={name: recorder.handler(name) for name in ("submitted", "apply_asked", "revert_asked")},
+        on_outcome=lambda *outcome: recorder.outcomes.append(outcome),
+        new_id=lambda: str(uuid.uuid4()),
+    )
+    made.launch()
+    yield made
+    made.close()
+
+
+def test_an_event_runs_its_handler_once_however_often_it_is_told(starter, recorder):
+    for _ in range(3):
+        starter.apply_asked(ONE)
+    starter.revert_asked(ONE)
+    recorder.wait(2)
+    assert sorted(recorder.ran) == [("apply_asked", ONE), ("revert_asked", ONE)]
+
+
+def test_a_retry_runs_it_again(starter, recorder):
+    starter.apply_asked(ONE)
+    recorder.wait(1)
+    starter.apply_asked(ONE, retry=True)
+    recorder.wait(2)
+    assert recorder.ran == [("apply_asked", ONE)] * 2
+
+
+def test_a_retry_while_the_first_is_still_at_work_does_nothing(starter, recorder):
+    recorder.gate.clear()
+    starter.apply_asked(ONE)
+    deadline = time.monotonic() + 10
+    while not recorder.ran:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+    starter.apply_asked(ONE, retry=True)
+    recorder.gate.set()
+    recorder.wait(1)
+    starter.apply_asked(TWO)
+    recorder.wait(2)
+    assert recorder.ran == [("apply_asked", ONE), ("apply_asked", TWO)]
+
+
+def test_proofs_run_one_at_a_time_and_never_keep_an_application_waiting(starter, recorder):
+    recorder.gate.clear()
+    starter.submitted(ONE)
+    starter.submitted(TWO)
+    deadline = time.monotonic() + 10
+    while not recorder.ran:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+    assert [name for name, _ in recorder.ran] == ["submitted"]
+    recorder.gate.set()
+    recorder.wait(2)
+    assert recorder.most_inside == 1
+
+
+def test_a_handler_that_fails_is_told_and_a_conflict_gives_way_quietly(starter, recorder):
+    recorder.failures = {"apply_asked": Unavailable("disk-full", "no room"), "revert_asked": Conflict("stale-row", "")}
+    starter.revert_asked(TWO)
+    starter.apply_asked(ONE)
+    recorder.wait(1)
+    ((name, proposal_id, error),) = recorder.outcomes
+    assert (name, proposal_id, error.code) == ("apply_asked", ONE, "disk-full")
+
+
+def test_what_was_interrupted_by_a_kill_runs_again_at_the_next_start(tmp_path):
+    script = textwrap.dedent(
+        """
+        import os, sys, uuid, signal, threading
+        from pathlib import Path
+        from homeostat.adapters.durable import DurableStarter
+        folder, die = Path(sys.argv[1]), sys.argv[2] == "die"
+        done = threading.Event()
+
+        def handler(proposal_id):
+            with open(folder / "ran", "a") as log:
+                log.write(proposal_id + "\\n")
+            if die:
+                os.kill(os.getpid(), signal.SIGKILL)
+            done.set()
+
+        starter = DurableStarter(
+            database=folder / "flows.sqlite", handlers={"apply_asked": handler},
+            on_outcome=lambda *outcome: None, new_id=lambda: str(uuid.uuid4()),
+        )
+        starter.launch()
+        if die:
+            starter.apply_asked("11111111-1111-4111-8111-111111111111")
+        assert done.wait(20)
+        starter.close()
+        """
+    )
+    first = subprocess.run([sys.executable, "-c", script, str(tmp_path), "die"], check=False)
+    assert first.returncode == -9
+    subprocess.run([sys.executable, "-c", script, str(tmp_path), "live"], check=True)
+    assert (tmp_path / "ran").read_text().split() == [ONE, ONE]

@@ -1,0 +1,91 @@
+from homeostat.flows.ingesting import ingest_logs, ingest_metrics
+from homeostat.model.finding import FindingState
+from homeostat.telemetry.otlp import CumulativeReader
+from homeostat.testing.world import World
+
+
+def error(message, *, at_s, severity=17):
+    return {
+        "timeUnixNano": str(int(at_s * 1e9)),
+        "severityNumber": severity,
+        "body": {"stringValue": message},
+        "attributes": [
+            {"key": "exception.type", "value": {"stringValue": "KeyError"}},
+            {"key": "exception.message", "value": {"stringValue": message}},
+            {"key": "code.file.path", "value": {"stringValue": "shop.py"}},
+            {"key": "code.function.name", "value": {"stringValue": "price"}},
+            {"key": "code.line.number", "value": {"intValue": "2"}},
+        ],
+    }
+
+
+def logs(*records):
+    return {"resourceLogs": [{"resource": {}, "scopeLogs": [{"scope": {"name": "shop"}, "logRecords": list(records)}]}]}
+
+
+def now_s(world):
+    return world.clock.now().timestamp()
+
+
+def test_the_third_like_error_makes_a_finding_and_the_fourth_does_not_make_another():
+    world = World()
+    opened = [ingest_logs(world.deps, logs(error(f"'coupon{n}'", at_s=now_s(world)))).findings for n in range(4)]
+    assert [len(found) for found in opened] == [0, 0, 1, 0]
+    (finding,) = world.deps.findings.findings()
+    assert finding.state is FindingState.OPEN and finding.group.count == 4
+    assert [entry.kind for entry in world.store.ledger.entries()] == ["finding.opened"]
+
+
+def test_a_critical_error_is_a_finding_at_once():
+    world = World()
+    assert len(ingest_logs(world.deps, logs(error("boom", at_s=now_s(world), severity=21))).findings) == 1
+
+
+def test_nothing_private_is_stored():
+    world = World()
+    ingest_logs(world.deps, logs(*(error("ann@example.org from 10.0.0.7", at_s=now_s(world)) for _ in range(3))))
+    assert "ann@example.org" not in repr(world.deps.findings.findings())
+    assert "10.0.0.7" not in repr(world.deps.findings.findings())
+
+
+def test_an_empty_or_partly_bad_body_is_counted_not_fatal():
+    world = World()
+    assert ingest_logs(world.deps, {}).accepted == 0
+    done = ingest_logs(world.deps, logs(error("x", at_s=now_s(world)), {"severityNumber": "??"}))
+    assert done.accepted == 1
+
+
+def test_metrics_become_ticks():
+    world = World()
+    start = int(now_s(world) * 1e9)
+    point = {
+        "startTimeUnixNano": str(start),
+        "timeUnixNano": str(start + 10**9),
+        "count": "5",
+        "sum": 0.5,
+        "explicitBounds": [],
+        "bucketCounts": ["5"],
+        "attributes": [{"key": "http.route", "value": {"stringValue": "/price"}}],
+    }
+    body = {
+        "resourceMetrics": [
+            {
+                "scopeMetrics": [
+                    {
+                        "metrics": [
+                            {
+                                "name": "http.server.request.duration",
+                                "unit": "s",
+                                "histogram": {"aggregationTemporality": 1, "dataPoints": [point]},
+                            }
+                        ]
+                    }
+                ]
+            }
+        ]
+    }
+    assert ingest_metrics(world.deps, body, reader=CumulativeReader()).accepted == 1
+    (tick,) = world.store.vitals.ticks(
+        since=world.clock.now().replace(year=2000), until=world.clock.now().replace(year=2100)
+    )
+    assert tick.requests == 5
