@@ -60,12 +60,14 @@ def _check_tree(commit: str, paths: Sequence[str]) -> None:
 
 
 def _write_all(git: Git, entries: Sequence[tuple[str, TreeEntry]], into: Path) -> None:
+    for folder in sorted({_place(into, path).parent for path, _ in entries}):
+        folder.mkdir(parents=True, exist_ok=True)
     # Links last: while files are written there is no link to be led away by.
     files = [item for item in entries if item[1].mode in (REGULAR, EXECUTABLE, 0o100664)]
     links = [item for item in entries if item[1].mode == _SYMLINK]
     for path, entry in entries:
         if entry.mode == _SUBMODULE:
-            _place(into, path).mkdir(parents=True, exist_ok=True)
+            _place(into, path).mkdir()
     with tempfile.TemporaryFile(prefix="homeostat-") as wanted:
         wanted.write(b"".join(f"{entry.object_id}\n".encode() for _, entry in (*files, *links)))
         wanted.seek(0)
@@ -77,15 +79,12 @@ def _write_all(git: Git, entries: Sequence[tuple[str, TreeEntry]], into: Path) -
                 if size > _MAX_LINK_BYTES:
                     raise IntegrityFailure("bad-tree", f"the link {path!r} has a target of {size} bytes")
                 target = _exactly(blobs, size)
-                place = _place(into, path)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.symlink_to(os.fsdecode(target))
+                _place(into, path).symlink_to(os.fsdecode(target))
                 _exactly(blobs, 1)
 
 
 def _write_file(blobs: IO[bytes], place: Path, entry: TreeEntry) -> None:
     left = _blob_size(blobs, entry)
-    place.parent.mkdir(parents=True, exist_ok=True)
     mode = 0o777 if entry.mode == EXECUTABLE else 0o666
     fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with os.fdopen(fd, "wb") as file:
