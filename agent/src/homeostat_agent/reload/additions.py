@@ -1,0 +1,187 @@
+"""Functions that the new source has and the old has not: what may be added, and how one is made.
+
+An import would have run the `def` statement. Here the code object comes from the compiled module,
+and only what the statement itself evaluates is made: constant defaults, and annotations made of
+names, attributes, subscripts and `|`.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import builtins
+import dis
+from types import CellType, CodeType, FunctionType
+from typing import Any
+
+from homeostat_agent.reload.outline import ClassOutline, FunctionOutline, ModuleOutline, Statement, names_read
+
+_ANNOTATION_NODES = (
+    ast.Name,
+    ast.Attribute,
+    ast.Subscript,
+    ast.Constant,
+    ast.Tuple,
+    ast.List,
+    ast.BinOp,
+    ast.BitOr,
+    ast.Load,
+    getattr(ast, "Index", ast.Load),
+)
+
+
+def addition_obstacle(owner: ClassOutline | None, item: FunctionOutline, new: ModuleOutline) -> str:
+    """Return why a new function cannot be put into its running module or class; empty when it can."""
+    node = item.node
+    scope, items = (new.tree.body, new.items) if owner is None else (owner.node.body, owner.items)
+    if sum(not isinstance(other, Statement) and other.name == item.name for other in items) > 1:
+        return "is defined more than once in its scope"
+    if node.decorator_list or getattr(node, "type_params", []):
+        return "a new function with decorators or type parameters"
+    if item.name.startswith("__") and item.name.endswith("__"):
+        return "a new function with a special name"
+    if owner is not None and (
+        owner.node.decorator_list or owner.node.keywords or getattr(owner.node, "type_params", [])
+    ):
+        return "a new method of a class with decorators, keywords or type parameters"
+    if not all(_is_constant(value) for value in (*node.args.defaults, *node.args.kw_defaults)):
+        return "a new function with defaults that are not constants"
+    if not all(_is_plain_annotation(value) for value in _annotations(item)):
+        return "a new function with annotations that are more than names"
+    if item.name in _bound_names(items, new) or item.name in names_read(scope):
+        return "the name of a new function has a meaning already"
+    return ""
+
+
+def attribute_name(owner: ClassOutline | None, item: FunctionOutline) -> str:
+    """Return the name under which the function is stored, private names of classes mangled."""
+    if owner is None or not item.name.startswith("__") or not owner.name.strip("_"):
+        return item.name
+    return f"_{owner.name.lstrip('_')}{item.name}"
+
+
+def make_function(
+    item: FunctionOutline, code: CodeType, *, namespace: dict[str, Any], owner: type | None
+) -> FunctionType:
+    """Make the function that the `def` statement would have made in this namespace or class.
+
+    Raises whatever evaluating an annotation raises (`NameError` mostly). Nothing is stored.
+    """
+    defaults, keyword_defaults = _defaults(item.node.args)
+    closure = tuple(CellType(owner) for _ in code.co_freevars)  # at most the cell of `__class__`
+    function = FunctionType(code, namespace, item.name, defaults, closure)
+    function.__kwdefaults__ = keyword_defaults
+    function.__qualname__ = item.qualname
+    function.__annotations__ = _evaluated_annotations(item, code, namespace=namespace, owner=owner)
+    return function
+
+
+def missing_names(old: CodeType | None, new: CodeType, namespace: dict[str, Any], added: set[str]) -> set[str]:
+    """Return global names that new code reads, old code did not, and the running module does not have."""
+    known = _global_names(old) if old is not None else set()
+    there = _builtins_of(namespace)
+    return {name for name in _global_names(new) - known if name not in namespace and name not in there} - added
+
+
+def _builtins_of(namespace: dict[str, Any]) -> dict[str, Any]:
+    found = namespace.get("__builtins__", builtins)
+    return found if isinstance(found, dict) else vars(found)
+
+
+def _global_names(code: CodeType) -> set[str]:
+    names = {str(item.argval) for item in dis.get_instructions(code) if item.opname == "LOAD_GLOBAL"}
+    for value in code.co_consts:
+        if isinstance(value, CodeType):
+            names |= _global_names(value)
+    return names
+
+
+def _bound_names(items: tuple[Any, ...], new: ModuleOutline) -> set[str]:
+    """Return names that the statements of a scope bind, and those that functions declare global."""
+    found: set[str] = set()
+    for item in items:
+        if isinstance(item, Statement):
+            for node in ast.walk(item.node):
+                if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+                    found.add(node.id)
+                elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                    found.add(node.name)
+                elif isinstance(node, ast.alias):
+                    found.add((node.asname or node.name).split(".")[0])
+                elif isinstance(node, ast.ExceptHandler) and node.name:
+                    found.add(node.name)
+                elif type(node).__name__ in ("MatchAs", "MatchStar", "MatchMapping"):
+                    found.update(
+                        str(name) for name in (getattr(node, "name", None), getattr(node, "rest", None)) if name
+                    )
+    for node in ast.walk(new.tree):
+        if isinstance(node, ast.Global):
+            found.update(node.names)
+    return found
+
+
+def _is_constant(value: ast.expr | None) -> bool:
+    if isinstance(value, ast.Tuple):
+        return all(_is_constant(item) for item in value.elts)
+    if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
+        value = value.operand
+        return isinstance(value, ast.Constant) and isinstance(value.value, (int, float))
+    return value is None or isinstance(value, ast.Constant)
+
+
+def _annotations(item: FunctionOutline) -> list[ast.expr]:
+    arguments = item.node.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    found = [argument.annotation for argument in every if argument is not None and argument.annotation is not None]
+    return [*found, item.node.returns] if item.node.returns is not None else found
+
+
+def _is_plain_annotation(value: ast.expr) -> bool:
+    return all(
+        isinstance(node, _ANNOTATION_NODES) and not (isinstance(node, ast.Name) and node.id.startswith("__"))
+        for node in ast.walk(value)
+    )
+
+
+def _defaults(arguments: ast.arguments) -> tuple[tuple[Any, ...] | None, dict[str, Any] | None]:
+    positional = tuple(ast.literal_eval(value) for value in arguments.defaults)
+    keywords = {
+        argument.arg: ast.literal_eval(value)
+        for index, argument in enumerate(arguments.kwonlyargs)
+        if (value := arguments.kw_defaults[index]) is not None
+    }
+    return positional or None, keywords or None
+
+
+def _evaluated_annotations(
+    item: FunctionOutline, code: CodeType, *, namespace: dict[str, Any], owner: type | None
+) -> dict[str, Any]:
+    if not _annotations(item):
+        return {}
+    # The interpreter itself evaluates them, in a `def` with an empty body that is then thrown away,
+    # so that `from __future__ import annotations` gives the very strings an import would give.
+    node = item.node
+    stub = ast.FunctionDef(
+        name=node.name, args=_without_defaults(node.args), body=[ast.Pass()], decorator_list=[], returns=node.returns
+    )
+    if "type_params" in ast.FunctionDef._fields:
+        setattr(stub, "type_params", [])  # noqa: B010 - the field is new in 3.12
+    tree = ast.fix_missing_locations(ast.Module(body=[ast.copy_location(stub, node)], type_ignores=[]))
+    flags = code.co_flags & __future__.annotations.compiler_flag
+    compiled = compile(tree, code.co_filename, "exec", flags=flags, dont_inherit=True)
+    scratch: dict[str, Any] = {} if owner is None else dict(vars(owner))
+    exec(compiled, namespace, scratch)  # noqa: S102 - names, attributes, subscripts and `|` of an approved change
+    annotations: dict[str, Any] = scratch[node.name].__annotations__
+    return annotations
+
+
+def _without_defaults(arguments: ast.arguments) -> ast.arguments:
+    return ast.arguments(
+        posonlyargs=arguments.posonlyargs,
+        args=arguments.args,
+        vararg=arguments.vararg,
+        kwonlyargs=arguments.kwonlyargs,
+        kw_defaults=[None] * len(arguments.kwonlyargs),
+        kwarg=arguments.kwarg,
+        defaults=[],
+    )

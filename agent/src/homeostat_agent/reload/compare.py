@@ -1,0 +1,204 @@
+"""Compares two outlines: which functions changed, which are new, and what forbids a swap."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from homeostat_agent.reload.outline import (
+    ClassOutline,
+    FunctionOutline,
+    Item,
+    ModuleOutline,
+    Statement,
+)
+
+_SAME_NAME_DECORATORS = frozenset({"setter", "getter", "deleter", "register", "overload"})
+"""Idioms in which one scope rightly has several definitions of a name; each has its function object."""
+
+_RUN_BY_CLASS_CREATION = frozenset(
+    {"__init_subclass__", "__set_name__", "__prepare__", "__mro_entries__", "__class_getitem__", "__instancecheck__"}
+)
+_ONLY_LOOK = frozenset({"isinstance", "issubclass", "len", "callable", "hasattr", "type", "abs", "min", "max"})
+_MAKE_OBJECTS = frozenset({"__init__", "__new__", "__post_init__", "__attrs_post_init__", "model_post_init"})
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why a definition, or the module's top level, cannot be brought to the new source in place."""
+
+    qualname: str
+    line: int
+    reason: str
+
+
+@dataclass
+class Differences:
+    """What two outlines differ in, as far as a running module is concerned."""
+
+    matched: list[tuple[FunctionOutline, FunctionOutline]] = field(default_factory=list)
+    """Every function with its successor, except those inside a function whose own part changed."""
+
+    changed: list[tuple[FunctionOutline, FunctionOutline]] = field(default_factory=list)
+    """Those whose own part changed."""
+
+    added: list[tuple[ClassOutline | None, FunctionOutline]] = field(default_factory=list)
+    """New functions, with the class (in the new outline) that they belong to."""
+
+    obstacles: list[Obstacle] = field(default_factory=list)
+
+
+def compare(old: ModuleOutline, new: ModuleOutline) -> Differences:
+    """Compare two outlines of one module."""
+    found = Differences()
+    _compare_items(old.items, new.items, scope="<module>", owner=None, found=found)
+    return found
+
+
+def _compare_items(
+    old: tuple[Item, ...], new: tuple[Item, ...], *, scope: str, owner: ClassOutline | None, found: Differences
+) -> None:
+    old_names = {item.name for item in old if not isinstance(item, Statement)}
+    kept = []
+    for item in new:
+        if isinstance(item, FunctionOutline) and item.name not in old_names:
+            found.added.append((owner, item))
+        else:
+            kept.append(item)
+    # INVARIANT: apart from added functions, a scope has the same kinds and names in the same order,
+    # so the n-th item of one is the n-th of the other. Anything else is an obstacle.
+    if [_label(item) for item in old] != [_label(item) for item in kept]:
+        found.obstacles.extend(_order_obstacles(old, kept, scope))
+        for item, other in _same_names(old, kept):  # for the reader: what else would have to be said
+            _compare_item(item, other, repeated=set(), found=found)
+        return
+    repeated = _repeated_names(old)
+    for index, item in enumerate(old):
+        _compare_item(item, kept[index], repeated=repeated, found=found)
+
+
+def _compare_item(item: Item, other: Item, *, repeated: set[str], found: Differences) -> None:
+    if isinstance(item, FunctionOutline) and isinstance(other, FunctionOutline):
+        _compare_functions(item, other, found=found)
+        if item.name in repeated and any(changed[0] is item for changed in found.changed):
+            found.obstacles.append(_obstacle(other, "is defined more than once in its scope"))
+    elif isinstance(item, ClassOutline) and isinstance(other, ClassOutline):
+        for part, text in item.header().items():
+            if other.header()[part] != text:
+                found.obstacles.append(_obstacle(other, f"its {part} changed"))
+        _compare_items(item.items, other.items, scope=item.qualname, owner=other, found=found)
+
+
+def _compare_functions(old: FunctionOutline, new: FunctionOutline, *, found: Differences) -> None:
+    found.matched.append((old, new))
+    for part, text in old.header().items():
+        if new.header()[part] != text:
+            found.obstacles.append(_obstacle(new, f"its {part} changed"))
+    if old.own != new.own:
+        found.changed.append((old, new))
+        reason = _special_reason(old, new)
+        if reason:
+            found.obstacles.append(_obstacle(new, reason))
+        return
+    # Equal own parts have the same definitions in the same order.
+    for index, item in enumerate(old.inner):
+        _compare_item(item, new.inner[index], repeated=set(), found=found)
+
+
+def _special_reason(old: FunctionOutline, new: FunctionOutline) -> str:
+    if new.name in _RUN_BY_CLASS_CREATION:
+        return "it runs while classes are made, and those made so far would keep what it did"
+    if new.name in _MAKE_OBJECTS and _Checks().without(old) != _Checks().without(new):
+        return "objects made so far would keep what the old one gave them"
+    return ""
+
+
+def _order_obstacles(old: tuple[Item, ...], new: list[Item], scope: str) -> list[Obstacle]:
+    """Say in what the order differs, the plainest first."""
+    new_names = {item.name for item in new if not isinstance(item, Statement)}
+    old_names = {item.name for item in old if not isinstance(item, Statement)}
+    found = [
+        _obstacle(item, "was removed") for item in old if not isinstance(item, Statement) and item.name not in new_names
+    ]
+    found.extend(
+        _obstacle(item, "is a new class")
+        for item in new
+        if not isinstance(item, Statement) and item.name not in old_names
+    )
+    old_texts = [item.text for item in old if isinstance(item, Statement)]
+    new_texts = [item.text for item in new if isinstance(item, Statement)]
+    place = "the module's top level" if scope == "<module>" else "the body of the class"
+    if old_texts != new_texts:
+        index = next((i for i, text in enumerate(new_texts) if i >= len(old_texts) or text != old_texts[i]), None)
+        statements = [item for item in new if isinstance(item, Statement)]
+        line = statements[index].node.lineno if index is not None else 1
+        found.append(Obstacle(scope, line, f"a statement of {place} changed"))
+    if not found:
+        found.append(Obstacle(scope, 1, f"definitions in {place} have another order, kind or number"))
+    return found
+
+
+def _same_names(old: tuple[Item, ...], new: list[Item]) -> list[tuple[Item, Item]]:
+    """Pair the definitions whose names occur once on each side."""
+
+    def unique(items: Iterable[Item]) -> dict[str, Item]:
+        names = [item.name for item in items if not isinstance(item, Statement)]
+        return {item.name: item for item in items if not isinstance(item, Statement) and names.count(item.name) == 1}
+
+    olds, news = unique(old), unique(new)
+    return [(item, news[name]) for name, item in olds.items() if name in news]
+
+
+def _label(item: Item) -> tuple[str, str]:
+    if isinstance(item, Statement):
+        return ("statement", item.text)
+    # A function that became a class, or async, is shown as a changed header where that says more.
+    return ("class" if isinstance(item, ClassOutline) else "function", item.name)
+
+
+def _repeated_names(items: tuple[Item, ...]) -> set[str]:
+    """Return names that a scope defines more than once, but for the idioms that do so rightly."""
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        if not isinstance(item, Statement):
+            groups.setdefault(item.name, []).append(item)
+    return {name for name, group in groups.items() if len(group) > 1 and sum(not _is_idiom(item) for item in group) > 1}
+
+
+def _is_idiom(item: Item) -> bool:
+    return isinstance(item, FunctionOutline) and not _SAME_NAME_DECORATORS.isdisjoint(item.decorator_names())
+
+
+def _obstacle(item: FunctionOutline | ClassOutline, reason: str) -> Obstacle:
+    return Obstacle(item.qualname, item.node.lineno, reason)
+
+
+class _Checks(ast.NodeTransformer):
+    """Leaves out of a body what only refuses: docstring, `raise`, `assert`, and `if` around nothing else."""
+
+    def without(self, function: FunctionOutline) -> str:
+        body = copy.deepcopy(function.node.body)
+        if ast.get_docstring(function.node) is not None:
+            body = body[1:]
+        return ast.dump(self.visit(ast.Module(body=body, type_ignores=[])))
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST | None:
+        return None
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST | None:
+        return None if _is_pure(node.test) else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        self.generic_visit(node)
+        return None if not node.body and not node.orelse and _is_pure(node.test) else node
+
+
+def _is_pure(test: ast.expr) -> bool:
+    for part in ast.walk(test):
+        if isinstance(part, (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)):
+            return False
+        if isinstance(part, ast.Call) and not (isinstance(part.func, ast.Name) and part.func.id in _ONLY_LOOK):
+            return False
+    return True

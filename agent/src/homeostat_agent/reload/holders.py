@@ -1,0 +1,118 @@
+"""Objects around functions that keep something of them: caches, docstrings, wrappers, classes."""
+
+from __future__ import annotations
+
+import abc
+import functools
+import gc
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from types import CellType, CodeType, FunctionType, MethodType
+from typing import Any
+
+from homeostat_agent.reload.census import CacheType
+
+_MAX_DEPTH = 8
+_CALLABLES = (FunctionType, CacheType, MethodType, staticmethod, classmethod, functools.partial)
+
+_class_dict = type.__dict__["__dict__"].__get__  # what a class itself holds, past any metaclass
+
+
+def caches_around(caches: list[Any], functions: list[FunctionType]) -> list[Any]:
+    """Return those `functools` caches through which a call of one of the functions may go."""
+    wanted = {id(function) for function in functions}
+    if not wanted:
+        return []
+    return [cache for cache in caches if _leads_to(cache, wanted)]
+
+
+def wrappers_of(function: FunctionType, functions: list[FunctionType], caches: list[Any]) -> list[Any]:
+    """Return functions and caches whose chain of `__wrapped__` leads to the function."""
+    found = []
+    for item in (*functions, *caches):
+        inner = vars(item).get("__wrapped__")
+        for _ in range(_MAX_DEPTH):
+            if inner is function:
+                found.append(item)
+                break
+            inner = vars(inner).get("__wrapped__") if isinstance(inner, (FunctionType, CacheType)) else None
+    return found
+
+
+def docstring_of(code: CodeType) -> str | None:
+    """Return the docstring that a function made from this code gets; the rule differs between versions."""
+    closure = tuple(CellType() for _ in code.co_freevars)
+    return FunctionType(code, {}, code.co_name, None, closure).__doc__
+
+
+def bound_value(namespace: dict[str, Any], names: list[str]) -> Any:
+    """Follow names through a module and its classes without running host code; None when they lead nowhere."""
+    value: Any = namespace.get(names[0])
+    for name in names[1:]:
+        if not isinstance(value, type):
+            return None
+        value = _class_dict(value).get(name)
+    return value
+
+
+def compiled_copy_reason(value: Any) -> str:
+    """Say why what a name is bound to may hold a compiled copy of a function (numba and its like); empty: it does not.
+
+    The types of Python itself and those written in Python call the function object they hold.
+    """
+    for kind in type.__dict__["__mro__"].__get__(type(value)):
+        module = sys.modules.get(str(_class_dict(kind).get("__module__", kind.__module__)))
+        if kind.__module__ in ("builtins", "functools"):
+            continue
+        origin = getattr(module, "__file__", None) if module is not None else ""
+        if origin == "" or (isinstance(origin, str) and origin.endswith(tuple(EXTENSION_SUFFIXES))):
+            return f"it is wrapped in a {type(value).__name__}, which may hold a compiled copy of it"
+    return ""
+
+
+def class_obstacle(owner: Any, module_name: str, qualname: str, name: str) -> str:
+    """Say why a live class cannot take a new method; empty when setting it does all that its making would have."""
+    if not isinstance(owner, type) or owner.__qualname__ != qualname or owner.__module__ != module_name:
+        return f"`{qualname}` is not the class of that name"
+    if type(owner) not in (type, abc.ABCMeta):
+        return f"the metaclass of `{qualname}` would have seen the new method"
+    if any("__init_subclass__" in _class_dict(base) for base in owner.__mro__ if base is not object):
+        return f"a base of `{qualname}` looks at new classes"
+    family: list[type] = [owner]
+    for item in family:  # grows while it is walked
+        heirs: list[type] = type.__subclasses__(item)
+        family.extend(heir for heir in heirs if heir not in family)
+    if any(name in getattr(item, "__abstractmethods__", ()) for item in family):
+        return f"`{name}` is abstract in a class related to `{qualname}`"
+    return ""
+
+
+def _leads_to(start: Any, wanted: set[int]) -> bool:
+    seen: set[int] = set()
+    stack = [(start, 0)]
+    while stack:
+        item, depth = stack.pop()
+        if id(item) in wanted:
+            return True
+        if id(item) in seen or depth > _MAX_DEPTH:
+            continue
+        seen.add(id(item))
+        for inner in _held_by(item):
+            stack.append((inner, depth + 1))
+    return False
+
+
+def _held_by(item: Any) -> list[Any]:
+    """Return callables that a callable holds: what it wraps, and what its closure captured."""
+    if isinstance(item, CacheType) and "__wrapped__" in vars(item):
+        values = [vars(item)["__wrapped__"]]  # its referents are all that it has cached, too
+    elif isinstance(item, FunctionType):
+        values = [vars(item).get("__wrapped__")]
+        for cell in item.__closure__ or ():
+            try:
+                values.append(cell.cell_contents)
+            except ValueError:  # not filled yet
+                continue
+    else:
+        values = gc.get_referents(item)
+    return [value for value in values if issubclass(type(value), _CALLABLES)]

@@ -1,0 +1,197 @@
+"""The outline of a module: its definitions, each with what may and what may not change while it runs.
+
+Two outlines are compared by `homeostat_agent.reload.compare`. Text is compared as `ast.dump` without
+positions, so layout and comments do not count, and the types of constants do.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Union
+
+FunctionNode = Union[ast.FunctionDef, ast.AsyncFunctionDef]
+
+
+@dataclass(frozen=True)
+class FunctionOutline:
+    """A function. Its *own* part is its body with the bodies of functions inside it left out."""
+
+    name: str
+    qualname: str
+    node: FunctionNode
+    own: str
+    inner: tuple[FunctionOutline | ClassOutline, ...]
+    """Functions and classes defined directly in its body, in order, in whatever statement."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Name and first line: unique in a file, and found again in the code object."""
+        return (self.name, first_line(self.node))
+
+    def header(self) -> dict[str, str]:
+        """Return what callers and import-time code see of it, part by part."""
+        return {
+            "kind": type(self.node).__name__,
+            "decorators": _dump(self.node.decorator_list),
+            "signature, defaults or annotations": _dump(self.node.args) + _dump(self.node.returns),
+            "type parameters": _dump(getattr(self.node, "type_params", [])),
+        }
+
+    def decorator_names(self) -> list[str]:
+        """Return the last part of each decorator's name: `cache` for `@functools.cache` and `@cache()`."""
+        names = []
+        for decorator in self.node.decorator_list:
+            target = decorator.func if isinstance(decorator, ast.Call) else decorator
+            if isinstance(target, ast.Attribute):
+                names.append(target.attr)
+            elif isinstance(target, ast.Name):
+                names.append(target.id)
+        return names
+
+
+@dataclass(frozen=True)
+class ClassOutline:
+    """A class: its header, and its body in order."""
+
+    name: str
+    qualname: str
+    node: ast.ClassDef
+    items: tuple[Item, ...]
+
+    def header(self) -> dict[str, str]:
+        return {
+            "bases or keywords": _dump(self.node.bases) + _dump(self.node.keywords),
+            "decorators": _dump(self.node.decorator_list),
+            "type parameters": _dump(getattr(self.node, "type_params", [])),
+        }
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Any other statement of a module's or class's body, whole: definitions inside it included."""
+
+    node: ast.stmt
+    text: str
+
+
+Item = Union[FunctionOutline, ClassOutline, Statement]
+
+
+@dataclass(frozen=True)
+class ModuleOutline:
+    """A module's top level, in order."""
+
+    tree: ast.Module
+    items: tuple[Item, ...]
+
+
+def outline_module(tree: ast.Module) -> ModuleOutline:
+    """Return the outline of a parsed module."""
+    return ModuleOutline(tree=tree, items=_items(tree.body, prefix=""))
+
+
+def first_line(node: FunctionNode | ast.ClassDef) -> int:
+    """Return the line that a code object of this definition starts on: that of its first decorator."""
+    return min([node.lineno, *(item.lineno for item in node.decorator_list)])
+
+
+def functions_of(items: tuple[Item, ...]) -> list[FunctionOutline]:
+    """Return every function below these items, to any depth, outer before inner."""
+    found = []
+    for item in items:
+        if isinstance(item, FunctionOutline):
+            found.append(item)
+            found.extend(functions_of(item.inner))
+        elif isinstance(item, ClassOutline):
+            found.extend(functions_of(item.items))
+    return found
+
+
+def names_read(body: list[ast.stmt]) -> set[str]:
+    """Return the names that these statements mention when they run: bodies of functions are left out.
+
+    Decorators, defaults, annotations and the bodies of classes are in.
+    """
+    found: set[str] = set()
+
+    def walk(node: ast.AST) -> None:
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        for child in ast.iter_child_nodes(node):
+            if not (isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and child in node.body):
+                walk(child)
+
+    for node in body:
+        walk(node)
+    return found
+
+
+def _items(body: list[ast.stmt], *, prefix: str) -> tuple[Item, ...]:
+    return tuple(_item(node, prefix=prefix) for node in body)
+
+
+def _item(node: ast.stmt, *, prefix: str) -> Item:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return _function(node, prefix=prefix)
+    if isinstance(node, ast.ClassDef):
+        qualname = prefix + node.name
+        return ClassOutline(node.name, qualname, node, _items(node.body, prefix=qualname + "."))
+    return Statement(node, _dump(node))
+
+
+def _function(node: FunctionNode, *, prefix: str) -> FunctionOutline:
+    qualname = prefix + node.name
+    inner = []
+    for child in _definitions_in(node.body):
+        item = _item(child, prefix=qualname + ".<locals>.")
+        assert not isinstance(item, Statement)
+        inner.append(item)
+    stripped = _StripBodies().strip(node.body)
+    return FunctionOutline(
+        name=node.name,
+        qualname=qualname,
+        node=node,
+        own=_dump(stripped),
+        inner=tuple(inner),
+    )
+
+
+def _definitions_in(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Return the definitions directly in a function's body, in order, not those inside these."""
+    found: list[ast.stmt] = []
+
+    def walk(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                found.append(child)
+            elif not isinstance(child, ast.expr):  # a definition is never inside an expression
+                walk(child)
+
+    walk(ast.Module(body=body, type_ignores=[]))
+    return found
+
+
+class _StripBodies(ast.NodeTransformer):
+    """Empties the bodies of functions, also of methods in local classes, and keeps all the rest."""
+
+    def strip(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        return [self.visit(copy.deepcopy(node)) for node in body]
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.body = []
+        return node
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.body = []
+        return node
+
+
+def _dump(part: ast.AST | Sequence[ast.AST] | None) -> str:
+    if part is None:
+        return "None"
+    if not isinstance(part, ast.AST):
+        return "[" + ", ".join(ast.dump(item) for item in part) + "]"
+    return ast.dump(part)

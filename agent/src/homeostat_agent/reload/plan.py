@@ -1,0 +1,173 @@
+"""Plans a live change of one module: what is swapped, what is added, what needs a restart.
+
+Pure: two texts in, a plan out, no module is run. The plan is made on the hub to tell people, and
+again in the host process, with the host's own compiler, to act on. It promises that calls made
+after the swap run the new code wherever a function object of the old code is held. It does not
+promise that what earlier calls returned or stored is made again; where the source shows that import
+itself made such calls, the plan says *restart*.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from homeostat_agent.reload.additions import addition_obstacle
+from homeostat_agent.reload.compare import Differences, Obstacle, compare
+from homeostat_agent.reload.importtime import run_at_import, run_inside
+from homeostat_agent.reload.outline import FunctionOutline, ModuleOutline, functions_of, outline_module
+from homeostat_agent.reload.pairing import Pairing, compile_module, pair
+
+SWAP = "swap"
+ADD = "add"
+RESTART = "restart"
+
+_CLEARED_CACHES = frozenset({"lru_cache", "cache"})
+
+
+@dataclass(frozen=True)
+class DefinitionPlan:
+    """The verdict on one definition; ``<module>`` stands for the module's top level."""
+
+    qualname: str
+    action: str
+    line: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ModulePlan:
+    """The verdicts on one module, in the order of the new source. Definitions that are the same are left out."""
+
+    path: str
+    definitions: tuple[DefinitionPlan, ...]
+
+    @property
+    def safe(self) -> bool:
+        """Whether everything that changed can be swapped or added."""
+        return not self.restart_reasons
+
+    @property
+    def restart_reasons(self) -> tuple[str, ...]:
+        return tuple(
+            f"{self.path}:{item.line}: {item.qualname}: {item.reason}"
+            for item in self.definitions
+            if item.action == RESTART
+        )
+
+
+@dataclass(frozen=True)
+class CompiledPlan:
+    """A plan, and with a safe one what it takes to carry it out."""
+
+    plan: ModulePlan
+    differences: Differences
+    pairing: Pairing
+
+
+def plan_module(path: str, old_source: str, new_source: str) -> ModulePlan:
+    """Say for each changed definition whether it can be swapped or added, or why it needs a restart.
+
+    Never raises on bad source: what cannot be parsed needs a restart, and says so.
+    """
+    planned = compile_plan(path, old_source, new_source, filename=path)
+    return planned if isinstance(planned, ModulePlan) else planned.plan
+
+
+def compile_plan(path: str, old_source: str, new_source: str, *, filename: str) -> ModulePlan | CompiledPlan:
+    """Plan as `plan_module` does, with code objects for `filename`; only a safe plan comes compiled."""
+    try:
+        old, new = _parse(old_source), _parse(new_source)
+        old_code, new_code = compile_module(old_source, filename), compile_module(new_source, filename)
+        found = compare(old, new)
+        obstacles = [*found.obstacles, *_import_obstacles(found, old, new), *_cache_obstacles(found, old, new)]
+        obstacles.extend(_addition_obstacles(found, new))
+        if obstacles:
+            return _refused(path, obstacles, found)
+        pairing = pair(old_code, new_code, found)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        return _refused(path, [Obstacle("<module>", line, f"the source does not compile: {error}")], None)
+    except (RecursionError, MemoryError):
+        return _refused(path, [Obstacle("<module>", 1, "the source is nested too deeply to be compared")], None)
+    if isinstance(pairing, list):
+        return _refused(path, pairing, found)
+    plan = ModulePlan(path, _in_order(_verdicts(found)))
+    return CompiledPlan(plan, found, pairing)
+
+
+def _parse(source: str) -> ModuleOutline:
+    return outline_module(ast.parse(source.lstrip("\ufeff")))
+
+
+def _refused(path: str, obstacles: list[Obstacle], found: Differences | None) -> ModulePlan:
+    blocked = [DefinitionPlan(item.qualname, RESTART, item.line, item.reason) for item in dict.fromkeys(obstacles)]
+    names = {item.qualname for item in blocked}
+    others = [item for item in _verdicts(found) if item.qualname not in names] if found else []
+    return ModulePlan(path, _in_order([*blocked, *others]))
+
+
+def _verdicts(found: Differences) -> list[DefinitionPlan]:
+    swaps = [DefinitionPlan(new.qualname, SWAP, new.node.lineno) for _, new in found.changed]
+    adds = [DefinitionPlan(item.qualname, ADD, item.node.lineno) for _, item in found.added]
+    return [*swaps, *adds]
+
+
+def _in_order(verdicts: list[DefinitionPlan]) -> tuple[DefinitionPlan, ...]:
+    return tuple(sorted(verdicts, key=lambda item: item.line))
+
+
+def _import_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline) -> list[Obstacle]:
+    ran, would_run = run_at_import(old.tree), run_at_import(new.tree)
+    reason = "it runs while the module is imported, and what it made then would stay"
+    obstacles = [
+        Obstacle(new_item.qualname, new_item.node.lineno, reason)
+        for old_item, new_item in found.changed
+        if _place(old_item) in ran or _place(new_item) in would_run
+    ]
+    obstacles.extend(
+        Obstacle(item.qualname, item.node.lineno, "the module's import would use it")
+        for _, item in found.added
+        if _place(item) in would_run
+    )
+    return obstacles
+
+
+def _cache_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline) -> list[Obstacle]:
+    """Refuse what a cache would hide: a cache that cannot be cleared surely, or one around a caller."""
+    obstacles = []
+    for _, item in found.changed:
+        caches = [name for name in item.decorator_names() if _is_cache(name) and name not in _CLEARED_CACHES]
+        if caches:
+            obstacles.append(
+                Obstacle(item.qualname, item.node.lineno, f"results kept by its decorator `{caches[0]}` would stay")
+            )
+    touched_old = {_place(pair[0]): pair[1] for pair in found.changed}
+    touched_new = {_place(item): item for item in [*(pair[1] for pair in found.changed), *(a[1] for a in found.added)]}
+    for outline, touched in ((old, touched_old), (new, touched_new)):
+        for function in functions_of(outline.items):
+            if any(_is_cache(name) for name in function.decorator_names()):
+                reached = run_inside(outline.tree, [function.node])
+                obstacles.extend(
+                    Obstacle(item.qualname, item.node.lineno, f"results that `{function.qualname}` caches depend on it")
+                    for place, item in touched.items()
+                    if place in reached
+                )
+    return obstacles
+
+
+def _addition_obstacles(found: Differences, new: ModuleOutline) -> list[Obstacle]:
+    obstacles = []
+    for owner, item in found.added:
+        reason = addition_obstacle(owner, item, new)
+        if reason:
+            obstacles.append(Obstacle(item.qualname, item.node.lineno, reason))
+    return obstacles
+
+
+def _place(item: FunctionOutline) -> tuple[str, int]:
+    return (item.name, item.node.lineno)
+
+
+def _is_cache(name: str) -> bool:
+    return "cache" in name.lower() or "memo" in name.lower()

@@ -1,0 +1,137 @@
+"""Live changes of this process: prepare, swap, roll back.
+
+Order of a swap, stated once: plan every module (pure) → look through the process → verify that what
+runs is the old source, to the last function → exchange everything at once → look through the process
+again for what slipped in between. Nothing is changed before all of a change was verified.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from homeostat_agent.reload.attempt import Attempt, Retreat, is_quiet
+from homeostat_agent.reload.census import Files
+from homeostat_agent.reload.change import FAILED, RESTART_REQUIRED, SWAPPED, Change, Outcome, refusal
+from homeostat_agent.reload.exchange import Binding
+from homeostat_agent.reload.work import Target
+
+
+@dataclass(frozen=True)
+class _Applied:
+    """A change in force."""
+
+    change: Change
+    outcome: Outcome
+    targets: dict[tuple[str, str], Target]
+    """By path and file name, as compiled for the modules that were loaded."""
+
+
+class Reloader:
+    """Carries live changes out in this process, one at a time; may be called from any thread.
+
+    `patience_s` bounds the wait for calls in flight, wherever one is needed. Host code is never run,
+    except the annotations of added functions.
+    """
+
+    def __init__(self, repository: str, *, patience_s: float = 1.0) -> None:
+        self._repository = repository
+        self._patience_s = patience_s
+        self._lock = threading.Lock()
+        self._generation = 0
+        self._applied: dict[str, _Applied] = {}
+        self._leftover: list[tuple[Binding, set[int]]] = []
+
+    @property
+    def generation(self) -> int:
+        """How often the running code was exchanged, by a swap or a rollback."""
+        return self._generation
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """Ids of the changes in force, oldest first."""
+        return tuple(self._applied)
+
+    def prepare(self, change: Change) -> Outcome:
+        """Say whether this change could be swapped now. Changes nothing."""
+        with self._lock:
+            again = self._answered(change)
+            if again is not None:
+                return again
+            attempt = Attempt(change, self._repository, self._patience_s)
+            refused = attempt.plan() or attempt.verify()
+            if refused is not None:
+                return refused
+            return Outcome(SWAPPED, attempt.summary("could be swapped"), functions=attempt.names())
+
+    def swap(self, change: Change) -> Outcome:
+        """Exchange the functions of all modules of the change, or nothing.
+
+        Calls that have begun finish on the old code; every call that begins afterwards runs the new.
+        A change that is in force already is answered as the first time.
+        """
+        with self._lock:
+            again = self._answered(change)
+            if again is not None:
+                return again
+            self._remove_leftover()
+            attempt = Attempt(change, self._repository, self._patience_s)
+            refused = attempt.plan() or attempt.verify()
+            if refused is not None:
+                return refused
+            outcome = attempt.commit()
+            if outcome.outcome == SWAPPED:
+                self._applied[change.id] = _Applied(change, outcome, attempt.targets)
+                self._generation += 1
+            return outcome
+
+    def rollback(self, change_id: str) -> Outcome:
+        """Put back what `swap` exchanged, down to the very code objects.
+
+        A change that is not in force answers ``swapped``. A change whose files a later change touched
+        as well is refused (``restart_required``): roll the later one back first. ``restart_required``
+        is also the answer when all was put back, but something that the new code made is still in use.
+        """
+        with self._lock:
+            applied = self._applied.get(change_id)
+            if applied is None:
+                return Outcome(SWAPPED, "this change is not in force here; nothing was to be put back")
+            later = self._later(change_id)
+            if later:
+                return refusal(
+                    RESTART_REQUIRED, [f"the later change {later} touched the same files: take it back first"]
+                )
+            retreat = Retreat(applied.change, self._repository, self._patience_s, applied.targets)
+            outcome = retreat.run()
+            if outcome.outcome != FAILED:
+                del self._applied[change_id]
+                self._generation += 1
+                self._leftover.extend(retreat.leftover)
+            return outcome
+
+    def _answered(self, change: Change) -> Outcome | None:
+        applied = self._applied.get(change.id)
+        if applied is None:
+            return None
+        if applied.change != change:
+            return refusal(FAILED, [f"another change with the id {change.id} is in force"])
+        return applied.outcome
+
+    def _later(self, change_id: str) -> str:
+        ids = list(self._applied)
+        paths = {module.path for module in self._applied[change_id].change.modules}
+        for other in ids[ids.index(change_id) + 1 :]:
+            if not paths.isdisjoint(module.path for module in self._applied[other].change.modules):
+                return other
+        return ""
+
+    def _remove_leftover(self) -> None:
+        """Take away names of changes rolled back earlier, whose calls were still in flight then."""
+        nothing = Files(self._repository, ())
+        kept = []
+        for binding, codes in self._leftover:
+            if is_quiet(codes, nothing):
+                binding.take()
+            else:
+                kept.append((binding, codes))
+        self._leftover = kept

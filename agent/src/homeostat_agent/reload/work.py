@@ -1,0 +1,284 @@
+"""Works out what one name space needs to get from one source to the other, or what stands against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import CodeType, FunctionType
+from typing import Any
+
+from homeostat_agent.reload.additions import attribute_name, make_function, missing_names
+from homeostat_agent.reload.census import Census, Load
+from homeostat_agent.reload.exchange import Binding, Docstring, Exchange
+from homeostat_agent.reload.fingerprint import children
+from homeostat_agent.reload.holders import (
+    bound_value,
+    caches_around,
+    class_obstacle,
+    compiled_copy_reason,
+    docstring_of,
+    wrappers_of,
+)
+from homeostat_agent.reload.match import Known, new_side, old_side, originals, same_code
+from homeostat_agent.reload.outline import ClassOutline, FunctionOutline
+from homeostat_agent.reload.plan import CompiledPlan
+
+_CACHE_DECORATORS = frozenset({"lru_cache", "cache"})
+
+
+class Target:
+    """A compiled plan for one file name, with both its sides; shared by all passes over the process."""
+
+    def __init__(self, planned: CompiledPlan) -> None:
+        self.pairing = planned.pairing
+        self.differences = planned.differences
+        self.old, self.new = old_side(planned.pairing), new_side(planned.pairing)
+        self.originals: dict[int, CodeType] = {}
+        """`id` of new code → the very code object that it replaced in this process."""
+
+    def name(self, code: CodeType) -> str:
+        return self.pairing.names.get(id(code), code.co_name)
+
+
+@dataclass
+class Work:
+    """What is to be done, and what stands against it, for one name space or for a whole change."""
+
+    exchange: Exchange = field(default_factory=Exchange)
+    caches: list[Any] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    left_codes: list[CodeType] = field(default_factory=list)
+    """Live code of changed functions, which calls in flight go on with."""
+
+    restart: list[str] = field(default_factory=list)
+    products: list[tuple[FunctionType, Known, str]] = field(default_factory=list)
+    """Functions made by the present body of a function that is to change, and what to say of them."""
+
+    strangers: list[tuple[FunctionType, str]] = field(default_factory=list)
+    """Functions of the file that no definition of either source compiles to."""
+
+
+def plan_forward(load: Load, target: Target, census: Census, work: Work) -> None:
+    """Add to `work` what this name space needs to get from the old source to the new."""
+    if load.name in ("__main__", "__mp_main__"):
+        work.restart.append(f"{load.path} is the program itself (`{load.name}`), which is not swapped")
+        return
+    at_old, at_new, made = 0, 0, []
+    changed: list[FunctionType] = []
+    for function in load.functions:
+        live = function.__code__
+        known, is_new = target.old.find(live), target.new.find(live) is not None
+        if known is None:
+            at_new += is_new
+            if not is_new:
+                work.strangers.append((function, _stranger(load, live)))
+        elif known.partner is None:
+            made.append((function, known, is_new))
+        elif not same_code(live, known.partner):
+            at_old += 1
+            work.exchange.add(function, live, known.partner)
+            for new_id, original in originals(live, known.code, target.pairing).items():
+                target.originals.setdefault(new_id, original)
+            if known.changed:
+                changed.append(function)
+                work.names.append(f"{load.name}:{target.name(known.code)}")
+                work.left_codes.append(live)
+                _add_docstrings(function, live, known.partner, load, census, work)
+    # What a changed function made may be the same code in both sources; who made it shows in the rest.
+    work.products.extend(
+        (function, known, _product(load, function.__code__)) for function, known, is_new in made if at_old or not is_new
+    )
+    if at_old or not at_new:
+        _check_holders(load, target, changed, census, work)
+        _add_bindings(load, target, work)
+        _check_names(load, target, changed, work)
+
+
+def plan_back(load: Load, target: Target, census: Census, work: Work) -> None:
+    """Add to `work` what this name space needs to get from the new source back to the old."""
+    at_new, made = 0, []
+    changed: list[FunctionType] = []
+    for function in load.functions:
+        live = function.__code__
+        known, is_old = target.new.find(live), target.old.find(live) is not None
+        if known is None:
+            if not is_old:
+                work.strangers.append((function, _stranger(load, live)))
+        elif known.partner is None:
+            work.left_codes.append(live)
+            if not is_added(live, target):
+                made.append((function, known, is_old))
+        else:
+            old = target.originals.get(id(live), known.partner)
+            if live is old or (live is not known.code and same_code(live, old)):
+                continue
+            at_new += 1
+            work.exchange.add(function, live, old)
+            if known.changed:
+                changed.append(function)
+                work.names.append(f"{load.name}:{target.name(known.code)}")
+                work.left_codes.append(live)
+                _add_docstrings(function, live, old, load, census, work)
+    work.products.extend(
+        (function, known, _product(load, function.__code__)) for function, known, is_old in made if at_new or not is_old
+    )
+    work.caches.extend(caches_around(census.caches, changed))
+
+
+def bindings_to_remove(load: Load, target: Target) -> list[Binding]:
+    """Return the added names that are still bound in this name space to what was added."""
+    found = []
+    for owner, item in target.differences.added:
+        holder = _holder(load, owner)
+        value = _bound(holder, attribute_name(owner, item))
+        if isinstance(value, FunctionType) and same_code(value.__code__, target.pairing.added[item.qualname]):
+            assert holder is not None
+            found.append(Binding(holder, attribute_name(owner, item), value))
+    return found
+
+
+def copies_elsewhere(elsewhere: list[FunctionType], unloaded: list[tuple[str, Target]]) -> list[str]:
+    """Say where the process runs a copy of a file that it has not loaded from the repository.
+
+    An installed package that is not editable is the common case: neither a swap nor a restart
+    would bring the change to it.
+    """
+    found = []
+    for path, target in unloaded:
+        tails = {"/" + path, "/" + path.split("/", 1)[-1]}
+        for function in elsewhere:
+            code = function.__code__
+            known = target.old.find(code)
+            if known is not None and known.changed and code.co_filename.replace("\\", "/").endswith(tuple(tails)):
+                found.append(f"{path} is not loaded here, but a copy of it is: {code.co_filename}")
+    return found
+
+
+def _add_bindings(load: Load, target: Target, work: Work) -> None:
+    for owner, item in target.differences.added:
+        holder, name = _holder(load, owner), attribute_name(owner, item)
+        code = target.pairing.added[item.qualname]
+        where = f"{load.name}:{item.qualname}"
+        if load.module is None:
+            work.restart.append(f"{where}: its name space belongs to no module, so nothing can be added to it")
+            continue
+        if owner is not None:
+            reason = class_obstacle(holder, load.name, owner.qualname, name)
+            if reason:
+                work.restart.append(f"{where}: {reason}")
+                continue
+        value = _bound(holder, name)
+        if isinstance(value, FunctionType) and same_code(value.__code__, code):
+            continue
+        if value is not None or _has(holder, name):
+            work.restart.append(f"{where}: `{name}` is there already")
+            continue
+        assert holder is not None
+        try:
+            function = make_function(
+                item, code, namespace=load.namespace, owner=holder if isinstance(holder, type) else None
+            )
+        except Exception as error:  # evaluating annotations runs subscripts of the host's objects
+            work.restart.append(f"{where}: its annotations cannot be evaluated ({type(error).__name__})")
+            continue
+        work.exchange.bindings.append(Binding(holder, name, function))
+        work.names.append(where)
+
+
+def _check_names(load: Load, target: Target, changed: list[FunctionType], work: Work) -> None:
+    """Refuse new code that would meet a global name which the running module does not have."""
+    added = {item.name for owner, item in target.differences.added if owner is None}
+    pairs: list[tuple[CodeType | None, CodeType, str]] = []
+    for function in changed:
+        known = target.old.find(function.__code__)
+        if known is not None and known.partner is not None:
+            pairs.append((known.code, known.partner, target.name(known.code)))
+    pairs.extend((None, code, name) for name, code in target.pairing.added.items())
+    for old, new, qualname in pairs:
+        missing = sorted(missing_names(old, new, load.namespace, added))
+        if missing:
+            names = ", ".join(f"`{name}`" for name in missing)
+            work.restart.append(f"{load.name}:{qualname}: the running module has no {names}")
+
+
+def _check_holders(load: Load, target: Target, changed: list[FunctionType], census: Census, work: Work) -> None:
+    """Look at what a changed definition's name is bound to, and find the caches in front of it."""
+    work.caches.extend(caches_around(census.caches, changed))
+    by_name: dict[str, list[FunctionType]] = {}
+    for function in changed:
+        known = target.old.find(function.__code__)
+        if known is not None:
+            by_name.setdefault(target.name(known.code), []).append(function)
+    for _, item in target.differences.changed:
+        where = f"{load.name}:{item.qualname}"
+        functions = by_name.get(item.qualname, [])
+        value = None if "<locals>" in item.qualname else bound_value(load.namespace, item.qualname.split("."))
+        if callable(value) and not functions:
+            work.restart.append(f"{where}: its name is bound to something that does not hold the function")
+        if value is not None and item.node.decorator_list:
+            reason = compiled_copy_reason(value)
+            if reason:
+                work.restart.append(f"{where}: {reason}")
+        if functions and has_cache_decorator(item) and not caches_around(census.caches, functions):
+            work.restart.append(f"{where}: its cache cannot be found, so it cannot be cleared")
+
+
+def _add_docstrings(
+    function: FunctionType,
+    old_code: CodeType,
+    new_code: CodeType,
+    load: Load,
+    census: Census,
+    work: Work,
+) -> None:
+    old, new = docstring_of(old_code), docstring_of(new_code)
+    if old == new:
+        return
+    holders: list[Any] = [function, *wrappers_of(function, census.functions, census.caches)]
+    value = bound_value(load.namespace, function.__qualname__.split("."))
+    if isinstance(value, property) and function in (value.fget, value.fset, value.fdel):
+        holders.append(value)
+    work.exchange.docstrings.extend(Docstring(holder, old, new) for holder in holders if holder.__doc__ == old)
+
+
+def _holder(load: Load, owner: ClassOutline | None) -> dict[str, Any] | type | None:
+    if owner is None:
+        return load.namespace
+    value = bound_value(load.namespace, owner.qualname.split("."))
+    return value if isinstance(value, type) else None
+
+
+def _has(holder: dict[str, Any] | type | None, name: str) -> bool:
+    return holder is not None and name in (holder if isinstance(holder, dict) else vars(holder))
+
+
+def _bound(holder: dict[str, Any] | type | None, name: str) -> Any:
+    if holder is None:
+        return None
+    return holder.get(name) if isinstance(holder, dict) else vars(holder).get(name)
+
+
+def is_added(live: CodeType, target: Target) -> bool:
+    """Tell whether this is the code of an added function, or of something inside one."""
+    stack = list(target.pairing.added.values())
+    while stack:
+        code = stack.pop()
+        if same_code(live, code):
+            return True
+        stack.extend(children(code))
+    return False
+
+
+def has_cache_decorator(item: FunctionOutline) -> bool:
+    return not _CACHE_DECORATORS.isdisjoint(item.decorator_names())
+
+
+def _stranger(load: Load, code: CodeType) -> str:
+    place = f"{load.path}:{code.co_firstlineno}: `{code.co_name}` in `{load.name}`"
+    return f"{place} runs other code than the change was made from"
+
+
+def _product(load: Load, code: CodeType) -> str:
+    return (
+        f"{load.path}:{code.co_firstlineno}: a `{code.co_name}` that the present body of a changed function made "
+        f"is still in use in `{load.name}`"
+    )

@@ -1,0 +1,471 @@
+"""The plan of one module, from its two texts alone. Refusals outnumber permissions by intent."""
+
+# ruff: noqa: E501 - the tables of small sources are read line by line
+
+import textwrap
+
+import pytest
+from homeostat_agent.reload.plan import plan_module
+
+_BASE = '''
+"""A module."""
+import functools
+import os
+from dataclasses import dataclass, field
+from app import registry, Depends
+
+LIMIT = 3
+KEY = lambda item: item + 1
+NAMES = [name for name in ("a", "b")]
+
+
+def plain(a, b=1, *rest, c: int = 2, **more) -> int:
+    """Says what."""
+    return a + b
+
+
+def calls_plain(x):
+    return plain(x)
+
+
+def generator():
+    yield 1
+
+
+async def coroutine():
+    return 1
+
+
+async def async_generator():
+    yield 1
+
+
+def with_lambda(items):
+    return sorted(items, key=lambda item: item.a)
+
+
+def outer(n):
+    step = n
+
+    def inner(x):
+        return x + step
+
+    return inner
+
+
+def decorator(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args)
+
+    return wrapper
+
+
+@decorator
+def decorated(x):
+    return x
+
+
+@registry.get("/items")
+async def route(x, db=Depends(plain)):
+    return x
+
+
+@functools.lru_cache(maxsize=None)
+def cached(x):
+    return x
+
+
+class Base:
+    colour = "red"
+
+    def __init__(self, x):
+        if x < 0:
+            raise ValueError("x")
+        self.x = x
+
+    def method(self):
+        return 1
+
+    def uses_super(self):
+        return super().__repr__()
+
+    @property
+    def size(self):
+        return 1
+
+    @size.setter
+    def size(self, value):
+        self.kept = value
+
+    @staticmethod
+    def static(x):
+        return x
+
+    @classmethod
+    def made(cls):
+        return cls(1)
+
+    def __secret(self):
+        return 1
+
+    class Inner:
+        def deep(self):
+            return 1
+
+
+@dataclass
+class Point:
+    x: int
+    y: int = field(default=0)
+
+    def norm(self):
+        return abs(self.x)
+
+
+if LIMIT > 2:
+
+    def conditional():
+        return 1
+
+
+def twice():
+    return 1
+
+
+def twice():
+    return 2
+
+
+if __name__ == "__main__":
+    plain(1)
+'''
+
+
+def plan(*replacements, base=_BASE):
+    new = base
+    for before, after in replacements:
+        assert new.count(before) >= 1, before
+        new = new.replace(before, after, 1)
+    return plan_module("app/m.py", textwrap.dedent(base), textwrap.dedent(new))
+
+
+def verdicts(found):
+    return {item.qualname: item.action for item in found.definitions}
+
+
+SWAPS = {
+    "a plain body": (("return a + b", "return a - b"), "plain"),
+    "a docstring": (("Says what.", "Says more."), "plain"),
+    "a generator's body": (
+        ("    yield 1\n\n\nasync def coroutine", "    yield 2\n\n\nasync def coroutine"),
+        "generator",
+    ),
+    "a coroutine's body": (
+        ("async def coroutine():\n    return 1", "async def coroutine():\n    return 2"),
+        "coroutine",
+    ),
+    "an async generator": (("async_generator():\n    yield 1", "async_generator():\n    yield 2"), "async_generator"),
+    "a lambda in a body": (("key=lambda item: item.a", "key=lambda item: (item.b, item.a)"), "with_lambda"),
+    "an inner function": (("return x + step", "return x - step"), "outer.<locals>.inner"),
+    "an outer function": (("step = n", "step = n * 2"), "outer"),
+    "a wrapper": (("return function(*args)", "return function(*args) or 1"), "decorator.<locals>.wrapper"),
+    "a decorated body": (("def decorated(x):\n    return x", "def decorated(x):\n    return -x"), "decorated"),
+    "a registered route": (("db=Depends(plain)):\n    return x", "db=Depends(plain)):\n    return -x"), "route"),
+    "a cached body": (("def cached(x):\n    return x", "def cached(x):\n    return -x"), "cached"),
+    "a check in __init__": (("if x < 0:", "if x < 0 or x > 9:"), "Base.__init__"),
+    "a method": (("def method(self):\n        return 1", "def method(self):\n        return 2"), "Base.method"),
+    "a method with super": (("super().__repr__()", "super().__str__()"), "Base.uses_super"),
+    "a getter": (("def size(self):\n        return 1", "def size(self):\n        return 2"), "Base.size"),
+    "a setter": (("self.kept = value", "self.kept = -value"), "Base.size"),
+    "a static method": (("def static(x):\n        return x", "def static(x):\n        return -x"), "Base.static"),
+    "a class method": (("return cls(1)", "return cls(2)"), "Base.made"),
+    "a private method": (("__secret(self):\n        return 1", "__secret(self):\n        return 2"), "Base.__secret"),
+    "a nested class": (("deep(self):\n            return 1", "deep(self):\n            return 2"), "Base.Inner.deep"),
+    "a dataclass's method": (("return abs(self.x)", "return -abs(self.x)"), "Point.norm"),
+    "a new local variable": (("return a + b", "total = a + b\n    return total"), "plain"),
+    "a new closure inside": (("return a + b", "def add():\n        return a + b\n    return add()"), "plain"),
+    "an import in a body": (("return a + b", "import math\n    return math.floor(a + b)"), "plain"),
+    "a signature inside a changed body": (
+        ("def inner(x):\n        return x + step", "def inner(x, y=1):\n        return x"),
+        "outer",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SWAPS)
+def test_changed_bodies_are_swapped(name):
+    replacement, qualname = SWAPS[name]
+    found = plan(replacement)
+    assert found.safe, found.restart_reasons
+    assert verdicts(found) == {qualname: "swap"}
+
+
+ADDITIONS = {
+    "a function": (
+        "def generator():",
+        "def fresh(a, b=-1, *, c=(1, 'x')):\n    return a\n\n\ndef generator():",
+        "fresh",
+    ),
+    "an annotated function": (
+        "def generator():",
+        "def fresh(a: int, b: 'list[str] | None' = None) -> os.PathLike:\n    return a\n\n\ndef generator():",
+        "fresh",
+    ),
+    "a coroutine": ("def generator():", "async def fresh():\n    return 1\n\n\ndef generator():", "fresh"),
+    "a method": ("    @property", "    def fresh(self):\n        return 1\n\n    @property", "Base.fresh"),
+    "a method with super": (
+        "    @property",
+        "    def fresh(self):\n        return super().__repr__()\n\n    @property",
+        "Base.fresh",
+    ),
+    "a private method": ("    @property", "    def __fresh(self):\n        return 1\n\n    @property", "Base.__fresh"),
+    "a method of a nested class": (
+        "        def deep(",
+        "        def fresh(self):\n            return 1\n\n        def deep(",
+        "Base.Inner.fresh",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ADDITIONS)
+def test_new_plain_functions_are_added(name):
+    before, after, qualname = ADDITIONS[name]
+    found = plan((before, after))
+    assert found.safe, found.restart_reasons
+    assert verdicts(found) == {qualname: "add"}
+
+
+@pytest.mark.parametrize(
+    "replacement",
+    [
+        ("def plain(", "# a comment\n\n\ndef plain("),
+        ("return a + b", "return (\n        a + b\n    )"),
+        ("return sorted(items, key=lambda item: item.a)", "return sorted(  items, key=lambda item: item.a, )"),
+    ],
+)
+def test_layout_and_comments_are_no_difference(replacement):
+    found = plan(replacement)
+    assert found.safe
+    assert found.definitions == ()
+
+
+RESTARTS = {
+    "a new parameter": (("def plain(a, b=1,", "def plain(a, d, b=1,"), "signature"),
+    "a renamed parameter": (("def calls_plain(x):\n    return plain(x)", "def calls_plain(y):\n    return plain(y)"), "signature"),
+    "a default": (("b=1,", "b=2,"), "defaults"),
+    "a default of another type": (("b=1,", "b=True,"), "defaults"),
+    "a keyword default": (("c: int = 2", "c: int = 3"), "defaults"),
+    "an annotation": (("c: int = 2", "c: float = 2"), "annotations"),
+    "a return annotation": (("-> int:", "-> float:"), "annotations"),
+    "a new decorator": (("def calls_plain", "@decorator\ndef calls_plain"), "decorators"),
+    "a removed decorator": (("@decorator\ndef decorated", "def decorated"), "decorators"),
+    "a decorator's argument": (('get("/items")', 'get("/things")'), "decorators"),
+    "a cache's size": (("maxsize=None", "maxsize=8"), "decorators"),
+    "plain to generator": (("return plain(x)", "yield plain(x)"), "kind"),
+    "generator to plain": (("def generator():\n    yield 1", "def generator():\n    return [1]"), "kind"),
+    "plain to coroutine": (("def calls_plain", "async def calls_plain"), "kind"),
+    "coroutine to async generator": (("async def coroutine():\n    return 1", "async def coroutine():\n    yield 1"), "kind"),
+    "an inner function to generator": (("return x + step", "yield x + step"), "kind"),
+    "an inner function's free variables": (("return x + step", "return x + step + n"), "free variables"),
+    "an inner function that captures less": (("return x + step", "return x"), "free variables"),
+    "a method that begins to use super": (("def method(self):\n        return 1", "def method(self):\n        return super().x"), "free variables"),
+    "a method that begins to use __class__": (("def method(self):\n        return 1", "def method(self):\n        return __class__"), "free variables"),
+    "an import": (("import os", "import os, sys"), "top level"),
+    "a constant": (("LIMIT = 3", "LIMIT = 4"), "top level"),
+    "a constant's type": (("LIMIT = 3", "LIMIT = 3.0"), "top level"),
+    "a module-level lambda": (("item + 1", "item + 2"), "top level"),
+    "a module-level comprehension": (('("a", "b")', '("a", "c")'), "top level"),
+    "the module's docstring": (("A module.", "The module."), "top level"),
+    "a future import": (('"""A module."""', '"""A module."""\nfrom __future__ import annotations'), "top level"),
+    "a new side effect": (("def generator():", "print(1)\n\n\ndef generator():"), "top level"),
+    "a removed statement": (("LIMIT = 3\n", ""), "top level"),
+    "a condition around a definition": (("if LIMIT > 2:", "if LIMIT > 1:"), "top level"),
+    "a conditional body": (("def conditional():\n        return 1", "def conditional():\n        return 2"), "top level"),
+    "a removed function": (("def generator():\n    yield 1\n", ""), "removed"),
+    "a renamed function": (("def generator():", "def generated():"), "removed"),
+    "a removed method": (("    def method(self):\n        return 1\n", ""), "removed"),
+    "a removed class": (("    class Inner:\n        def deep(self):\n            return 1\n", ""), "removed"),
+    "a new class": (("def generator():", "class New:\n    pass\n\n\ndef generator():"), "new class"),
+    "a base": (("class Base:", "class Base(dict):"), "bases"),
+    "a metaclass": (("class Base:", "class Base(metaclass=type):"), "bases or keywords"),
+    "a class decorator": (("@dataclass\n", "@dataclass(frozen=True)\n"), "decorators"),
+    "a class attribute": (('colour = "red"', 'colour = "blue"'), "body of the class"),
+    "a dataclass field": (("y: int = field(default=0)", "y: int = field(default=1)"), "body of the class"),
+    "a class docstring": (("class Base:\n", 'class Base:\n    """New."""\n'), "body of the class"),
+    "a method's decorator": (("    @staticmethod\n    def static(x)", "    @classmethod\n    def static(x)"), "decorators"),
+    "what __init__ sets": (("self.x = x", "self.x = x + 1"), "made so far"),
+    "a call in __init__": (("self.x = x", "self.x = x\n        self.method()"), "made so far"),
+    "a check in __init__ that does more": (("if x < 0:", "if x < registry.pop():"), "made so far"),
+    "the first of two of one name": (("def twice():\n    return 1", "def twice():\n    return 3"), "more than once"),
+    "the last of two of one name": (("return 2", "return 3"), "more than once"),
+    "a third of one name": (("\nif __name__", "\ndef twice():\n    return 1\n\n\nif __name__"), "order, kind or number"),
+    "the program's own part": (("    plain(1)\n", "    plain(2)\n"), "top level"),
+    "a function made a class": (("def generator():\n    yield 1", "class generator:\n    pass"), "order, kind or number"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RESTARTS)
+def test_everything_else_needs_a_restart(name):
+    replacement, word = RESTARTS[name]
+    found = plan(replacement)
+    assert not found.safe
+    assert word in " ".join(found.restart_reasons)
+
+
+BAD_ADDITIONS = {
+    "a decorated function": "@decorator\ndef fresh():\n    return 1\n",
+    "a default that is no constant": "def fresh(a=LIMIT):\n    return 1\n",
+    "a default that is a list": "def fresh(a=[]):\n    return 1\n",
+    "an annotation that calls": "def fresh(a: Depends(1)):\n    return 1\n",
+    "a special name": "def __getattr__(name):\n    return 1\n",
+    "two of one name": "def fresh():\n    return 1\n\n\ndef fresh():\n    return 2\n",
+    "a name that is bound": "def LIMIT():\n    return 1\n",
+    "a name that is imported": "def os():\n    return 1\n",
+    "a name that is bound in a branch": "def conditional():\n    return 1\n",
+    "a built-in name that the top level uses": "def lru_cache():\n    return 1\n\n\ndef int():\n    return 1\n",
+}
+
+
+@pytest.mark.parametrize("name", BAD_ADDITIONS)
+def test_other_new_functions_need_a_restart(name):
+    assert not plan(("def generator():", BAD_ADDITIONS[name] + "\n\ndef generator():")).safe
+
+
+BAD_METHODS = {
+    "a special method": "def __eq__(self, other):\n        return True\n",
+    "a property": "@property\n    def fresh(self):\n        return 1\n",
+    "a name that the class body uses": "def property(self):\n        return 1\n",
+    "a name of the class body": "def colour(self):\n        return 1\n",
+}
+
+
+@pytest.mark.parametrize("name", BAD_METHODS)
+def test_other_new_methods_need_a_restart(name):
+    assert not plan(("    def method(self):", f"    {BAD_METHODS[name]}\n    def method(self):")).safe
+
+
+def test_a_new_method_of_a_decorated_class_needs_a_restart():
+    assert not plan(("    def norm(", "    def fresh(self):\n        return 1\n\n    def norm(")).safe
+
+
+IMPORT_TIME = {
+    "a call": "X = f()",
+    "a call of a caller": "X = g()",
+    "a call in a condition": "if f():\n    pass",
+    "a call in a comprehension": "X = [f() for _ in range(2)]",
+    "a call in a default": "def h(x=f()):\n    return x",
+    "a call in a class body": "class A:\n    x = f()",
+    "a call in a lambda that is called": "X = (lambda: f())()",
+    "a call through map": "X = list(map(f, [1]))",
+    "a call through a table": "T = {'f': f}\nX = T['f']()",
+    "a call through a variable": "h = f\nX = h()",
+    "use as a decorator": "@f\ndef h():\n    return 1",
+    "use as a decorator with arguments": "@f(1)\ndef h():\n    return 1",
+    "use by unknown code": "import other\nother.run(f)",
+    "use by a local function that calls it": "def run(x):\n    return x()\nrun(f)",
+    "use by a decorator that calls it": "def run(x):\n    x()\n    return x\n@run\ndef h():\n    return 5",
+    "its docstring": "X = f.__doc__",
+    "exec": "exec('f()')",
+    "an instance": "class A:\n    def __init__(self):\n        f()\nX = A()",
+    "an instance of a subclass": "class A:\n    def __init__(self):\n        f()\nclass B(A):\n    pass\nX = B()",
+    "a method called": "class A:\n    def run(self):\n        f()\nX = A().run()",
+    "an annotation": "x: f() = 1",
+    "a with statement": "class A:\n    def __enter__(self):\n        f()\n    def __exit__(self, *a):\n        pass\nwith A():\n    pass",
+    "a base that hooks": "class A:\n    def __init_subclass__(cls):\n        f()\nclass B(A):\n    pass",
+    "a metaclass": "class M(type):\n    def __new__(m, *a):\n        f()\n        return type.__new__(m, *a)\nclass B(metaclass=M):\n    pass",
+}
+
+
+@pytest.mark.parametrize("name", IMPORT_TIME)
+def test_what_import_itself_ran_needs_a_restart(name):
+    source = "def f(*a):\n    return 1\n\n\ndef g():\n    return f()\n\n\n" + IMPORT_TIME[name] + "\n"
+    edited = "return 5" if "return 5" in source else "return 1"
+    found = plan_module("m.py", source, source.replace(edited, "return 2", 1))
+    assert not found.safe
+    assert "import" in " ".join(found.restart_reasons)
+
+
+HARMLESS = {
+    "a table": "T = {'f': f, 'g': [g]}",
+    "a registration": "import app\napp.add_api_route('/x', f)",
+    "a dependency": "from fastapi import Depends\ndef h(x=Depends(f)):\n    return x",
+    "a partial": "import functools\nh = functools.partial(f, 1)",
+    "the program's own part": "if __name__ == '__main__':\n    f()",
+    "a call in a body": "def h():\n    return f()",
+    "decorating it": "import app\n@app.get('/')\ndef h():\n    return f()",
+    "a local registry": "ALL = []\ndef keep(x):\n    ALL.append(x)\n    return x\nkeep(f)",
+    "an instance that does not run it": "class A:\n    def __init__(self):\n        self.x = 1\n    def m(self):\n        return f()\nX = A()",
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_import_only_keeps_is_swapped(name):
+    source = "def f(*a):\n    return 1\n\n\ndef g():\n    return f()\n\n\n" + HARMLESS[name] + "\n"
+    found = plan_module("m.py", source, source.replace("return 1", "return 2", 1))
+    assert found.safe, found.restart_reasons
+
+
+CACHES = {
+    "a cached property": "from functools import cached_property\nclass A:\n    @cached_property\n    def f(self):\n        return 1",
+    "a cache of a library": "import cachetools\n@cachetools.cached({})\ndef f():\n    return 1",
+    "a memo": "from app import memoize\n@memoize\ndef f():\n    return 1",
+    "a cached caller": "from functools import lru_cache\ndef f():\n    return 1\n@lru_cache\ndef g(x):\n    return f()",
+    "a cached caller's callee": "from functools import cache\ndef f():\n    return 1\ndef h():\n    return f()\n@cache\ndef g(x):\n    return h()",
+    "a cached caller of a method": "from functools import cache\nclass A:\n    def f(self):\n        return 1\n@cache\ndef g(x):\n    return x.f()",
+}
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_results_that_a_cache_would_keep_need_a_restart(name):
+    source = CACHES[name] + "\n"
+    assert not plan_module("m.py", source, source.replace("return 1", "return 2")).safe
+
+
+@pytest.mark.parametrize(
+    "bad", ["def f(:\n", "def f():\n  return 1\n return 2\n", "x = '\x00'\n", "f" + "(" * 300, "-" * 100_000 + "1"]
+)
+def test_source_that_cannot_be_read_needs_a_restart(bad):
+    good = "def f():\n    return 1\n"
+    assert not plan_module("m.py", good, bad).safe
+    assert not plan_module("m.py", bad, good).safe
+
+
+def test_equal_sources_need_nothing():
+    found = plan_module("m.py", _BASE, _BASE)
+    assert found.safe
+    assert found.definitions == ()
+
+
+def test_a_refused_plan_still_names_what_could_be_swapped():
+    found = plan(("LIMIT = 3", "LIMIT = 4"), ("return a + b", "return a - b"))
+    assert verdicts(found) == {"<module>": "restart", "plain": "swap"}
+    assert found.restart_reasons == ("app/m.py:8: <module>: a statement of the module's top level changed",)
+
+
+def test_overloads_and_registered_implementations_are_told_apart_by_their_order():
+    source = """
+    from functools import singledispatch
+    from typing import overload
+
+    @overload
+    def f(x: int) -> int: ...
+    @overload
+    def f(x: str) -> str: ...
+    def f(x):
+        return x
+
+    @singledispatch
+    def show(x):
+        return "any"
+
+    @show.register
+    def _(x: int):
+        return "int"
+
+    @show.register
+    def _(x: str):
+        return "str"
+    """
+    assert verdicts(plan(('"str"', '"text"'), base=source)) == {"_": "swap"}
+    assert verdicts(plan(("return x", "return -x"), base=source)) == {"f": "swap"}
