@@ -4,13 +4,18 @@ The verdict on a module is the agent's own (`homeostat_agent.reload.plan`): peop
 the process will decide again, with its own compiler, before it swaps.
 """
 
+import io
+import tokenize
 from dataclasses import dataclass
 
 from homeostat_agent.reload.plan import ModulePlan, plan_module
 
 from homeostat.model.change import ChangeKind, FileChange, TreeChange
 
-_NEVER_LOADED = frozenset({"tests", "test", "docs", "doc"})
+_TOP_FOLDERS_FOR_PEOPLE = frozenset({"test", "docs", "doc", ".github"})
+_TOP_FILES_FOR_PEOPLE = frozenset(
+    {"README", "CHANGELOG", "CHANGES", "HISTORY", "NEWS", "CONTRIBUTING", "AUTHORS", "LICENSE", "SECURITY"}
+)
 _PROSE = (".md", ".rst", ".txt")
 
 
@@ -31,14 +36,18 @@ class LivePlan:
 
 
 def plan_change(change: TreeChange) -> LivePlan:
-    """Plan a change of files for running processes, from the files alone."""
+    """Plan a change of files for running processes, from the files alone.
+
+    What a process may have read and cannot read anew needs a restart; that is every file that is not
+    known to be for people or tests only. A new Python file needs nothing: whatever imports it from
+    now on is itself a changed module, and has its own verdict.
+    """
     modules: list[ModulePlan] = []
     reasons: list[str] = []
     for item in change.files:
-        if all(_is_never_loaded(path) for path in item.touched_paths):
+        if all(_is_never_loaded(path) for path in item.touched_paths) or _has_same_content(item):
             continue
-        if item.kind is ChangeKind.CREATE and item.path.endswith(".py"):
-            # Nothing has imported it yet; whatever imports it now is a change of another module.
+        if _is_new_module(item):
             continue
         sources = _sources(item)
         if sources is None:
@@ -52,7 +61,11 @@ def plan_change(change: TreeChange) -> LivePlan:
 
 def module_sources(change: TreeChange) -> tuple[tuple[str, str, str], ...]:
     """Return (path, old source, new source) of each module that running processes may have loaded."""
-    found = ((item.path, _sources(item)) for item in change.files if not _is_never_loaded(item.path))
+    found = (
+        (item.path, _sources(item))
+        for item in change.files
+        if not _is_never_loaded(item.path) and not _has_same_content(item)
+    )
     return tuple((path, *sources) for path, sources in found if sources is not None)
 
 
@@ -61,13 +74,39 @@ def _sources(item: FileChange) -> tuple[str, str] | None:
     if item.kind is not ChangeKind.MODIFY or not item.path.endswith(".py"):
         return None
     assert item.before is not None and item.after is not None
+    before, after = _text(item.before.content), _text(item.after.content)
+    return None if before is None or after is None else (before, after)
+
+
+def _text(content: bytes) -> str | None:
+    """Decode as the compiler would: by byte order mark, coding comment, or UTF-8; None when it could not."""
     try:
-        return item.before.content.decode("utf-8"), item.after.content.decode("utf-8")
-    except UnicodeDecodeError:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        return content.decode(encoding)
+    except (SyntaxError, UnicodeDecodeError, LookupError):
         return None
 
 
+def _has_same_content(item: FileChange) -> bool:
+    """Tell whether only the mode differs, which no running process sees."""
+    if item.kind is not ChangeKind.MODIFY:
+        return False
+    assert item.before is not None and item.after is not None
+    return item.before.content == item.after.content
+
+
+def _is_new_module(item: FileChange) -> bool:
+    # A new `__init__.py` changes what its folder is to a process that has imported from it already.
+    return item.kind is ChangeKind.CREATE and item.path.endswith(".py") and not item.path.endswith("/__init__.py")
+
+
 def _is_never_loaded(path: str) -> bool:
+    """Tell whether a file is for people, tests or tools only. A text inside a package may be a prompt or a page."""
     *folders, name = path.split("/")
     is_test = name.endswith(".py") and (name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py")
-    return is_test or bool(_NEVER_LOADED & set(folders)) or name.endswith(_PROSE)
+    if is_test or "tests" in folders or name.endswith(".pyi"):
+        return True
+    if folders:
+        return folders[0] in _TOP_FOLDERS_FOR_PEOPLE
+    stem, dot, kind = name.partition(".")
+    return stem.upper() in _TOP_FILES_FOR_PEOPLE and dot + kind in ("", *_PROSE)
