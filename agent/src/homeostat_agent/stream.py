@@ -158,6 +158,9 @@ class Wake:
     """Lets any thread end the wait of one: a pipe whose ends are checked like every descriptor here."""
 
     def __init__(self) -> None:
+        self._open()
+
+    def _open(self) -> None:
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
         os.set_blocking(write_end, False)
@@ -173,11 +176,15 @@ class Wake:
                 pass  # full: it is set already; closed: nobody waits any more
 
     def clear(self) -> None:
-        if self.descriptor.is_ours():
-            try:
-                os.read(self.descriptor.number, 512)
-            except OSError:
-                pass  # it was not set
+        """Forget that it was set. A pipe that the program closed is made anew; `OSError` when it cannot be."""
+        if not (self.descriptor.is_ours() and self._write_end.is_ours()):
+            self.close()
+            self._open()
+            return
+        try:
+            os.read(self.descriptor.number, 512)
+        except OSError:
+            pass  # it was not set
 
     def wait(self, timeout_s: float) -> None:
         """Wait until it is set or the time is up."""
@@ -190,6 +197,7 @@ class Wake:
         poller.poll(max(timeout_s, 0.0) * 1000)
 
     def close(self) -> None:
+        """Give back the ends that are still ours."""
         for end in (self.descriptor, self._write_end):
             if end.is_ours():
                 os.close(end.number)

@@ -1,11 +1,13 @@
 """The agent in real programs: how it gets in, what it leaves alone, and what happens at fork, exec and exit."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from agents_harness import Place, clean_environment, connected, host, records, wait_for
@@ -80,13 +82,15 @@ def test_a_launched_program_attaches_and_says_who_it_is(place):
         assert "secret" not in repr(process)
 
 
-def test_a_tool_that_the_program_runs_leaves_no_trace_with_the_hub(place):
+@pytest.mark.parametrize("how", ["", ", preexec_fn=os.getpid", ", start_new_session=True"])
+def test_a_tool_that_the_program_runs_leaves_no_trace_with_the_hub(place, how):
     place.write("tool.py", "import sys; print('homeostat_agent.agent' in sys.modules)")
     place.write(
         "app.py",
-        """
-        import subprocess, sys
-        print(subprocess.run([sys.executable, "tool.py"], capture_output=True, text=True).stdout.strip(), flush=True)
+        f"""
+        import os, subprocess, sys
+        tool = subprocess.run([sys.executable, "tool.py"], capture_output=True, text=True{how})
+        print(tool.stdout.strip(), flush=True)
         sys.stdin.read()
         """,
     )
@@ -97,7 +101,7 @@ def test_a_tool_that_the_program_runs_leaves_no_trace_with_the_hub(place):
         assert program.stdout.readline() == "False\n"
         (process,) = connected(hub)
         assert process.pid == program.pid
-        assert hub.stats().ended == {}
+        assert set(hub.stats().ended) <= {"closed"}  # a fork of us that the tool began as
 
 
 def test_what_the_program_becomes_by_exec_is_attached_again(place):
@@ -203,6 +207,38 @@ def test_no_thread_of_ours_lives_while_the_program_forks_and_there_is_one_again_
     with place.hub():
         done = run(place, PYTHON, "app.py")
     assert done.stdout.splitlines()[-1] == "['MainThread', 'homeostat-agent']", done.stderr
+
+
+def test_a_program_that_makes_a_daemon_of_itself_is_still_attached(place):
+    place.write(
+        "app.py",
+        """
+        import logging, os, sys, time
+        if os.fork():
+            os._exit(0)
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        go = os.dup(0)
+        os.dup2(go, 3)
+        os.closerange(4, 4096)
+        with open("pid", "w") as file:
+            file.write(str(os.getpid()))
+        logging.warning("from the daemon")
+        os.read(3, 1)
+        """,
+    )
+    with (
+        place.hub() as hub,
+        host(PYTHON, "app.py", env=place.launch().environment(clean_environment()), cwd=place.repository) as program,
+    ):
+        wait_for(lambda: [item for item in records(hub) if item[0] == "from the daemon"])
+        (process,) = connected(hub)
+        assert process.pid == int((place.repository / "pid").read_text())
+        assert process.pid != program.pid
+        program.stdin.write("x")
+        program.stdin.flush()
+        wait_for(lambda: not hub.processes() or not hub.processes()[0].connected)
 
 
 # sitecustomize
@@ -370,6 +406,48 @@ def test_attaching_where_there_is_no_state_directory_says_so_and_returns_none(pl
     )
     assert done.stdout == "None\n"
     assert done.stderr.startswith("homeostat-agent: not attached: there is no .homeostat/")
+
+
+# In other Pythons
+
+
+def interpreters():
+    """Return this Python, and every other of 3.9 to 3.13 that stands beside it or on PATH and runs."""
+    found = {f"{sys.version_info[0]}.{sys.version_info[1]}": Path(PYTHON)}
+    for minor in range(9, 14):
+        on_path = shutil.which(f"python3.{minor}")
+        beside = sorted(Path(sys.base_prefix).parent.glob(f"*3.{minor}.*/bin/python3.{minor}"))
+        for candidate in (*beside, *([Path(on_path)] if on_path else ())):
+            if f"3.{minor}" not in found and subprocess.run([candidate, "-V"], capture_output=True).returncode == 0:
+                found[f"3.{minor}"] = candidate
+    return [pytest.param(path, id=name) for name, path in sorted(found.items())]
+
+
+@pytest.mark.parametrize("python", interpreters())
+def test_the_agent_works_in_every_python_from_3_9_that_is_here(place, python):
+    place.write(
+        "app.py",
+        """
+        import multiprocessing, sys
+
+        def work():
+            sys.stdin.close()
+            raise KeyError("in a worker")
+
+        if __name__ == "__main__":
+            for method in ("fork", "spawn"):
+                worker = multiprocessing.get_context(method).Process(target=work)
+                worker.start()
+                worker.join()
+            raise LookupError("at the end")
+        """,
+    )
+    with place.hub() as hub:
+        done = run(place, python, "app.py")
+        assert "homeostat-agent" not in done.stderr
+        wait_for(lambda: ("at the end", "LookupError") in [item[:2] for item in records(hub)], what=done.stderr)
+        assert hub.stats().ended["goodbye"] >= 1
+        assert set(hub.stats().ended) <= {"goodbye", "closed"}
 
 
 # In a foreign virtual environment

@@ -354,3 +354,18 @@ def test_our_descriptor_in_other_hands_is_neither_written_nor_closed(path, sende
             os.write(number, b"still theirs")
             os.close(number)
         assert (tmp_path / "theirs").read_bytes() == b"still theirs"
+
+
+def test_a_program_that_closes_every_descriptor_leaves_the_thread_able_to_wait_and_to_wake(path, sender, tmp_path):
+    sender.start()
+    first = sender._wake.descriptor.number
+    with (tmp_path / "theirs").open("wb") as theirs:
+        os.dup2(theirs.fileno(), first)
+        wait_for(lambda: sender._wake.descriptor.number != first, what="a new pipe")
+        os.write(first, b"still theirs")
+        os.close(first)
+    assert (tmp_path / "theirs").read_bytes() == b"still theirs"
+    started_s = time.monotonic()
+    sender.pause(5)
+    assert sender._thread is None
+    assert time.monotonic() - started_s < 1

@@ -99,6 +99,8 @@ class AgentGateway:
             return
         self._closing.set()
         self._accepting.join(_JOIN_S)
+        # Shut first, so that whoever is let go does not knock at once at a door that nobody opens.
+        self._door.shut()
         with self._lock:
             readers = dict(self._readers)
         for stream in readers.values():
@@ -221,15 +223,23 @@ class AgentGateway:
         with self._lock:
             full = self._strangers >= MAX_STRANGERS or len(self._readers) >= MAX_CONNECTIONS
             if not full:
-                stream = FramedSocket(accepted)
-                thread = threading.Thread(target=self._serve, args=(stream,), name="agents-read", daemon=True)
-                self._readers[thread] = stream
                 self._strangers += 1
         if full:
             accepted.close()
             self._count("too-many")
             return
-        thread.start()
+        stream = FramedSocket(accepted)
+        thread = threading.Thread(target=self._serve, args=(stream,), name="agents-read", daemon=True)
+        with self._lock:
+            self._readers[thread] = stream
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no more threads: the agent will dial again
+            stream.close()
+            with self._lock:
+                del self._readers[thread]
+                self._strangers -= 1
+            self._count("no-thread")
 
     def _serve(self, stream: FramedSocket) -> None:
         """Own one connection from handshake to end."""
@@ -238,8 +248,9 @@ class AgentGateway:
             session = shake_hands(stream, master_key=self._master_key, hub_monotonic_s=self._clock.monotonic_s)
         except ProtocolError as error:
             self._count(error.reason)
-            stream.close()
         finally:
+            if session is None:
+                stream.close()
             with self._lock:
                 self._strangers -= 1
         if session is not None:
@@ -248,26 +259,25 @@ class AgentGateway:
             self._readers.pop(threading.current_thread(), None)
 
     def _converse(self, session: Session) -> None:
+        reason = "fault"  # stands when something is raised that is no `ProtocolError`: a bug, which is shown
         try:
             replaced = self._roster.join(session.process, launch_id=session.launch_id, link=session)
-        except ForeignLaunch:
-            self._count("foreign-launch")
-            session.close()
-            return
-        if replaced is not None:
-            replaced.shut()
-        self._delivery.processes_changed()
-        reason = "goodbye"
-        try:
+            if replaced is not None:
+                replaced.shut()
+            self._delivery.processes_changed()
             while self._hear(session):
                 pass
+            reason = "goodbye"
+        except ForeignLaunch:
+            reason = "foreign-launch"
         except ProtocolError as error:
             reason = error.reason
-        self._count(reason)
-        # First off the list, then closed: nobody is handed a session that is going away.
-        if self._roster.lose(session.process_id, link=session, for_good=reason == "goodbye"):
-            self._delivery.processes_changed()
-        session.close()
+        finally:
+            # First off the list, then closed: nobody is handed a session that is going away.
+            if self._roster.lose(session.process_id, link=session, for_good=reason == "goodbye"):
+                self._delivery.processes_changed()
+            session.close()
+            self._count(reason)
 
     def _hear(self, session: Session) -> bool:
         """Take one frame; False when the agent said goodbye."""

@@ -92,13 +92,18 @@ class Door:
         self.listener = fresh
         self._identity = _identity(self.path)
 
-    def close(self) -> None:
-        """Stop listening, remove the socket file if it is ours, and let go of the lock. Idempotent."""
-        if self._lock < 0:
-            return
+    def shut(self) -> None:
+        """Stop listening and remove the socket file if it is ours; the lock is still held. Idempotent."""
         if self.stands():
             self.path.unlink(missing_ok=True)
+        self._identity = None
         self.listener.close()
+
+    def close(self) -> None:
+        """Shut the door and let go of the lock. Idempotent."""
+        if self._lock < 0:
+            return
+        self.shut()
         # The lock file itself stays: removing it would let two gateways lock two different files.
         os.close(self._lock)
         self._lock = -1
