@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -208,19 +208,21 @@ def test_a_lost_process_is_listed_for_its_lease_and_then_gone(place):
         def monotonic_s(self):
             return self.at_s
 
-    clock, changes = Clock(), []
-    with place.hub(clock=clock, on_processes_changed=lambda: changes.append(1)) as gateway:
+    clock, told = Clock(), []
+    gateway = place.gateway(
+        clock=clock, on_processes_changed=lambda: told.append([item.connected for item in gateway.processes()])
+    )
+    gateway.start()
+    with closing(gateway):
         with agent(place):
             connected(gateway)
-        wait_for(lambda: not gateway.processes()[0].connected)
+        wait_for(lambda: told[-1:] == [[False]], what="word of the loss")
         assert not gateway.wait_until_connected([PROCESS], timeout_s=0.01)
         clock.at_s += 14.9
         assert len(gateway.processes()) == 1
-        told = wait_for(lambda: len(changes) >= 2 and len(changes))
         clock.at_s += 0.2
-        wait_for(lambda: not gateway.processes())
+        wait_for(lambda: told[-1:] == [[]], what="word of the end of the lease")
         assert gateway.wait_until_connected([PROCESS], timeout_s=0)
-        wait_for(lambda: len(changes) > told, what="word of the end of the lease")
 
 
 def test_a_process_that_says_goodbye_is_gone_at_once(place):
