@@ -264,8 +264,13 @@ def _git_paths(
         checked_path(raw, number)
         if b"/" not in raw:
             raise ambiguous_header(number, "the names have no prefix")
-    if raw_old.partition(b"/")[0] == raw_new.partition(b"/")[0]:
+    one, other = raw_old.partition(b"/")[0], raw_new.partition(b"/")[0]
+    if one == other:
         raise ambiguous_header(number, "both names start with the same folder: a prefix or not?")
-    if names is not None and (names.old not in (None, raw_old) or names.new not in (None, raw_new)):
+    # `git diff -R -B` exchanges the prefixes of this line, but not of the two below.
+    swapped = (other + b"/" + old, one + b"/" + new)
+    if names is not None and not any(
+        names.old in (None, left) and names.new in (None, right) for left, right in ((raw_old, raw_new), swapped)
+    ):
         raise ambiguous_header(number, "the names of this line are not those after `---` and `+++`")
     return old, new

@@ -105,6 +105,10 @@ class TestUnderstood:
             ChangeKind.MODIFY,
         ]
 
+    def test_a_reversed_diff_may_have_its_prefixes_exchanged(self):
+        assert only(b"diff --git b/x.txt a/x.txt\n--- b/x.txt\n+++ a/x.txt\n" + HUNK).path == "x.txt"
+        assert only(b"diff --git b/x.txt a/x.txt\n" + PLAIN).path == "x.txt"
+
     @pytest.mark.parametrize(
         ("header", "old", "new"),
         [
@@ -190,7 +194,8 @@ class TestUnderstood:
         (b"diff --git src/x.txt src/x.txt\n--- src/x.txt\n+++ src/x.txt\n" + HUNK, 1),
         (b"diff --git a/x.txt a/x.txt\n--- a/x.txt\n+++ a/x.txt\n" + HUNK, 1),
         (b"diff --git a/x.txt b/x.txt\n--- a/x.txt\n+++ b/y.txt\n" + HUNK, 1),
-        (b"diff --git a/x.txt b/x.txt\n--- b/x.txt\n+++ a/x.txt\n" + HUNK, 1),
+        (b"diff --git a/x.txt b/x.txt\n--- c/x.txt\n+++ d/x.txt\n" + HUNK, 1),
+        (b"diff --git a/x.txt b/x.txt\n--- a/x.txt\n+++ a/x.txt\n" + HUNK, 1),
         (plain(b"a/x.txt", b"b/y.txt"), 1),
         (plain(b"src/x.txt", b"src/x.txt"), 1),
         (plain(b"a/x.txt", b"a/x.txt"), 1),
