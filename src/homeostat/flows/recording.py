@@ -1,14 +1,13 @@
 """The record for people: Markdown and index on the orphan branch, a commit per status change."""
 
 import threading
-from collections.abc import Mapping
 
 from homeostat.audit.head import TRAILER_KEY
 from homeostat.core.ids import ProposalId
 from homeostat.flows.deps import Deps
 from homeostat.model.proposal import Proposal
 from homeostat.proposals.index import INDEX_PATH, render_index, row_of
-from homeostat.proposals.markdown import record_path, render
+from homeostat.proposals.markdown import record_path, render, templates
 
 _INDEX_ROWS = 5000
 
@@ -36,10 +35,9 @@ def catch_up(deps: Deps) -> int:
 
 def _publish(deps: Deps, proposal: Proposal) -> None:
     rows = deps.proposals.find(limit=_INDEX_ROWS)
-    files: Mapping[str, bytes] = {
-        record_path(proposal): render(proposal),
-        INDEX_PATH: render_index(map(row_of, rows)),
-    }
+    files = {record_path(proposal): render(proposal), INDEX_PATH: render_index(map(row_of, rows))}
+    if deps.record_branch.read(INDEX_PATH) is None:
+        files |= templates()
     deps.record_branch.publish(
         files=files,
         subject=f"{_words(proposal)}: {proposal.title}",
