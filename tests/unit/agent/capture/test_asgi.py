@@ -263,15 +263,18 @@ def test_the_lag_timer_holds_neither_the_loop_nor_the_context_of_a_request(captu
     kept: list[Any] = []
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
-        theirs = Session()
-        session.set(theirs)
-        kept.append(weakref.ref(theirs))
         await send(start())
         await send(body())
 
+    async def first_request() -> None:
+        theirs = Session()
+        session.set(theirs)
+        kept.append(weakref.ref(theirs))
+        await call(around(app))
+
     async def main() -> None:
         kept.append(weakref.ref(asyncio.get_running_loop()))
-        await asyncio.create_task(call(around(app)))
+        await asyncio.create_task(first_request())
         await asyncio.sleep(0.12)
         gc.collect()
         assert kept[1]() is None

@@ -238,6 +238,20 @@ def test_requests_errors_and_latency_are_counted_per_route(name, begin, host, fr
     assert "secret" not in str(run.reports)
 
 
+def test_a_server_that_runs_already_is_counted_from_then_on(host, free_port):
+    """uvicorn, when the program attaches while it starts up."""
+    host.begin_inside = True
+    source = FASTAPI.replace("app = FastAPI()", "app = FastAPI(lifespan=lifespan)").replace(
+        "from fastapi import FastAPI",
+        "import contextlib\nfrom fastapi import FastAPI\n\n@contextlib.asynccontextmanager\nasync def lifespan(app):\n"
+        "    import sitecustomize\n    sitecustomize.begin()\n    yield\n",
+    )
+    host.write("service.py", source)
+    arguments = [part.replace("{port}", str(free_port)) for part in [*UVICORN, "service:app"]]
+    run = host.serve(*arguments, paths=["/orders/1"], port=free_port)
+    assert run.requests() == {("/orders/{order_id}", ""): 1}
+
+
 STREAMING = """
 import asyncio, time
 from fastapi import FastAPI, Request, WebSocket
