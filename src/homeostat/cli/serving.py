@@ -3,10 +3,12 @@
 import logging
 import os
 import shlex
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated
 
@@ -67,10 +69,11 @@ def up(
                 host.failure = error
                 server.stop()
 
-    try:
-        server.run(ready)
-    finally:
-        code = host.stop()
+    with _stopping_on_signals(server.stop):
+        try:
+            server.run(ready)
+        finally:
+            code = host.stop()
     if host.failure is not None:
         raise host.failure
     if code:
@@ -99,6 +102,21 @@ def demo(
     from homeostat.cli.demo.story import run_demo
 
     raise typer.Exit(run_demo(stay=stay, keep=keep))
+
+
+@contextmanager
+def _stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Let SIGINT and SIGTERM ask for a clean end, until everything has ended.
+
+    uvicorn handles both while it serves, and raises them once more when it has finished: with the
+    default handlers that would end this process before program and hub are stopped.
+    """
+    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Host:

@@ -45,8 +45,10 @@ def observe(deps: Deps, proposal_id: ProposalId) -> Observation | None:
     if isinstance(seen.judgement, Worse):
         request_automatic_revert(deps, proposal.id, reason=seen.judgement.reason)
     elif isinstance(seen.judgement, Well):
-        must(transition(deps, proposal, ObservedWell(reason=seen.judgement.reason), actor=SYSTEM))
+        # The finding first: nobody looks at an implemented proposal again, so a crash in between would
+        # leave its finding open for ever. This way round the next look finds the rest to do.
         _resolve_finding(deps, proposal)
+        must(transition(deps, proposal, ObservedWell(reason=seen.judgement.reason), actor=SYSTEM))
     return seen
 
 
