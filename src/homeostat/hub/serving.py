@@ -10,6 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from homeostat.core.errors import Unavailable
+from homeostat.flows.deps import Deps
 from homeostat.hub.app import create_app
 from homeostat.hub.wiring import Hub
 from homeostat.model.settings import Settings
@@ -18,12 +19,22 @@ _BACKLOG = 128
 
 
 class HubServer:
-    """One hub and its HTTP server. `run` blocks; `stop` may be called from any thread or signal."""
+    """One hub and its HTTP server. `run` blocks; `stop` may be called from any thread or signal.
 
-    def __init__(self, *, settings: Settings, repository: Path, state_dir: Path) -> None:
+    `wrap` is handed on to `Hub`.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        repository: Path,
+        state_dir: Path,
+        wrap: Callable[[Deps], Deps] = lambda deps: deps,
+    ) -> None:
         self._socket = _listen(settings.hub.bind, settings.hub.port)
         try:
-            self._hub = Hub(settings=settings, repository=repository, state_dir=state_dir)
+            self._hub = Hub(settings=settings, repository=repository, state_dir=state_dir, wrap=wrap)
         except BaseException:
             self._socket.close()
             raise
@@ -64,7 +75,15 @@ class HubServer:
             on_ready()
 
     def _write_hub_file(self) -> None:
-        facts = {"url": self.url, "pid": os.getpid(), "agent_socket": str(self._hub.agent_socket)}
+        deps = self._hub.context.deps
+        facts = {
+            "url": self.url,
+            "pid": os.getpid(),
+            "agent_socket": str(self._hub.agent_socket),
+            "repository": deps.repository_path,
+            "hmr_enabled": deps.settings.hmr.enabled,
+            "hmr_mode": deps.settings.hmr.mode.value,
+        }
         part = self._hub_file.with_suffix(".part")
         part.write_text(json.dumps(facts))
         part.replace(self._hub_file)

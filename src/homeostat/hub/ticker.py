@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from homeostat.core.errors import HomeostatError
@@ -26,11 +26,17 @@ _KEEP_VITALS = timedelta(hours=26)
 
 
 class Ticker:
-    """One daemon thread. An activity that fails is noted as trouble and tried again at its next beat."""
+    """One daemon thread. An activity that fails is noted as trouble and tried again at its next beat.
 
-    def __init__(self, deps: Deps, troubles: Troubles, *, beat_s: float = BEAT_S) -> None:
+    `chores` are small things by name that are done at each look for stuck flows.
+    """
+
+    def __init__(
+        self, deps: Deps, troubles: Troubles, *, chores: Mapping[str, Callable[[], object]], beat_s: float = BEAT_S
+    ) -> None:
         self._deps = deps
         self._troubles = troubles
+        self._chores = chores
         self._beat_s = beat_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="homeostat-ticker", daemon=True)
@@ -48,6 +54,8 @@ class Ticker:
         self._try("recording", lambda: catch_up(self._deps))
         if count % _RECOVER_EVERY == 0:
             self._try("recovering", lambda: recover(self._deps))
+            for name, chore in self._chores.items():
+                self._try(name, chore)
         if count % _PRUNE_EVERY == 0:
             self._try("pruning", lambda: self._deps.vitals.prune(before=self._deps.clock.now() - _KEEP_VITALS))
 

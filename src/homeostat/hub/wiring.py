@@ -5,11 +5,13 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from homeostat import __version__
 from homeostat.adapters.agents.gateway import AgentGateway
+from homeostat.adapters.agents.launch import sweep_launches
 from homeostat.adapters.agents.socket_place import choose_socket_path
 from homeostat.adapters.backups import FolderBackupStore
 from homeostat.adapters.clock import RandomIds, SystemClock
@@ -50,14 +52,24 @@ class Hub:
     Opening it takes the state directory for itself (`Conflict` ``hub-running`` when another hub has
     it), checks that the ledger is the one its witnesses know, opens the agents' door, and takes up
     what an earlier run left. When any step fails, the steps before it are undone.
+
+    `wrap` may put something around the ports before anything uses them: a test that ends the process
+    at a chosen call, a tracer. It gets and returns all of them.
     """
 
-    def __init__(self, *, settings: Settings, repository: Path, state_dir: Path) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        repository: Path,
+        state_dir: Path,
+        wrap: Callable[[Deps], Deps] = lambda deps: deps,
+    ) -> None:
         with ExitStack() as undo:
             keys = load_or_create_keys(state_dir)
             (state_dir / "run").mkdir(mode=0o700, exist_ok=True)
             undo.callback(_hold(state_dir / "run" / "hub.lock"))
-            self.context = self._wire(settings, repository, state_dir, keys, undo)
+            self.context = self._wire(settings, repository, state_dir, keys, undo, wrap)
             self.agent_socket = choose_socket_path(state_dir)
             self._undo = undo.pop_all()
 
@@ -65,7 +77,15 @@ class Hub:
         """Stop the beat, the agents' door, the flows and the store, in this order."""
         self._undo.close()
 
-    def _wire(self, settings: Settings, repository: Path, state_dir: Path, keys: Keys, undo: ExitStack) -> HubContext:
+    def _wire(
+        self,
+        settings: Settings,
+        repository: Path,
+        state_dir: Path,
+        keys: Keys,
+        undo: ExitStack,
+        wrap: Callable[[Deps], Deps],
+    ) -> HubContext:
         clock, ids = SystemClock(), RandomIds()
         git = open_repository(repository)
         store = SqlStore.open(
@@ -101,7 +121,7 @@ class Hub:
             on_outcome=lambda name, proposal_id, error: _note(troubles, name, proposal_id, error),
             new_id=ids.new_uuid,
         )
-        deps = _deps(settings, git, store, state_dir, gateway, starter)
+        deps = wrap(_deps(settings, git, store, state_dir, gateway, starter))
         gateway.start()
         undo.callback(gateway.close)
         starter.launch()
@@ -109,7 +129,8 @@ class Hub:
         recover(deps)
         # The self-test takes a moment; the first proof should not have to wait for it.
         threading.Thread(target=_test_isolation, args=(deps.prover, troubles), daemon=True).start()
-        ticker = Ticker(deps, troubles)
+        sweep = partial(_sweep, state_dir, gateway)
+        ticker = Ticker(deps, troubles, chores={"sweeping launches": sweep})
         ticker.start()
         undo.callback(ticker.close)
         return HubContext(
@@ -165,6 +186,10 @@ def _test_isolation(prover: Prover, troubles: Troubles) -> None:
         return
     if not usable:
         troubles.note("isolation", "no sandbox holds here: nothing can be proved; see `homeostat doctor`")
+
+
+def _sweep(state_dir: Path, gateway: AgentGateway) -> None:
+    sweep_launches(state_dir, in_use=gateway.launch_ids())
 
 
 def _hold(path: Path) -> Callable[[], None]:

@@ -115,17 +115,8 @@ class RevertAborted:
 
 
 DecisionEvent = ValidationStarted | Proved | Approved | ApplyAsked | Rejected | Deferred | Resumed
-ApplicationEvent = (
-    ApplyStarted
-    | WentLive
-    | RestartNeeded
-    | ApplyFailed
-    | RestartSeen
-    | ObservedWell
-    | RevertStarted
-    | Reverted
-    | RevertAborted
-)
+RevertEvent = RevertStarted | Reverted | RevertAborted
+ApplicationEvent = ApplyStarted | WentLive | RestartNeeded | ApplyFailed | RestartSeen | ObservedWell | RevertEvent
 Event = DecisionEvent | ApplicationEvent
 
 ALLOWED_FROM: Mapping[type, frozenset[ProposalState]] = {
@@ -236,6 +227,12 @@ def _application_step(proposal: Proposal, event: ApplicationEvent, at: datetime)
             )
         case ObservedWell(reason=reason):
             return _move(proposal, S.IMPLEMENTED, "implemented", at, reason)
+        case _:
+            return _revert_step(proposal, event, at)
+
+
+def _revert_step(proposal: Proposal, event: RevertEvent, at: datetime) -> Step:
+    match event:
         case RevertStarted(parent=parent, commit=commit, reason=reason, automatic=automatic):
             application = replace(
                 _application(proposal),
