@@ -21,8 +21,9 @@ from homeostat.adapters.sandbox.layout import Site, lay_out
 from homeostat.adapters.sandbox.run import Ended, run_in_sandbox
 from homeostat.adapters.sandbox.spec import Kind, Limits, SandboxSpec
 from homeostat.adapters.worker_process import WorkerProver
+from homeostat.core.ids import CommitId, parse_commit_id
 from homeostat.model.verdict import Denied
-from homeostat.ports.proving import Isolation
+from homeostat.ports.proving import Isolation, ProofJob
 
 LIMITS = Limits(timeout_s=20.0, memory_mb=256, tree_memory_mb=400, max_processes=24, file_mb=64)
 ORDINARY_UID = 12345
@@ -107,6 +108,75 @@ def run_code(
         return run_in_sandbox(replace(spec, landlock_abi=landlock_abi), output_chars=output_chars)
 
 
+class Shop:
+    """A host's repository with its own environment, a defect on base and a candidate that mends it."""
+
+    def __init__(self, root: Path, *, python: str = sys.executable) -> None:
+        self.root = root
+        (root / "src" / "shop").mkdir(parents=True)
+        self.git("init", "--quiet")
+        self.write("src/shop/__init__.py", "")
+        self.write("src/shop/price.py", "def price(n):\n    return 3\n")
+        self.write(
+            "tests/test_price.py",
+            "import unittest\nfrom shop.price import price\nclass T(unittest.TestCase):\n"
+            "    def test_one(self): self.assertEqual(price(1), 3)\n"
+            "    def test_two(self): self.assertEqual(price(2), 6)\n",
+        )
+        self.write(".gitignore", ".venv\n.homeostat\n")
+        self.write(".homeostat/keys/owner.token", "secret")
+        venv = [python, "-m", "venv", "--without-pip", str(root / ".venv")]
+        subprocess.run(venv, check=True, capture_output=True)
+        packages = next((root / ".venv").glob("lib/python*/site-packages"))
+        (packages / "shop.pth").write_text(f"{root}/src\n")  # what an editable install leaves
+        self.packages = packages
+        self.base = self.commit()
+        self.candidate = self.change(**{"src/shop/price.py": "def price(n):\n    return 3 * n\n"})
+
+    def git(self, *words: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@localhost", "-c", "safe.directory=*"]
+        done = subprocess.run(["git", *identity, *words], cwd=self.root, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def write(self, path: str, text: str) -> None:
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_text(text)
+
+    def commit(self) -> CommitId:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", "x")
+        return parse_commit_id(self.git("rev-parse", "HEAD"))
+
+    def change(self, **files: str) -> CommitId:
+        """Commit these files on top of base, and leave the branch and the work tree on base."""
+        for path, text in files.items():
+            self.write(path, text)
+        commit = self.commit()
+        self.git("reset", "--quiet", "--hard", self.base)
+        return commit
+
+    def job(self, **changes: object) -> ProofJob:
+        job = ProofJob(
+            repository=str(self.root),
+            base=self.base,
+            candidate=self.candidate,
+            test_command=("python", "-m", "unittest", "discover", "-s", "tests"),
+            python=str(self.root / ".venv" / "bin" / "python"),
+            changed_modules=("src/shop/price.py",),
+            timeout_s=30.0,
+            memory_mb=256,
+            max_processes=32,
+        )
+        return replace(job, **changes)  # type: ignore[arg-type]
+
+
+def open_folder() -> Path:
+    """Return a new folder that every user may look into; pytest's own are closed."""
+    folder = Path(tempfile.mkdtemp(prefix="homeostat-shop-"))
+    folder.chmod(0o755)
+    return folder
+
+
 @contextmanager
 def ordinary_user() -> Iterator["OrdinaryUser"]:
     """Give a user who is not root, with our code where that user can read it and a home to lose."""
@@ -129,6 +199,11 @@ class OrdinaryUser:
     def __init__(self, folder: Path, home: Path) -> None:
         self.home = home
         self._folder = folder
+
+    def own(self, folder: Path) -> None:
+        """Give a folder and all that is in it to that user."""
+        if os.getuid() == 0:
+            subprocess.run(["chown", "-R", f"{ORDINARY_UID}:{ORDINARY_UID}", str(folder)], check=True)
 
     def run(self, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run the system's Python with these arguments as that user."""

@@ -48,6 +48,10 @@ def _on_stop(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _run(spec: SandboxSpec) -> dict[str, str | int | None]:
+    try:
+        free_at_start = {bind.source: _free_bytes(bind.source) for bind in spec.binds if bind.writable}
+    except OSError as error:
+        return {"ended": "setup", "code": None, "message": str(error)}
     ready, ready_child = os.pipe()
     os.set_blocking(ready, False)
     me = os.getpid()
@@ -59,7 +63,7 @@ def _run(spec: SandboxSpec) -> dict[str, str | int | None]:
     os.close(ready_child)
     code: int | None = None
     try:
-        ended = _watch(child, spec)
+        ended = _watch(child, spec.limits, free_at_start)
         if ended == "exited":
             code = _reaped(child)
     except _Stopped:
@@ -77,12 +81,9 @@ def _run(spec: SandboxSpec) -> dict[str, str | int | None]:
     }
 
 
-def _watch(child: int, spec: SandboxSpec) -> str:
+def _watch(child: int, limits: Limits, free_at_start: dict[str, int]) -> str:
     """Wait until the command ends or a limit does; return ``exited``, ``time``, ``memory`` or ``disk``."""
-    limits = spec.limits
     deadline = time.monotonic() + limits.timeout_s
-    writable = [bind.source for bind in spec.binds if bind.writable]
-    free_at_start = {path: _free_bytes(path) for path in writable}
     handle = os.pidfd_open(child)
     poll = select.poll()
     poll.register(handle, select.POLLIN)

@@ -21,6 +21,7 @@ from homeostat.core.errors import Unavailable
 _GRACE_S = 20.0
 """How much longer than its time limit a launcher may live: it has to kill what it started."""
 
+_ORPHANS_S = 1.0
 _START = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
     "from homeostat.adapters.sandbox.launcher import main; sys.exit(main(sys.argv[1:]))"
@@ -86,10 +87,12 @@ def run_in_sandbox(spec: SandboxSpec, *, output_chars: int) -> Ended:
             _wait(launcher, spec.limits.timeout_s + _GRACE_S)
         finally:
             _end(launcher)
-        tail.join(timeout=_GRACE_S)
+        status = _status(status_fd)
+        # Without a launcher its orphans may hold the pipe; whoever is their subreaper ends them.
+        tail.join(timeout=_GRACE_S if status else _ORPHANS_S)
         launcher.stdout.close()
         text = tail.text()[-output_chars:]
-        return _judge(_status(status_fd), text, tail.total, round((time.monotonic() - started) * 1000))
+        return _judge(status, text, tail.total, round((time.monotonic() - started) * 1000))
 
 
 def _judge(status: dict[str, object], text: str, total: int, duration_ms: int) -> Ended:
@@ -153,18 +156,20 @@ class _Tail(threading.Thread):
 
     def __init__(self, pipe: IO[bytes], *, keep: int) -> None:
         super().__init__(name="sandbox-output", daemon=True)
-        self._handle = pipe.fileno()
+        self._handle = os.dup(pipe.fileno())  # ours, so that closing the pipe never lets us read another file
         self._keep = keep
         self._kept = bytearray()
         self.total = 0
 
     def run(self) -> None:
-        with suppress(OSError):
+        try:
             while data := os.read(self._handle, _READ_AT_ONCE):
                 self.total += len(data)
                 self._kept += data
                 if len(self._kept) > 2 * self._keep + _READ_AT_ONCE:
                     del self._kept[: -self._keep]
+        finally:
+            os.close(self._handle)
 
     def text(self) -> str:
         return bytes(self._kept[-self._keep :]).decode("utf-8", "replace")

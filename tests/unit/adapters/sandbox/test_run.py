@@ -202,10 +202,14 @@ def test_a_launcher_that_dies_is_no_result(kind):
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 20
-    while not (running := [p for p in tree.descendants(process.pid) if "time.sleep(600)" in _command_line(p)]):
+    launchers: list[int] = []
+    running: list[int] = []
+    while not running:
         assert time.monotonic() < deadline
+        launchers = [p for p in tree.descendants(process.pid) if "sandbox.launcher" in _command_line(p)][:1]
+        running = [p for up in launchers for p in tree.descendants(up) if "time.sleep(600)" in _command_line(p)]
         time.sleep(0.01)
-    (launcher,) = tree.descendants(process.pid)[:1]
+    (launcher,) = launchers
     os.kill(launcher, signal.SIGKILL)
     assert process.communicate(timeout=60)[0].strip() == "sandbox-launcher-died"
     while any(Path(f"/proc/{process}").exists() for process in running):
