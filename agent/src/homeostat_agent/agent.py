@@ -38,9 +38,10 @@ _MAX_CHANGES_TOLD = 500
 class Agent:
     """What `homeostat_agent.attach` returns. Make one per process, through `homeostat_agent.boot` only."""
 
-    def __init__(self, launch: Launch, *, just_started: bool) -> None:
+    def __init__(self, launch: Launch, *, just_started: bool, on_close: Callable[[], None]) -> None:
         self.process_id = new_process_id()
         self._launch = launch
+        self._on_close = on_close
         self._pid = os.getpid()
         self._started_ms = int(time.time() * 1000) if just_started else process_started_ms()
         self._command = program_name(original_arguments())
@@ -79,13 +80,9 @@ class Agent:
 
     def close(self) -> None:
         """Flush, and let go of the program: its hooks are taken out, a later `attach` begins anew."""
-        from homeostat_agent.boot import PID_VARIABLE, forget_agent
-
         self._sender.stop(EXIT_FLUSH_S)
         self._capture.uninstall()
-        forget_agent()
-        if os.environ.get(PID_VARIABLE) == str(self._pid):
-            del os.environ[PID_VARIABLE]
+        self._on_close()
 
     # Forks
 

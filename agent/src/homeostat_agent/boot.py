@@ -105,7 +105,7 @@ def attach_from_inside(state_dir: str | os.PathLike[str] | None) -> Agent | None
 def _start(launch: Launch, *, just_started: bool) -> Agent:
     from homeostat_agent.agent import Agent
 
-    agent = Agent(launch, just_started=just_started)
+    agent = Agent(launch, just_started=just_started, on_close=_forget_agent)
     agent.start()
     _process.agent = agent
     os.environ[PID_VARIABLE] = str(os.getpid())
@@ -150,9 +150,11 @@ def _in_forked_child() -> None:
         _say(f"not attached in the forked child: {error}")
 
 
-def forget_agent() -> None:
+def _forget_agent() -> None:
     """Note that the agent was closed: a later `attach` makes a new one."""
     _process.agent = None
+    if os.environ.get(PID_VARIABLE) == str(os.getpid()):
+        del os.environ[PID_VARIABLE]
 
 
 def _say(text: str) -> None:
