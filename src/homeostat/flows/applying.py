@@ -60,6 +60,10 @@ def request_apply(
         return Denied(code="not-a-person", reasons=("an agent's token cannot apply a proposal",))
     if not deps.settings.self_improvement.enabled:
         return Denied(code="disabled", reasons=("applying is switched off: `self_improvement.enabled` is false",))
+    if proposal.state is ProposalState.APPROVED and proposal.apply_requested:
+        # Asked already: another entry would take the row from under the flow that is about to begin.
+        deps.start.apply_asked(proposal.id)
+        return proposal
     if proposal.state in (ProposalState.AWAITING_APPROVAL, ProposalState.APPROVED):
         fits = _check_fits(deps, proposal)
         if isinstance(fits, Denied):

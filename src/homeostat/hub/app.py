@@ -1,31 +1,32 @@
 """The HTTP application: gatekeeping for every request, then the routes.
 
-In order: the Host must be ours, an Origin too; a body has a limit; everything but the health probes
-needs a bearer token. Blocking work runs in Starlette's thread pool: the routes are plain functions.
+In order: a body has a limit; the Host must be ours, an Origin too; everything but the health probes
+needs a bearer token, this description of the interface included. Blocking work runs in Starlette's
+thread pool: the routes are plain functions.
 """
 
-import logging
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import Any
 
 from anyio import to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.requests import ClientDisconnect
 
 from homeostat import __version__
-from homeostat.core.error_table import family_of
 from homeostat.core.errors import HomeostatError
-from homeostat.core.limits import MAX_HTTP_BODY_BYTES
 from homeostat.hub.auth import Unauthenticated, authenticate, is_our_host, is_our_origin
+from homeostat.hub.body_limit import BodyLimit
 from homeostat.hub.context import HubContext
-from homeostat.hub.contract import error_text
+from homeostat.hub.openapi import describe
+from homeostat.hub.problems import bad_request, crash, gone, http_error, known_error, problem
 from homeostat.hub.routes import findings, proposals, selfimprove, status, telemetry
 
-_log = logging.getLogger(__name__)
-
-_OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
+OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
+"""What is answered without a token: probes cannot carry one, and they say no more than well or not."""
 
 Next = Callable[[Request], Awaitable[Response]]
 
@@ -38,125 +39,61 @@ def create_app(context: HubContext) -> FastAPI:
         description="Changes to a running Python system: proposed, proved, agreed, live, taken back, on record.",
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.context = context
     for module in (selfimprove, proposals, findings, telemetry, status):
         app.include_router(module.router)
-    app.add_exception_handler(HomeostatError, _known_error)
-    app.add_exception_handler(RequestValidationError, _bad_request)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _crash)
+    for kind, handler in (
+        (HomeostatError, known_error),
+        (RequestValidationError, bad_request),
+        (HTTPException, http_error),
+        (ClientDisconnect, gone),
+        (Exception, crash),
+    ):
+        app.add_exception_handler(kind, handler)
     app.middleware("http")(_gate)
-    app.add_middleware(_BodyLimit)
+    app.add_middleware(BodyLimit)
+
+    @lru_cache(maxsize=1)
+    def openapi() -> dict[str, Any]:
+        return describe(app, open_paths=OPEN_PATHS)
+
+    app.openapi = openapi  # type: ignore[method-assign]
     return app
 
 
 async def _gate(request: Request, call_next: Next) -> Response:
-    host = request.headers.get("host")
-    if not is_our_host(host):
-        return _problem(403, "foreign-host", f"this hub is not {host!r}; call it 127.0.0.1 or localhost")
-    if not is_our_origin(request.headers.get("origin"), host):
-        return _problem(403, "foreign-origin", "pages of other origins may not talk to this hub")
-    if request.url.path not in _OPEN_PATHS:
-        context: HubContext = request.app.state.context
-        header = request.headers.get("authorization")
-        actor = await to_thread.run_sync(authenticate, header, context.deps.actors)
-        if isinstance(actor, Unauthenticated):
-            refused = _problem(401, "unauthenticated", actor.reason)
-            refused.headers["WWW-Authenticate"] = 'Bearer realm="homeostat"'
-            return refused
-        request.state.actor = actor
-    response = await call_next(request)
+    refused = await _refusal(request)
+    response = await call_next(request) if refused is None else refused
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
-class _BodyLimit:
-    """Refuses a body over the limit, also one that does not say its length beforehand."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        seen = 0
-        too_large = False
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > MAX_HTTP_BODY_BYTES:
-            await _too_large()(scope, receive, send)
-            return
-
-        async def counted() -> Message:
-            nonlocal seen, too_large
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > MAX_HTTP_BODY_BYTES:
-                # The application sees a client that went away; nothing of the body is used.
-                too_large = True
-                return {"type": "http.disconnect"}
-            return message
-
-        started = False
-
-        async def tracked(message: Message) -> None:
-            nonlocal started
-            if too_large and not started:
-                return
-            started = True
-            await send(message)
-
-        await self._app(scope, counted, tracked)
-        if too_large and not started:
-            await _too_large()(scope, receive, send)
-
-
-def _too_large() -> JSONResponse:
-    return _problem(413, "body-too-large", f"a request body has at most {MAX_HTTP_BODY_BYTES} bytes")
-
-
-def _problem(status: int, code: str, details: str, *, hint: str | None = None) -> JSONResponse:
-    """Answer with problem details that also carry the contract's three error fields."""
-    body = {
-        "ok": False,
-        "error": error_text(code) if status == 400 else code,
-        "details": details,
-        "type": f"urn:homeostat:error:{code}",
-        "title": code,
-        "status": status,
-        "detail": details,
-    }
-    if hint:
-        body["hint"] = hint
-    return JSONResponse(body, status_code=status, media_type="application/problem+json" if status != 400 else None)
-
-
-async def _known_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HomeostatError)
-    family = family_of(error)
+async def _refusal(request: Request) -> Response | None:
+    host = request.headers.get("host")
+    if not is_our_host(host):
+        return problem(403, "foreign-host", "this hub is 127.0.0.1 or localhost, and was called by another name")
+    if not is_our_origin(request.headers.get("origin"), host):
+        return problem(403, "foreign-origin", "pages of other origins may not talk to this hub")
+    # INVARIANT: the path that is judged is the one that is routed, never one made from a header.
+    path = request.scope["path"]
+    if path in OPEN_PATHS:
+        return None
     context: HubContext = request.app.state.context
-    context.metrics.errors.labels(family.label).inc()
-    return _problem(family.http_status, error.code, error.message, hint=error.hint)
-
-
-async def _bad_request(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    places = []
-    for item in error.errors()[:5]:
-        place = ".".join(str(part) for part in item["loc"] if part != "body")
-        places.append(f"{place or 'body'}: {item['msg']}")
-    return JSONResponse({"ok": False, "error": "Invalid request", "details": "; ".join(places)}, status_code=400)
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _problem(error.status_code, "http-error", str(error.detail))
-
-
-async def _crash(request: Request, error: Exception) -> Response:
-    _log.error("unexpected %s in %s", type(error).__name__, request.url.path, exc_info=error)
-    context: HubContext = request.app.state.context
-    context.metrics.errors.labels("bug").inc()
-    return _problem(500, "bug", "the hub failed to answer; its log has the details")
+    header = request.headers.get("authorization")
+    try:
+        actor = await to_thread.run_sync(authenticate, header, context.deps.actors)
+    except HomeostatError as error:
+        # Who calls cannot be known now. Two answers are due all the same: that nothing is known.
+        without_store = status.WITHOUT_STORE.get(path) if request.method == "GET" else None
+        if without_store is None:
+            return known_error(request, error)
+        return JSONResponse(without_store(context).model_dump())
+    if isinstance(actor, Unauthenticated):
+        answer = problem(401, "unauthenticated", actor.reason)
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="homeostat"'
+        return answer
+    request.state.actor = actor
+    return None

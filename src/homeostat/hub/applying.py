@@ -1,25 +1,31 @@
 """``apply`` as the contract has it: ask, wait for the outcome, and put it in the documented words."""
 
+import threading
 import time
 from collections.abc import Callable
 
 from homeostat.core.digests import Digest
-from homeostat.core.errors import HomeostatError
+from homeostat.core.errors import Conflict, HomeostatError
 from homeostat.core.ids import ProposalId, parse_proposal_id
 from homeostat.flows.applying import request_apply
 from homeostat.flows.deps import Deps
 from homeostat.flows.transition import read
-from homeostat.hub.contract import ApplyError, ApplyResponse, error_text
+from homeostat.hub.contract import ApplyResponse, apply_error, error_text
 from homeostat.hub.metrics import HubMetrics
 from homeostat.model.actor import Actor
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 
 _POLL_S = 0.02
+_MAX_TRIES = 5
 _UNDER_WAY = frozenset({ProposalState.APPROVED, ProposalState.APPLYING})
+
+_one_at_a_time = threading.Lock()
 
 HMR_DONE = "Proposal applied successfully via HMR"
 RESTART_NEEDED = "Proposal approved - HMR not available, OS restart required"
+HMR_FAILED = "HMR application failed"
+FAILED = "Proposal application failed"
 
 
 def apply_and_wait(
@@ -34,31 +40,54 @@ def apply_and_wait(
 ) -> ApplyResponse:
     """Approve and apply one proposal and answer when it is done; blocking, bounded.
 
-    Asked again for one that is applied already, it answers as the first time did. Every outcome is
-    counted.
+    Asked again, or by several at once, it happens once and all are answered alike. Every request is
+    counted as an attempt; an HMR application only by the one that caused it.
     """
     started_s = deps.clock.monotonic_s()
-    response = _apply(deps, proposal_id, actor, seen, label, sleep)
+    response, caused = _apply(deps, proposal_id, actor, seen, label, sleep)
     metrics.apply_duration.observe(deps.clock.monotonic_s() - started_s)
     metrics.applies.labels(response.status, str(response.restart_required).lower()).inc()
-    if response.message == HMR_DONE:
+    if caused and response.message == HMR_DONE:
         metrics.hmr_success.inc()
-    elif isinstance(response, ApplyError) and response.error == "HMR application failed":
+    elif caused and response.message.startswith(HMR_FAILED):
         metrics.hmr_error.inc()
     return response
 
 
 def _apply(
     deps: Deps, proposal_id: str, actor: Actor, seen: Digest | None, label: str, sleep: Callable[[float], None]
-) -> ApplyResponse:
+) -> tuple[ApplyResponse, bool]:
     try:
-        outcome = request_apply(deps, parse_proposal_id(proposal_id), actor=actor, seen=seen, label=label)
-        if isinstance(outcome, Denied):
-            return failure(proposal_id, error_text(outcome.code), "; ".join(outcome.reasons))
-        return response_of(_wait(deps, outcome.id, sleep))
+        identity = parse_proposal_id(proposal_id)
+        outcome, caused = _ask(deps, identity, actor, seen, label)
+        if isinstance(outcome, Denied) and outcome.code != "apply-failed":
+            return apply_error(proposal_id, error_text(outcome.code), "; ".join(outcome.reasons)), False
+        return response_of(_wait(deps, identity, sleep)), caused
     except HomeostatError as error:
         details = error.message if error.code != "bad-proposal-id" else f"proposal_id '{proposal_id}' does not exist"
-        return failure(proposal_id, error_text(error.code), details)
+        return apply_error(proposal_id, error_text(error.code), details), False
+
+
+def _ask(
+    deps: Deps, proposal_id: ProposalId, actor: Actor, seen: Digest | None, label: str
+) -> tuple[Proposal | Denied, bool]:
+    """Ask for the application; say too whether it is this request that caused it."""
+    # Several at once: the first asks, and the others find it asked, not a row that moves under them.
+    with _one_at_a_time:
+        for _ in range(_MAX_TRIES):
+            asked = _is_asked(read(deps, proposal_id))
+            try:
+                outcome = request_apply(deps, proposal_id, actor=actor, seen=seen, label=label)
+            except Conflict as error:
+                if error.code != "stale-row":
+                    raise
+                continue  # somebody decided in between: what they decided says what is possible now
+            return outcome, isinstance(outcome, Proposal) and not asked
+    raise Conflict("proposal-contended", f"proposal {proposal_id} is being changed all the time; ask again")
+
+
+def _is_asked(proposal: Proposal) -> bool:
+    return proposal.application is not None or (proposal.state is ProposalState.APPROVED and proposal.apply_requested)
 
 
 def _wait(deps: Deps, proposal_id: ProposalId, sleep: Callable[[float], None]) -> Proposal:
@@ -73,31 +102,17 @@ def _wait(deps: Deps, proposal_id: ProposalId, sleep: Callable[[float], None]) -
 def response_of(proposal: Proposal) -> ApplyResponse:
     """Put the state of a proposal whose application was asked into the contract's words."""
     if proposal.state in _UNDER_WAY:
-        return failure(proposal.id, "Proposal application failed", "it is still being applied; ask again")
+        return apply_error(proposal.id, FAILED, "it is still being applied; ask again")
     application = proposal.application
     if proposal.state is ProposalState.FAILED:
-        hmr = proposal.state_reason.startswith("HMR application failed")
-        error = "HMR application failed" if hmr else "Proposal application failed"
-        return failure(proposal.id, error, proposal.state_reason, restart_required=hmr)
+        hmr = proposal.state_reason.startswith(HMR_FAILED)
+        return apply_error(proposal.id, HMR_FAILED if hmr else FAILED, proposal.state_reason, restart_required=hmr)
     if application is None or proposal.state in (ProposalState.REVERTED, ProposalState.REVERTING):
-        return failure(proposal.id, "Proposal application failed", f"{proposal.state.value}: {proposal.state_reason}")
+        return apply_error(proposal.id, FAILED, f"{proposal.state.value}: {proposal.state_reason}")
     return ApplyResponse(
         ok=True,
         status="approved",
         message=HMR_DONE if application.live else RESTART_NEEDED,
         restart_required=not application.live,
         proposal_id=proposal.id,
-    )
-
-
-def failure(proposal_id: str, error: str, details: str, *, restart_required: bool = False) -> ApplyError:
-    """Return an error body with every field of the contract."""
-    return ApplyError(
-        ok=False,
-        status="error",
-        message=f"{error}: {details}",
-        restart_required=restart_required,
-        proposal_id=proposal_id,
-        error=error,
-        details=details,
     )

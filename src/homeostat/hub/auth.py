@@ -5,8 +5,8 @@ its own name to that address. So the Host header must be one of ours, an Origin 
 is one, too; and no cookie is ever a credential here.
 """
 
+import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from fastapi import Request
 
@@ -15,7 +15,7 @@ from homeostat.core.errors import NotPermitted
 from homeostat.model.actor import Actor
 from homeostat.ports.store import ActorStore
 
-_OUR_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+_OUR_HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,25 +37,13 @@ def authenticate(authorization: str | None, actors: ActorStore) -> Actor | Unaut
 
 
 def is_our_host(host_header: str | None) -> bool:
-    """Tell whether a Host header names this machine's loopback."""
-    if not host_header:
-        return False
-    try:
-        name = urlsplit(f"//{host_header}").hostname
-    except ValueError:
-        return False
-    return name in _OUR_NAMES
+    """Tell whether a Host header is nothing but a name of this machine's loopback, and a port."""
+    return host_header is not None and _OUR_HOST.fullmatch(host_header) is not None
 
 
 def is_our_origin(origin: str | None, host_header: str | None) -> bool:
     """Tell whether a request comes from no page, or from a page of this very hub."""
-    if origin is None:
-        return True
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
-        return False
-    return parts.scheme == "http" and parts.netloc == host_header and is_our_host(host_header)
+    return origin is None or (is_our_host(host_header) and origin == f"http://{host_header}")
 
 
 def caller(request: Request) -> Actor:

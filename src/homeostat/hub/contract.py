@@ -5,19 +5,23 @@ are there too, and `restart_required` always is.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from homeostat.core.limits import MAX_BATCH_APPLY, MAX_TEXT_CHARS, MAX_TITLE_CHARS
 from homeostat.model.proposal import Category, Severity
 
+APPLY_PATH = "/api/selfimprove/apply"
+INVALID_REQUEST = "Invalid request"
+_MAX_ID_CHARS = 200
+
 
 class ApplyRequest(BaseModel):
     """Body of ``POST /api/selfimprove/apply``."""
 
-    proposal_id: str = Field(min_length=1, max_length=200)
-    force: bool = False
+    proposal_id: str = Field(min_length=1, max_length=_MAX_ID_CHARS)
+    force: bool = Field(default=False, strict=True)
     """Skips waiting (none in this version); never policy. Only an owner may ask."""
 
     user: str = Field(default="", max_length=200)
@@ -30,8 +34,12 @@ class ApplyRequest(BaseModel):
 class BatchApplyRequest(BaseModel):
     """Body of ``POST /api/selfimprove/batch-apply``."""
 
-    proposal_ids: list[str] = Field(min_length=1, max_length=MAX_BATCH_APPLY)
-    force: bool = False
+    proposal_ids: list[Annotated[str, Field(max_length=_MAX_ID_CHARS)]] = Field(
+        min_length=1, max_length=MAX_BATCH_APPLY
+    )
+    """One that is named twice is applied, and answered, once."""
+
+    force: bool = Field(default=False, strict=True)
     user: str = Field(default="", max_length=200)
 
 
@@ -62,12 +70,24 @@ class BatchApplyResponse(BaseModel):
     results: list[ApplyError | ApplyResponse]
 
 
-class ContractError(BaseModel):
-    """A request that was refused before any proposal was looked at."""
+class Problem(BaseModel):
+    """An error of any route but `apply`: the contract's three fields, then problem details (RFC 9457)."""
 
     ok: bool = False
     error: str
     details: str
+    type: str
+    """``urn:homeostat:error:`` and the code."""
+
+    title: str
+    """The code, stable: see docs/reference/errors.md."""
+
+    status: int
+    detail: str
+    family: str | None = None
+    """What the caller may do next; absent where nothing was asked yet."""
+
+    hint: str | None = None
 
 
 class SubmitRequest(BaseModel):
@@ -139,6 +159,40 @@ class ProposalList(BaseModel):
     total: int
 
 
+class FindingBody(BaseModel):
+    """One finding, as listed."""
+
+    finding_id: str
+    state: str
+    title: str
+    severity: str
+    exception_type: str
+    message_template: str
+    location: dict[str, Any]
+    commit: str | None
+    count: int
+    first_at: str
+    last_at: str
+    found_at: str
+    evidence: list[str]
+
+
+class FindingDetail(FindingBody):
+    """One finding with some of its occurrences, cleaned."""
+
+    samples: list[dict[str, Any]]
+
+
+class FindingList(BaseModel):
+    findings: list[FindingBody]
+
+
+class ProcessList(BaseModel):
+    """The attached host processes; the fields are those of `homeostat.model.process.HostProcess`."""
+
+    processes: list[dict[str, Any]]
+
+
 ERROR_TEXTS: Mapping[str, str] = {
     "no-such-proposal": "Proposal not found",
     "bad-proposal-id": "Proposal not found",
@@ -150,10 +204,30 @@ ERROR_TEXTS: Mapping[str, str] = {
     "dirty-files": "Files have local changes",
     "digest-changed": "Proposal changed since it was seen",
     "policy-changed": "Policy changed since validation",
+    "invalid-request": INVALID_REQUEST,
+    "batch-too-large": INVALID_REQUEST,
 }
-"""Refusal codes → the short ``error`` text; any other code reads *Proposal application failed*."""
+"""Refusal codes → the contract's short ``error`` text."""
 
 
 def error_text(code: str) -> str:
-    """Return the contract's ``error`` text for a refusal or error code."""
+    """Return the ``error`` text of an application that was refused or failed."""
     return ERROR_TEXTS.get(code, "Proposal application failed")
+
+
+def problem_text(status: int, code: str) -> str:
+    """Return the ``error`` text of any other answer: words for a 400, else the code where there are none."""
+    return ERROR_TEXTS.get(code, "Request refused" if status == 400 else code)
+
+
+def apply_error(proposal_id: str, error: str, details: str, *, restart_required: bool = False) -> ApplyError:
+    """Return an error of `apply`, with every field of the contract."""
+    return ApplyError(
+        ok=False,
+        status="error",
+        message=f"{error}: {details}",
+        restart_required=restart_required,
+        proposal_id=proposal_id,
+        error=error,
+        details=details,
+    )

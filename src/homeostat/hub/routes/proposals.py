@@ -12,8 +12,8 @@ from homeostat.flows.deps import Deps
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
 from homeostat.hub.contract import (
-    ContractError,
     DecisionRequest,
+    Problem,
     ProposalBody,
     ProposalDetail,
     ProposalList,
@@ -26,7 +26,7 @@ from homeostat.model.verdict import Denied
 
 router = APIRouter(prefix="/api/selfimprove/proposals", tags=["proposals"])
 
-_REFUSED: dict[int | str, dict[str, Any]] = {code: {"model": ContractError} for code in (400, 404, 409)}
+_REFUSED: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code in (400, 404, 409)}
 
 
 @router.get("")
@@ -34,7 +34,7 @@ def list_proposals(
     context: Context,
     status: Annotated[str, Query(description="A status or finer state; empty: all")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
 ) -> ProposalList:
     """List proposals, newest first."""
     states = _states(status)
@@ -44,7 +44,7 @@ def list_proposals(
     return ProposalList(proposals=[proposal_body(row) for row in rows], total=total)
 
 
-@router.post("", status_code=201, responses={400: {"model": ContractError}})
+@router.post("", status_code=201, responses={400: {"model": Problem}})
 def submit_proposal(request: SubmitRequest, context: Context, actor: Caller) -> ProposalBody:
     """Hand in a patch. Validation starts at once; ask for the proposal to follow it."""
     outcome = submit(

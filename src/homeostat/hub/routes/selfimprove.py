@@ -1,6 +1,7 @@
 """The source document's two verbs: apply one proposal, apply a batch."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
 
 from homeostat.core.digests import Digest
 from homeostat.core.errors import InvalidInput
@@ -11,15 +12,15 @@ from homeostat.hub.contract import (
     ApplyResponse,
     BatchApplyRequest,
     BatchApplyResponse,
-    ContractError,
+    Problem,
 )
 from homeostat.hub.routes import Context, Person
 
 router = APIRouter(prefix="/api/selfimprove", tags=["self-improvement"])
 
 
-@router.post("/apply", responses={400: {"model": ApplyError}, 403: {"model": ContractError}})
-def apply(request: ApplyRequest, context: Context, actor: Person, response: Response) -> ApplyError | ApplyResponse:
+@router.post("/apply", response_model=ApplyResponse, responses={400: {"model": ApplyError}})
+def apply(request: ApplyRequest, context: Context, actor: Person) -> ApplyResponse | JSONResponse:
     """Approve and apply one proposal; answers when it is live, needs a restart, or was refused."""
     outcome = apply_and_wait(
         context.deps,
@@ -29,12 +30,10 @@ def apply(request: ApplyRequest, context: Context, actor: Person, response: Resp
         seen=Digest(request.change_digest) if request.change_digest else None,
         label=_label(request.user, request.force),
     )
-    if not outcome.ok:
-        response.status_code = 400
-    return outcome
+    return outcome if outcome.ok else JSONResponse(outcome.model_dump(), status_code=400)
 
 
-@router.post("/batch-apply", responses={400: {"model": ContractError}, 403: {"model": ContractError}})
+@router.post("/batch-apply", responses={400: {"model": Problem}})
 def batch_apply(request: BatchApplyRequest, context: Context, actor: Person) -> BatchApplyResponse:
     """Apply up to ten proposals, each on its own: one that fails does not stop the others."""
     limit = context.deps.settings.self_improvement.batch_limit
@@ -44,7 +43,7 @@ def batch_apply(request: BatchApplyRequest, context: Context, actor: Person) -> 
         apply_and_wait(
             context.deps, context.metrics, item, actor=actor, seen=None, label=_label(request.user, request.force)
         )
-        for item in request.proposal_ids
+        for item in dict.fromkeys(request.proposal_ids)
     ]
     applied = sum(1 for item in results if item.ok)
     return BatchApplyResponse(

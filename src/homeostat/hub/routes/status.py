@@ -1,5 +1,6 @@
 """Health, statistics, metrics, and the maintenance status of the source document."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -7,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from homeostat.core.errors import HomeostatError
+from homeostat.hub.context import HubContext
 from homeostat.hub.routes import Context
 from homeostat.model.proposal import IN_MOTION, ProposalState
 
@@ -22,14 +24,49 @@ _EXECUTED = (
 )
 
 
+_LAST_REVERTED = 100
+"""Rows that are looked through for the last one that was taken back; they come by the time they were made."""
+
+_STORE_FAILS = "the store cannot be read"
+
+
+class EngineStats(BaseModel):
+    """What the self-improvement engine does now."""
+
+    enabled: bool
+    status: str
+    """``idle``, ``busy``, or ``unavailable`` when the store cannot be read."""
+
+    proposals_pending: int | None
+    """None when it is not known."""
+
+
+class Stats(BaseModel):
+    """Body of ``GET /api/stats``."""
+
+    self_improvement_engine: EngineStats
+
+
+class Health(BaseModel):
+    """Body of the health probes."""
+
+    status: str
+
+
+class Readiness(Health):
+    """``ok`` or ``degraded``, and the names of what is in trouble."""
+
+    problems: list[str]
+
+
 class Kpis(BaseModel):
-    """Counts across the subsystems; None where the subsystem that knows it is not there."""
+    """Counts across the subsystems; None where it is not known, or the subsystem that knows it is not there."""
 
     system_health_score: float | None
     actions_executed: int | None
-    proposals_generated: int
-    proposals_executed: int
-    proposals_accepted: int
+    proposals_generated: int | None
+    proposals_executed: int | None
+    proposals_accepted: int | None
     files_integrated: int | None
     files_quarantined: int | None
     last_rollback_token: str | None
@@ -48,13 +85,13 @@ class MaintenanceStatus(BaseModel):
 
 
 @router.get("/health/live")
-def live() -> dict[str, str]:
-    """Answer as long as the process serves requests."""
-    return {"status": "ok"}
+async def live() -> Health:
+    """Answer as long as the process serves requests, also when every thread is at work."""
+    return Health(status="ok")
 
 
 @router.get("/health/ready")
-def ready(context: Context, response: Response) -> dict[str, Any]:
+def ready(context: Context, response: Response) -> Readiness:
     """Answer 503 when the store cannot be read; trouble in the background is named, and is no reason to restart."""
     problems = dict(context.troubles.last)
     try:
@@ -62,24 +99,26 @@ def ready(context: Context, response: Response) -> dict[str, Any]:
     except HomeostatError as error:
         problems["store"] = error.message
         response.status_code = 503
-    return {"status": "degraded" if problems else "ok", "problems": sorted(problems)}
+    return Readiness(status="degraded" if problems else "ok", problems=sorted(problems))
 
 
 @router.get("/api/stats")
-def stats(context: Context) -> dict[str, Any]:
-    """Return the state of the self-improvement engine."""
-    counts = context.deps.proposals.count_by_state()
+def stats(context: Context) -> Stats:
+    """Return the state of the self-improvement engine, always with 200."""
+    try:
+        counts = context.deps.proposals.count_by_state()
+    except HomeostatError:
+        return _stats_without_store(context)
     busy = any(counts.get(state) for state in IN_MOTION)
-    return {
-        "self_improvement_engine": {
-            "enabled": context.deps.settings.self_improvement.enabled,
-            "status": "busy" if busy else "idle",
-            "proposals_pending": sum(counts.get(state, 0) for state in _PENDING),
-        }
-    }
+    engine = EngineStats(
+        enabled=context.deps.settings.self_improvement.enabled,
+        status="busy" if busy else "idle",
+        proposals_pending=sum(counts.get(state, 0) for state in _PENDING),
+    )
+    return Stats(self_improvement_engine=engine)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 def metrics(context: Context) -> Response:
     """Return the Prometheus text exposition."""
     return Response(context.metrics.render(context.deps), media_type=CONTENT_TYPE_LATEST)
@@ -89,21 +128,11 @@ def metrics(context: Context) -> Response:
 def maintenance_status(context: Context) -> MaintenanceStatus:
     """Return what is known of every subsystem, always with 200."""
     deps = context.deps
-    now = deps.clock.now().isoformat()
-    missing = {"available": False}
     try:
         counts = deps.proposals.count_by_state()
-        reverted = deps.proposals.find(states=frozenset({ProposalState.REVERTED}), limit=1)
-    except HomeostatError as error:
-        return MaintenanceStatus(
-            ok=False,
-            ts=now,
-            overall=_overall(running=False),
-            homeostasis=_homeostasis(),
-            self_improvement={"available": False, "error": error.message},
-            self_incorporation=missing,
-            kpis=_kpis(0, 0, 0, None),
-        )
+        reverted = deps.proposals.find(states=frozenset({ProposalState.REVERTED}), limit=_LAST_REVERTED)
+    except HomeostatError:
+        return _status_without_store(context)
     total = sum(counts.values())
     executed = sum(counts.get(state, 0) for state in _EXECUTED)
     accepted = executed + counts.get(ProposalState.APPROVED, 0) + counts.get(ProposalState.APPLYING, 0)
@@ -114,16 +143,45 @@ def maintenance_status(context: Context) -> MaintenanceStatus:
         "host_processes": sum(1 for process in deps.live.processes() if process.connected),
         "troubles": dict(context.troubles.last),
     }
-    last = reverted[0].application if reverted else None
+    last = max(reverted, key=lambda row: row.updated_at).application if reverted else None
     return MaintenanceStatus(
         ok=True,
-        ts=now,
+        ts=deps.clock.now().isoformat(),
         overall=_overall(running=True),
         homeostasis=_homeostasis(),
         self_improvement={"available": True, "status": status},
-        self_incorporation=missing,
+        self_incorporation={"available": False},
         kpis=_kpis(total, executed, accepted, last.backup if last else None),
     )
+
+
+def _stats_without_store(context: HubContext) -> Stats:
+    enabled = context.deps.settings.self_improvement.enabled
+    return Stats(
+        self_improvement_engine=EngineStats(enabled=enabled, status="unavailable", proposals_pending=None),
+    )
+
+
+def _status_without_store(context: HubContext) -> MaintenanceStatus:
+    return MaintenanceStatus(
+        ok=False,
+        ts=context.deps.clock.now().isoformat(),
+        overall=_overall(running=False),
+        homeostasis=_homeostasis(),
+        self_improvement={"available": False, "error": _STORE_FAILS},
+        self_incorporation={"available": False},
+        kpis=_kpis(None, None, None, None),
+    )
+
+
+WITHOUT_STORE: Mapping[str, Callable[[HubContext], BaseModel]] = {
+    "/api/stats": _stats_without_store,
+    "/api/maintenance/status": _status_without_store,
+}
+"""What these paths answer when not even the caller's token can be looked up: that nothing is known.
+
+They are documented to answer 200 always. Nothing of the hub's content is in these answers.
+"""
 
 
 def _overall(*, running: bool) -> dict[str, Any]:
@@ -139,7 +197,7 @@ def _homeostasis() -> dict[str, Any]:
     return {"available": False, "running": False, "orchestrator": None, "health": None, "si_health_contribution": None}
 
 
-def _kpis(generated: int, executed: int, accepted: int, last_rollback: str | None) -> Kpis:
+def _kpis(generated: int | None, executed: int | None, accepted: int | None, last_rollback: str | None) -> Kpis:
     return Kpis(
         system_health_score=None,
         actions_executed=None,

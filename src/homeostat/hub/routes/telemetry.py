@@ -11,50 +11,69 @@ from homeostat.core.errors import InvalidInput
 from homeostat.core.limits import MAX_HTTP_BODY_BYTES
 from homeostat.flows.ingesting import Ingested, ingest_logs, ingest_metrics
 from homeostat.hub.context import HubContext
+from homeostat.hub.contract import Problem
 from homeostat.hub.routes import Caller, Context
 
 router = APIRouter(prefix="/v1", tags=["telemetry"])
 
+_REFUSED: dict[int | str, dict[str, Any]] = {400: {"model": Problem}, 413: {"model": Problem}}
+_OTLP = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+"""The body is read by our own parser, which takes every sender's dialect; `Content-Encoding: gzip` too."""
 
-@router.post("/logs")
+
+@router.post("/logs", responses=_REFUSED, openapi_extra=_OTLP)
 async def post_logs(request: Request, context: Context, actor: Caller) -> dict[str, Any]:
     """Take an OTLP ``ExportLogsServiceRequest`` in JSON; durable when it is answered."""
-    body = _decode(await request.body(), request.headers.get("content-encoding", ""), _content_type(request))
-    done = await run_in_threadpool(ingest_logs, context.deps, body)
-    return _answer(context, "logs", done, "rejectedLogRecords")
+    data = await request.body()
+
+    def take() -> Ingested:
+        return ingest_logs(context.deps, _decode(data, request))
+
+    return _answer(context, "logs", await run_in_threadpool(take), "rejectedLogRecords")
 
 
-@router.post("/metrics")
+@router.post("/metrics", responses=_REFUSED, openapi_extra=_OTLP)
 async def post_metrics(request: Request, context: Context, actor: Caller) -> dict[str, Any]:
     """Take an OTLP ``ExportMetricsServiceRequest`` in JSON."""
-    body = _decode(await request.body(), request.headers.get("content-encoding", ""), _content_type(request))
-    done = await run_in_threadpool(ingest_metrics, context.deps, body, reader=context.reader)
-    return _answer(context, "metrics", done, "rejectedDataPoints")
+    data = await request.body()
+
+    def take() -> Ingested:
+        return ingest_metrics(context.deps, _decode(data, request), reader=context.reader)
+
+    return _answer(context, "metrics", await run_in_threadpool(take), "rejectedDataPoints")
 
 
-def _content_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _decode(data: bytes, encoding: str, content_type: str) -> dict[str, Any]:
+def _decode(data: bytes, request: Request) -> dict[str, Any]:
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type not in ("application/json", ""):
         raise InvalidInput(
-            "bad-telemetry", f"{content_type!r} is not taken here", hint="set the exporter's protocol to http/json"
+            "bad-telemetry",
+            f"{content_type[:60]!r} is not taken here",
+            hint="set the exporter's protocol to http/json",
         )
+    encoding = request.headers.get("content-encoding", "").strip().lower()
     try:
-        if encoding == "gzip":
-            inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-            data = inflater.decompress(data, MAX_HTTP_BODY_BYTES)
-            if inflater.unconsumed_tail:
-                raise InvalidInput("bad-telemetry", "the body inflates beyond the limit")
-        elif encoding not in ("", "identity"):
-            raise InvalidInput("bad-telemetry", f"content encoding {encoding[:20]!r} is not taken here")
-        body = json.loads(data)
+        body = json.loads(_inflate(data, encoding))
     except (ValueError, RecursionError, zlib.error) as error:
         raise InvalidInput("bad-telemetry", f"the body is not JSON: {type(error).__name__}") from error
     if not isinstance(body, dict):
         raise InvalidInput("bad-telemetry", "the body is not a JSON object")
     return body
+
+
+def _inflate(data: bytes, encoding: str) -> bytes:
+    if encoding in ("", "identity"):
+        return data
+    if encoding != "gzip":
+        raise InvalidInput("bad-telemetry", f"content encoding {encoding[:20]!r} is not taken here")
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    # One byte more than the limit shows that there is more, however much it would be.
+    inflated = inflater.decompress(data, MAX_HTTP_BODY_BYTES + 1)
+    if len(inflated) > MAX_HTTP_BODY_BYTES:
+        raise InvalidInput("bad-telemetry", "the body inflates beyond the limit")
+    if not inflater.eof or inflater.unused_data:
+        raise InvalidInput("bad-telemetry", "the body is not one whole gzip stream")
+    return inflated
 
 
 def _answer(context: HubContext, signal: str, done: Ingested, rejected_name: str) -> dict[str, Any]:

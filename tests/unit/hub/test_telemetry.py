@@ -1,0 +1,167 @@
+"""OTLP over HTTP: what any sender posts is taken, counted or refused, and never breaks the hub."""
+
+import gzip
+import json
+import zlib
+
+import pytest
+
+from homeostat.core.limits import MAX_HTTP_BODY_BYTES
+
+RECORD = {
+    "severityNumber": 17,
+    "body": {"stringValue": "no order 4711 for ada@example.com"},
+    "attributes": [
+        {"key": "exception.type", "value": {"stringValue": "KeyError"}},
+        {"key": "code.file.path", "value": {"stringValue": "shop.py"}},
+        {"key": "user.password", "value": {"stringValue": "hunter2"}},
+    ],
+}
+BAD = {"severityNumber": 99}
+
+
+def logs(*records):
+    return {"resourceLogs": [{"scopeLogs": [{"scope": {"name": "shop"}, "logRecords": list(records)}]}]}
+
+
+def metrics(*points):
+    metric = {
+        "name": "http.server.request.duration",
+        "unit": "s",
+        "histogram": {"aggregationTemporality": 1, "dataPoints": list(points)},
+    }
+    resource = {"attributes": [{"key": "service.instance.id", "value": {"stringValue": "p-1"}}]}
+    return {"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": [metric]}]}]}
+
+
+POINT = {
+    "startTimeUnixNano": "1767605400000000000",
+    "timeUnixNano": "1767605401000000000",
+    "count": "2",
+    "sum": 0.1,
+    "bucketCounts": ["2", "0"],
+    "explicitBounds": [1.0],
+    "attributes": [{"key": "http.route", "value": {"stringValue": "/price"}}],
+}
+
+
+def test_error_records_become_a_finding_at_the_floor_cleaned(bot):
+    answer = bot.post("/v1/logs", json=logs(RECORD, RECORD, RECORD))
+    assert (answer.status_code, answer.json()) == (200, {"partialSuccess": {}})
+    found = bot.get("/api/findings").json()["findings"]
+    assert [item["count"] for item in found] == [3]
+    shown = bot.get(f"/api/findings/{found[0]['finding_id']}")
+    assert shown.status_code == 200 and len(shown.json()["samples"]) == 3
+    assert "ada@example.com" not in shown.text and "hunter2" not in shown.text
+    assert bot.get("/api/findings/f-0000000000000000").status_code == 404
+    assert bot.get("/api/findings", params={"limit": 0}).status_code == 400
+
+
+def test_attached_processes_are_listed(bot):
+    body = bot.get("/api/processes").json()
+    assert [item["pid"] for item in body["processes"]] == [4711]
+
+
+def test_what_cannot_be_read_is_counted_as_partial_success(served, bot):
+    answer = bot.post("/v1/logs", json=logs(RECORD, BAD, BAD))
+    partial = answer.json()["partialSuccess"]
+    assert answer.status_code == 200 and partial["rejectedLogRecords"] == "2" and partial["errorMessage"]
+    assert served.metric("homeostat_ingested_total", signal="logs", result="accepted") == 1
+    assert served.metric("homeostat_ingested_total", signal="logs", result="rejected") == 2
+    answer = bot.post("/v1/metrics", json=metrics(POINT, {**POINT, "count": "-1"}))
+    assert answer.json()["partialSuccess"]["rejectedDataPoints"] == "1"
+
+
+def test_metrics_are_stored_as_ticks(served, bot):
+    assert bot.post("/v1/metrics", json=metrics(POINT)).json() == {"partialSuccess": {}}
+    ticks = served.world.store.vitals._memory.rows.ticks
+    assert [(tick.process_id, tick.requests) for tick in ticks] == [("p-1", 2)]
+
+
+def test_an_empty_export_is_fine(bot):
+    for path in ("/v1/logs", "/v1/metrics"):
+        assert bot.post(path, json={}).json() == {"partialSuccess": {}}
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", " gzip "])
+def test_a_gzip_body_is_taken(bot, encoding):
+    data = gzip.compress(json.dumps(logs(RECORD)).encode())
+    answer = bot.post("/v1/logs", content=data, headers={"Content-Encoding": encoding, **JSON})
+    assert answer.status_code == 200
+
+
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+def test_a_gzip_bomb_is_refused_before_it_is_inflated(bot):
+    for size in (MAX_HTTP_BODY_BYTES + 1, 64 << 20):
+        data = gzip.compress(b" " * size, compresslevel=9)
+        answer = bot.post("/v1/logs", content=data, headers={"Content-Encoding": "gzip", **JSON})
+        assert answer.status_code == 400 and "limit" in answer.json()["details"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        gzip.compress(b"{}")[:-1],
+        gzip.compress(b"{}")[:10],
+        gzip.compress(b"{}") + b"x",
+        gzip.compress(b"{}") * 2,
+        b"\x1f\x8b",
+        b"",
+        b"{}",
+        zlib.compress(b"{}"),
+        gzip.compress(b"\xff\xfe"),
+    ],
+    ids=range(9),
+)
+def test_what_is_not_one_whole_gzip_stream_of_json_is_refused(bot, data):
+    answer = bot.post("/v1/logs", content=data, headers={"Content-Encoding": "gzip", **JSON})
+    assert (answer.status_code, answer.json()["title"]) == (400, "bad-telemetry")
+
+
+@pytest.mark.parametrize("encoding", ["deflate", "br", "zstd", "gzip, gzip"])
+def test_other_encodings_are_refused(bot, encoding):
+    assert bot.post("/v1/logs", content=b"{}", headers={"Content-Encoding": encoding, **JSON}).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/v1/logs", "/v1/metrics"])
+@pytest.mark.parametrize("kind", ["application/x-protobuf", "text/plain", "application/jsonp", "x" * 5000])
+def test_protobuf_and_other_types_are_refused_with_the_remedy(bot, path, kind):
+    answer = bot.post(path, content=b"\x0a\x00", headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["title"]) == (400, "bad-telemetry")
+    assert "http/json" in answer.json()["hint"] and len(answer.text) < 1000
+
+
+@pytest.mark.parametrize("path", ["/v1/logs", "/v1/metrics"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[]", b"null", b"5", b'"x"', b"{", b"\xff", b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000],
+    ids=range(10),
+)
+def test_a_body_that_is_no_json_object_is_refused(served, bot, path, data):
+    answer = bot.post(path, content=data, headers=JSON)
+    assert (answer.status_code, answer.json()["ok"]) == (400, False)
+    assert served.metric("homeostat_errors_total", label="bug") == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"resourceLogs": 5},
+        {"resourceLogs": [5]},
+        {"resourceLogs": [{"scopeLogs": "x"}]},
+        {"resourceLogs": [{"scopeLogs": [{"logRecords": {}}]}]},
+        {"resourceLogs": [{"resource": [], "scopeLogs": []}]},
+    ],
+    ids=range(5),
+)
+def test_a_wrong_frame_is_refused_with_its_place(bot, body):
+    answer = bot.post("/v1/logs", json=body)
+    assert answer.status_code == 400 and "resourceLogs" in answer.json()["details"]
+
+
+def test_without_a_store_a_sender_is_told_to_try_again(served, bot):
+    served.without_store("findings", "vitals")
+    for path, body in (("/v1/logs", logs(RECORD)), ("/v1/metrics", metrics(POINT))):
+        assert bot.post(path, json=body).status_code == 503
