@@ -2,9 +2,11 @@
 
 Every value knows its origin. An unknown key, a wrong type or a value out of range is an error that
 names the line (or the variable); nothing is guessed. One exception is the source document's: an
-invalid ``AETHERRA_HMR_MODE`` is said and read as ``safe``.
+invalid ``AETHERRA_HMR_MODE`` is said and read as ``safe``. Of the documented variables that this
+version cannot honour, one that loosens is said and left alone, one that tightens is refused.
 """
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -18,22 +20,23 @@ from homeostat.model.settings import HmrMode, Profile, Settings, table_names
 
 FILE_NAME = "homeostat.toml"
 
+_MAX_FILE_BYTES = 1 << 20
+_MAX_SHOWN_CHARS = 60
+
 _DOCUMENTED_VARIABLES: Mapping[str, str] = {
     "AETHERRA_HMR_ENABLED": "hmr.enabled",
     "AETHERRA_HMR_MODE": "hmr.mode",
     "AETHERRA_PROFILE": "profile",
 }
-_NOT_SETTINGS = frozenset(
-    {
-        "HOMEOSTAT_STATE_DIR",
-        "HOMEOSTAT_HUB_URL",
-        "HOMEOSTAT_TOKEN",
-        "HOMEOSTAT_TEST_DATA",
-        "HOMEOSTAT_AGENT_LAUNCH",
-        "HOMEOSTAT_AGENT_PID",
-    }
+_NOT_SETTINGS = (
+    "HOMEOSTAT_STATE_DIR",
+    "HOMEOSTAT_HUB_URL",
+    "HOMEOSTAT_TOKEN",
+    "HOMEOSTAT_TEST_DATA",
+    "HOMEOSTAT_AGENT_",
+    "HOMEOSTAT_PROBE_",
 )
-"""Variables of ours that say where to find things; they are no settings of the hub."""
+"""Beginnings of variables of ours that say where to find things; they are no settings of the hub."""
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -58,79 +61,131 @@ class LoadedSettings:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Raw:
+    """A value as it was written."""
+
+    value: Any
+    source: str
+    is_text: bool = False
+    """From a variable: numbers, words and lists are all written as text there, and only there."""
+
+
 def load_settings(repository: Path, environment: Mapping[str, str]) -> LoadedSettings:
     """Read the settings of one repository. `InvalidInput` (``bad-setting``) names file and line."""
     path = repository / FILE_NAME
-    values: dict[str, tuple[Any, str]] = {}
+    values: dict[str, _Raw] = {}
     warnings: list[str] = []
-    if path.exists():
+    if path.exists() or path.is_symlink():
         values |= _read_file(path)
     values |= _read_environment(environment, warnings)
     return _build(values, tuple(warnings))
 
 
-def _read_file(path: Path) -> dict[str, tuple[Any, str]]:
+def _read_file(path: Path) -> dict[str, _Raw]:
+    text = _text_of(path)
     try:
-        text = path.read_text(encoding="utf-8")
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidInput("bad-setting", f"{path.name}: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput("bad-setting", f"{path.name} cannot be read: {error}") from error
+    except (ValueError, RecursionError) as error:  # also for a number that is too long to be read
+        told = str(error).replace("at end of document", f"at line {len(text.splitlines())}, the end of the file")
+        raise InvalidInput("bad-setting", f"{path.name}: {told}") from error
     lines = _lines_of_keys(text)
-    values: dict[str, tuple[Any, str]] = {}
+
+    def where(name: str) -> str:
+        return f"{path.name}:{lines.get(name, lines.get(name.partition('.')[0], 1))}"
+
+    values: dict[str, _Raw] = {}
     for table, content in document.items():
+        if isinstance(content, list) and table in table_names():
+            raise InvalidInput("bad-setting", f"{where(table)}: [{table}] is one table: write it with single brackets")
         if not isinstance(content, dict):
-            values[table] = (content, f"{path.name}:{lines.get(table, 1)}")
+            values[table] = _Raw(value=content, source=where(table))
             continue
         if table not in table_names():
-            where = f"{path.name}:{lines.get(table, 1)}"
-            raise InvalidInput(
-                "bad-setting", f"{where}: there is no table [{table}]", hint="tables: " + ", ".join(table_names())
-            )
+            hint = "tables: " + ", ".join(table_names())
+            raise InvalidInput("bad-setting", f"{where(table)}: there is no table [{_name(table)}]", hint=hint)
         for key, value in content.items():
             name = f"{table}.{key}"
-            values[name] = (value, f"{path.name}:{lines.get(name, lines.get(table, 1))}")
+            values[name] = _Raw(value=value, source=where(name))
     return values
+
+
+def _text_of(path: Path) -> str:
+    try:
+        if not path.is_file():
+            raise InvalidInput("bad-setting", f"{path.name} is not a file")
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE_BYTES + 1)
+        if len(data) > _MAX_FILE_BYTES:
+            raise InvalidInput("bad-setting", f"{path.name} is larger than {_MAX_FILE_BYTES} bytes")
+        return data.decode("utf-8-sig").replace("\r\n", "\n")  # some editors put a byte order mark first
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InvalidInput("bad-setting", f"{path.name}:{line}: the file is not UTF-8 text") from error
+    except OSError as error:
+        raise InvalidInput("bad-setting", f"{path.name} cannot be read: {error.strerror}") from error
+
+
+_PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
+_DOTTED = rf"{_PART}(?:\s*\.\s*{_PART})*"
+_HEADER = re.compile(rf"\s*\[\[?\s*({_DOTTED})\s*\]")
+_KEY = re.compile(rf"\s*({_DOTTED})\s*=")
 
 
 def _lines_of_keys(text: str) -> dict[str, int]:
     """Find the line of each table and key. For error messages only: the values come from tomllib."""
     lines: dict[str, int] = {}
     table = ""
+    inside_text = False
     for number, line in enumerate(text.splitlines(), start=1):
-        header = re.match(r"\s*\[\s*([\w.-]+)\s*\]", line)
-        if header:
-            table = header[1]
-            lines.setdefault(table, number)
-            continue
-        key = re.match(r"\s*([\w-]+(?:\.[\w-]+)*)\s*=", line)
-        if key:
-            lines.setdefault(f"{table}.{key[1]}" if table else key[1], number)
+        if not inside_text:
+            if header := _HEADER.match(line):
+                table = _plain(header[1])
+                lines.setdefault(table, number)
+            elif key := _KEY.match(line):
+                lines.setdefault(f"{table}.{_plain(key[1])}" if table else _plain(key[1]), number)
+        inside_text ^= (line.count('"""') + line.count("'''")) % 2 == 1
     return lines
 
 
-def _read_environment(environment: Mapping[str, str], warnings: list[str]) -> dict[str, tuple[Any, str]]:
+def _plain(key: str) -> str:
+    return re.sub(r"""["'\s]""", "", key)
+
+
+def _read_environment(environment: Mapping[str, str], warnings: list[str]) -> dict[str, _Raw]:
     known = {f"HOMEOSTAT_{name.replace('.', '_').upper()}": name for name in _names()}
-    values: dict[str, tuple[Any, str]] = {}
+    values: dict[str, _Raw] = {}
     for variable, name in _DOCUMENTED_VARIABLES.items():
         raw = environment.get(variable)
         if raw is None:
             continue
         if name == "hmr.mode" and raw.strip().lower() not in {"safe", "aggressive", "force"}:
-            warnings.append(f"{variable}={raw[:40]!r} is neither safe nor aggressive: safe is used")
+            warnings.append(f"{variable}={_short(raw)} is neither safe nor aggressive: safe is used")
             raw = "safe"
         if name == "profile" and raw.strip().lower() == "production":
             raw = "prod"
-        values[name] = (raw.strip(), variable)
+        values[name] = _Raw(value=raw, source=variable, is_text=True)
+    _mind_what_is_not_honoured(environment, warnings)
     for variable, raw in environment.items():
-        if not variable.startswith("HOMEOSTAT_") or variable in _NOT_SETTINGS:
+        if not variable.startswith("HOMEOSTAT_") or variable.startswith(_NOT_SETTINGS):
             continue
         if variable not in known:
-            warnings.append(f"{variable} is no setting; see `homeostat config show`")
+            warnings.append(f"{_name(variable)} is no setting; see `homeostat config show`")
             continue
-        values[known[variable]] = (raw, variable)
+        values[known[variable]] = _Raw(value=raw, source=variable, is_text=True)
     return values
+
+
+def _mind_what_is_not_honoured(environment: Mapping[str, str], warnings: list[str]) -> None:
+    if environment.get("AETHERRA_HMR_AUTO_RELOAD", "").strip().lower() not in _FALSE | {""}:
+        warnings.append("AETHERRA_HMR_AUTO_RELOAD is not honoured: a change goes live when it was approved")
+    if environment.get("AETHERRA_SELFINC_STRICT", "").strip().lower() not in _FALSE | {""}:
+        # Going on would accept what this variable forbids.
+        raise InvalidInput(
+            "bad-setting",
+            "AETHERRA_SELFINC_STRICT asks that only signed proposals are accepted, and this version cannot check that",
+            hint="unset it: every change is still approved by a person, digest by digest",
+        )
 
 
 def _names() -> list[str]:
@@ -141,14 +196,16 @@ def _names() -> list[str]:
     return names
 
 
-def _build(values: Mapping[str, tuple[Any, str]], warnings: tuple[str, ...]) -> LoadedSettings:
+def _build(values: Mapping[str, _Raw], warnings: tuple[str, ...]) -> LoadedSettings:
     settings = Settings()
     unknown = sorted(set(values) - set(_names()))
     if unknown:
-        source = values[unknown[0]][1]
+        source = values[unknown[0]].source
         table = unknown[0].partition(".")[0]
         near = ", ".join(name for name in _names() if name.startswith(f"{table}.")) or "profile"
-        raise InvalidInput("bad-setting", f"{source}: there is no setting `{unknown[0]}`", hint=f"settings: {near}")
+        raise InvalidInput(
+            "bad-setting", f"{source}: there is no setting `{_name(unknown[0])}`", hint=f"settings: {near}"
+        )
     origins: list[Origin] = []
     hints = get_type_hints(Settings)
     profile_field = next(item for item in fields(Settings) if item.name == "profile")
@@ -169,64 +226,94 @@ def _build(values: Mapping[str, tuple[Any, str]], warnings: tuple[str, ...]) -> 
 
 
 def _value(
-    name: str, kind: Any, default: Any, metadata: Mapping[str, Any], values: Mapping[str, tuple[Any, str]]
+    name: str, kind: Any, default: Any, metadata: Mapping[str, Any], values: Mapping[str, _Raw]
 ) -> tuple[Any, str]:
     if name not in values:
         return default, "default"
-    raw, source = values[name]
+    raw, source = values[name], values[name].source
     try:
-        value = _convert(raw, kind)
+        value = _of_text(raw.value.strip(), kind) if raw.is_text else _of_toml(raw.value, kind)
     except ValueError as error:
         raise InvalidInput("bad-setting", f"{source}: `{name}` {error}") from error
     low, high = metadata["low"], metadata["high"]
     if (low is not None and value < low) or (high is not None and value > high):
-        raise InvalidInput("bad-setting", f"{source}: `{name}` is {value}; it must be from {low} to {high}")
+        raise InvalidInput("bad-setting", f"{source}: `{name}` is {_short(value)}; it must be from {low} to {high}")
     if name == "hub.bind" and value not in ("127.0.0.1", "::1", "localhost"):
-        raise InvalidInput("bad-setting", f"{source}: `hub.bind` must be a loopback address, not {value!r}")
+        raise InvalidInput("bad-setting", f"{source}: `hub.bind` must be a loopback address, not {_short(value)}")
     return value, source
 
 
-def _convert(raw: Any, kind: Any) -> Any:
-    """Turn a TOML value, or the text of a variable, into the setting's type; `ValueError` says what is wrong."""
+def _of_text(raw: str, kind: Any) -> Any:
+    """Read a variable's text as the setting's type; `ValueError` says what is wrong."""
     if kind is bool:
-        if isinstance(raw, str) and raw.lower() in _TRUE | _FALSE:
-            return raw.lower() in _TRUE
-        if not isinstance(raw, bool):
-            raise ValueError(f"must be true or false, not {raw!r}")
-        return raw
+        if raw.lower() not in _TRUE | _FALSE:
+            raise ValueError(f"must be true or false, not {_short(raw)}")
+        return raw.lower() in _TRUE
     if kind in (int, float):
-        return _number(raw, kind)
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return _word(raw, kind)
-    if kind is str:
-        if not isinstance(raw, str):
-            raise ValueError(f"must be text, not {raw!r}")
+        try:
+            return _finite(kind(raw))
+        except (ValueError, OverflowError) as error:
+            what = "a whole number" if kind is int else "a finite number"
+            raise ValueError(f"must be {what}, not {_short(raw)}") from error
+    if kind == tuple[str, ...]:
+        return tuple(raw.split())
+    return _of_toml(raw, kind)
+
+
+def _of_toml(raw: Any, kind: Any) -> Any:
+    """Take a TOML value as the setting's type; `ValueError` says what is wrong."""
+    if kind is bool:
+        if not isinstance(raw, bool):
+            raise ValueError(f"must be true or false, not {_short(raw)}")
         return raw
-    items = raw.split() if isinstance(raw, str) else raw
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise ValueError(f"must be a list of texts, not {raw!r}")
-    return tuple(items)
+    if kind is int:
+        if isinstance(raw, bool) or not isinstance(raw, int):
+            raise ValueError(f"must be a whole number, not {_short(raw)}")
+        return raw
+    if kind is float:
+        if isinstance(raw, bool) or not isinstance(raw, int | float):
+            raise ValueError(f"must be a number, not {_short(raw)}")
+        try:
+            return _finite(float(raw))
+        except OverflowError as error:
+            raise ValueError("must be a finite number") from error
+    if kind == tuple[str, ...]:
+        if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
+            raise ValueError(f'must be a list of texts, as in ["a", "b"], not {_short(raw)}')
+        return tuple(_printable(item) for item in raw)
+    if not isinstance(raw, str):
+        raise ValueError(f"must be text, not {_short(raw)}")
+    return _printable(raw) if kind is str else _word(raw, kind)
 
 
-def _number(raw: Any, kind: type[int] | type[float]) -> int | float:
-    if isinstance(raw, bool) or not isinstance(raw, int | float | str):
-        raise ValueError(f"must be a number, not {raw!r}")
-    try:
-        number = kind(raw)
-    except ValueError as error:
-        raise ValueError(f"must be a number, not {raw!r}") from error
-    if number != number or number in (float("inf"), float("-inf")):
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
         raise ValueError("must be a finite number")
-    if kind is int and isinstance(raw, float) and raw != number:
-        raise ValueError(f"must be a whole number, not {raw!r}")
     return number
 
 
-def _word(raw: Any, kind: type[StrEnum]) -> StrEnum:
-    word = raw.lower() if isinstance(raw, str) else raw
+def _printable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold a null character")
+    return text
+
+
+def _word(raw: str, kind: type[StrEnum]) -> StrEnum:
+    word = raw.lower()
     if kind is HmrMode and word == "force":
         return HmrMode.AGGRESSIVE
     try:
         return kind(word)
     except ValueError as error:
-        raise ValueError(f"must be one of {', '.join(kind)}, not {raw!r}") from error
+        raise ValueError(f"must be one of {', '.join(kind)}, not {_short(raw)}") from error
+
+
+def _short(value: Any) -> str:
+    """Show a value in a message: on one line, and cut."""
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN_CHARS else text[: _MAX_SHOWN_CHARS - 4] + " ..."
+
+
+def _name(key: str) -> str:
+    """Show a key or variable in a message: as it is, when it looks like one."""
+    return key if re.fullmatch(r"[\w.-]{1,60}", key) else _short(key)

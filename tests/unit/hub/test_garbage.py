@@ -12,27 +12,9 @@ from hypothesis import strategies as st
 from homeostat.testing.world import World
 
 NAMES = [
-    "proposal_id",
-    "proposal_ids",
-    "title",
-    "rationale",
-    "diff",
-    "reason",
-    "change_digest",
-    "evidence",
-    "provenance",
-    "force",
-    "user",
-    "base_commit",
-    "finding_id",
-    "resourceLogs",
-    "scopeLogs",
-    "logRecords",
-    "resourceMetrics",
-    "scopeMetrics",
-    "metrics",
-    "x",
-    "�",
+    *("proposal_id", "proposal_ids", "title", "rationale", "diff", "reason", "change_digest", "evidence", "x"),
+    *("provenance", "force", "user", "base_commit", "finding_id", "resourceLogs", "scopeLogs", "logRecords"),
+    *("resourceMetrics", "scopeMetrics", "metrics", "\ud800"),
 ]
 
 JSON = st.recursive(

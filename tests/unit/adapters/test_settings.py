@@ -1,0 +1,307 @@
+"""Settings: which source wins, where each value comes from, and what is refused with its line."""
+
+import os
+from dataclasses import fields
+from typing import get_type_hints
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from homeostat.adapters.settings import FILE_NAME, load_settings
+from homeostat.core.errors import InvalidInput
+from homeostat.model.settings import HmrMode, Profile, Settings, table_names
+
+
+@pytest.fixture
+def load(tmp_path):
+    def read(text=None, **environment):
+        if text is not None:
+            data = text if isinstance(text, bytes) else text.encode()
+            (tmp_path / FILE_NAME).write_bytes(data)
+        return load_settings(tmp_path, environment)
+
+    return read
+
+
+@pytest.fixture
+def refused(load):
+    def read(text=None, **environment):
+        with pytest.raises(InvalidInput) as caught:
+            load(text, **environment)
+        assert caught.value.code == "bad-setting"
+        assert "\n" not in caught.value.message and len(caught.value.message) < 400
+        return caught.value.message
+
+    return read
+
+
+def source_of(loaded, name):
+    return next(origin.source for origin in loaded.origins if origin.name == name)
+
+
+def test_without_a_file_everything_is_the_default(load):
+    loaded = load()
+    assert loaded.settings == Settings() and loaded.warnings == ()
+    assert {origin.source for origin in loaded.origins} == {"default"}
+    assert all(origin.doc for origin in loaded.origins)
+
+
+def test_every_setting_has_an_origin(load):
+    hints = get_type_hints(Settings)
+    names = {"profile"} | {f"{table}.{item.name}" for table in table_names() for item in fields(hints[table])}
+    assert {origin.name for origin in load().origins} == names
+
+
+def test_the_file_wins_over_the_default_and_says_its_line(load):
+    loaded = load('profile = "dev"\n\n[hub]\n# a comment\nport = 0\n[host]\ntest_command = ["python", "-m", "x y"]\n')
+    assert loaded.settings.profile is Profile.DEV
+    assert loaded.settings.hub.port == 0
+    assert loaded.settings.host.test_command == ("python", "-m", "x y")
+    assert source_of(loaded, "profile") == "homeostat.toml:1"
+    assert source_of(loaded, "hub.port") == "homeostat.toml:5"
+    assert source_of(loaded, "hub.bind") == "default"
+
+
+def test_the_environment_wins_over_the_file(load):
+    loaded = load("[hub]\nport = 1\n", HOMEOSTAT_HUB_PORT=" 2 ")
+    assert (loaded.settings.hub.port, source_of(loaded, "hub.port")) == (2, "HOMEOSTAT_HUB_PORT")
+
+
+def test_our_own_variable_wins_over_the_source_documents(load):
+    loaded = load("[hmr]\nenabled = true\n", AETHERRA_HMR_ENABLED="0", HOMEOSTAT_HMR_ENABLED="yes")
+    assert (loaded.settings.hmr.enabled, source_of(loaded, "hmr.enabled")) == (True, "HOMEOSTAT_HMR_ENABLED")
+
+
+@pytest.mark.parametrize(
+    ("variable", "raw", "name", "value"),
+    [
+        ("HOMEOSTAT_HMR_TIMEOUT_S", "2.5", "hmr.timeout_s", 2.5),
+        ("HOMEOSTAT_HMR_ENABLED", "ON", "hmr.enabled", True),
+        ("HOMEOSTAT_HMR_ENABLED", "No", "hmr.enabled", False),
+        ("HOMEOSTAT_HOST_TEST_COMMAND", "python  -m pytest", "host.test_command", ("python", "-m", "pytest")),
+        ("HOMEOSTAT_HOST_TEST_COMMAND", "", "host.test_command", ()),
+        ("HOMEOSTAT_HOST_PYTHON", ".venv/bin/python", "host.python", ".venv/bin/python"),
+        ("HOMEOSTAT_PROFILE", "Prod", "profile", Profile.PROD),
+        ("HOMEOSTAT_OBSERVATION_FALSE_ROLLBACK", "1e-3", "observation.false_rollback", 0.001),
+    ],
+)
+def test_a_variable_is_read_as_its_settings_type(load, variable, raw, name, value):
+    loaded = load(**{variable: raw})
+    origin = next(origin for origin in loaded.origins if origin.name == name)
+    assert (origin.value, origin.source) == (value, variable)
+
+
+# The source documents' variables
+
+
+def test_hmr_is_off_where_nothing_says_otherwise(load):
+    assert load().settings.hmr.enabled is False
+    assert load(AETHERRA_HMR_ENABLED="1").settings.hmr.enabled is True
+    assert load(AETHERRA_HMR_ENABLED="0").settings.hmr.enabled is False
+
+
+def test_an_invalid_hmr_mode_is_said_and_read_as_safe(load):
+    loaded = load('[hmr]\nmode = "aggressive"\n', AETHERRA_HMR_MODE="reckless\n\x1b[2J" * 50)
+    assert loaded.settings.hmr.mode is HmrMode.SAFE
+    assert source_of(loaded, "hmr.mode") == "AETHERRA_HMR_MODE"
+    (warning,) = loaded.warnings
+    assert "safe is used" in warning and "\x1b" not in warning and len(warning) < 200
+
+
+@pytest.mark.parametrize("raw", ["force", "FORCE", "aggressive", " Aggressive "])
+def test_force_is_read_as_aggressive(load, raw):
+    loaded = load(AETHERRA_HMR_MODE=raw)
+    assert loaded.settings.hmr.mode is HmrMode.AGGRESSIVE and loaded.warnings == ()
+    assert load('[hmr]\nmode = "force"\n').settings.hmr.mode is HmrMode.AGGRESSIVE
+
+
+def test_an_invalid_mode_in_our_own_words_is_an_error(refused):
+    assert "homeostat.toml:2" in refused('[hmr]\nmode = "reckless"\n')
+    assert "HOMEOSTAT_HMR_MODE" in refused("", HOMEOSTAT_HMR_MODE="reckless")
+
+
+@pytest.mark.parametrize(("raw", "profile"), [("production", "prod"), ("Production", "prod"), ("quiet", "quiet")])
+def test_the_documented_profile_is_honoured(load, raw, profile):
+    assert load(AETHERRA_PROFILE=raw).settings.profile == profile
+
+
+def test_strict_mode_is_refused_rather_than_ignored(load, refused):
+    """It asks that unsigned proposals are not accepted: going on would accept them."""
+    assert "AETHERRA_SELFINC_STRICT" in refused(AETHERRA_SELFINC_STRICT="1")
+    for raw in ("0", "", "false"):
+        assert load(AETHERRA_SELFINC_STRICT=raw).warnings == ()
+
+
+def test_automatic_reload_is_said_not_to_be_honoured(load):
+    assert "AETHERRA_HMR_AUTO_RELOAD" in load(AETHERRA_HMR_AUTO_RELOAD="1").warnings[0]
+    assert load(AETHERRA_HMR_AUTO_RELOAD="0").warnings == ()
+
+
+def test_other_variables_of_ours_are_not_settings_and_an_unknown_one_is_said(load):
+    known = {
+        "HOMEOSTAT_STATE_DIR": "x",
+        "HOMEOSTAT_HUB_URL": "x",
+        "HOMEOSTAT_TOKEN": "x",
+        "HOMEOSTAT_TEST_DATA": "x",
+        "HOMEOSTAT_AGENT_LAUNCH": "x",
+        "AETHERRA_SOMETHING": "x",
+        "HOME": "x",
+    }
+    assert load(**known).warnings == ()
+    (warning,) = load(HOMEOSTAT_HUB_PROT="1").warnings
+    assert "HOMEOSTAT_HUB_PROT" in warning
+
+
+# What is refused, and the line that is named
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("colour = 1\n", ["homeostat.toml:1", "colour"]),
+        ("\n\n[hmr]\nenable = true\n", ["homeostat.toml:4", "`hmr.enable`"]),
+        ("\n[colours]\n", ["homeostat.toml:2", "[colours]"]),
+        ("[hmr.more]\nx = 1\n", ["homeostat.toml:1", "`hmr.more`"]),
+        ("\nhmr = 5\n", ["homeostat.toml:2", "`hmr`"]),
+        ("[hub]\n\nport = '3001'\n", ["homeostat.toml:3", "whole number"]),
+        ("[hub]\nport = 3001.0\n", ["homeostat.toml:2", "whole number"]),
+        ("[hub]\nport = true\n", ["homeostat.toml:2", "whole number"]),
+        ("[hub]\nport = []\n", ["homeostat.toml:2", "whole number"]),
+        ("[hub]\nport = 65536\n", ["homeostat.toml:2", "65536", "0 to 65535"]),
+        ("[hub]\nport = -1\n", ["homeostat.toml:2", "0 to 65535"]),
+        ("[hub]\nport = " + "9" * 400 + "\n", ["homeostat.toml:2"]),
+        ("[hub]\nport = " + "9" * 5000 + "\n", ["homeostat.toml"]),
+        ("[hub]\nport = inf\n", ["homeostat.toml:2", "whole number"]),
+        ("[hub]\nbind = '0.0.0.0'\n", ["homeostat.toml:2", "loopback"]),
+        ("[hub]\nbind = 5\n", ["homeostat.toml:2", "text"]),
+        ("[hmr]\nenabled = 1\n", ["homeostat.toml:2", "true or false"]),
+        ("[hmr]\nenabled = 'true'\n", ["homeostat.toml:2", "true or false"]),
+        ("[hmr]\nmode = 1\n", ["homeostat.toml:2", "text"]),
+        ("[hmr]\ntimeout_s = nan\n", ["homeostat.toml:2", "finite"]),
+        ("[hmr]\ntimeout_s = inf\n", ["homeostat.toml:2", "finite"]),
+        ("[hmr]\ntimeout_s = -inf\n", ["homeostat.toml:2", "finite"]),
+        ("[hmr]\ntimeout_s = " + "9" * 400 + "\n", ["homeostat.toml:2", "finite"]),
+        ("[hmr]\ntimeout_s = '10'\n", ["homeostat.toml:2", "a number"]),
+        ("[hmr]\ntimeout_s = 2026-01-01\n", ["homeostat.toml:2", "a number"]),
+        ("[hmr]\ntimeout_s = 0.09\n", ["homeostat.toml:2", "0.1 to 300"]),
+        ("[host]\ntest_command = 'pytest -q'\n", ["homeostat.toml:2", '["a", "b"]']),
+        ("[host]\ntest_command = ['a', 1]\n", ["homeostat.toml:2", "list of texts"]),
+        ('[host]\ntest_command = ["a\\u0000"]\n', ["homeostat.toml:2", "null character"]),
+        ('[host]\npython = "a\\u0000"\n', ["homeostat.toml:2", "null character"]),
+        ("profile = 'staging'\n", ["homeostat.toml:1", "standard"]),
+        ("profile = ['dev']\n", ["homeostat.toml:1", "text"]),
+        ("[hmr]\nprofile = 'dev'\n", ["homeostat.toml:2", "`hmr.profile`"]),
+    ],
+    ids=range(33),
+)
+def test_a_wrong_key_type_or_value_is_refused_and_its_line_named(refused, text, said):
+    message = refused(text)
+    assert [word for word in said if word not in message] == [], message
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("hmr.enabled = true\nhmr . mode = 'x'\n", 2),
+        ('"hmr".mode = "x"\n', 1),
+        ("['hmr']\n'mode' = 'x'\n", 2),
+        ("\nhmr = { enabled = true, mode = 'x' }\n", 2),
+        ("\n\n[[hmr]]\nmode = 'safe'\n", 3),
+        ("[host]\npython = '''\n[hmr]\nmode = 'x'\n'''\n\n[hmr]\nmode = 'x'\n", 8),
+        ("[ hmr ] # comment\n\tmode='x'\n", 2),
+        ("[hub]\r\nport = 1\r\n[hmr]\r\nmode = 'x'\r\n", 4),
+    ],
+    ids=["dotted", "quoted", "quoted table", "inline", "array of tables", "in a text", "spaces", "crlf"],
+)
+def test_the_line_is_right_however_it_is_written(refused, text, line):
+    assert f"homeostat.toml:{line}:" in refused(text)
+
+
+def test_dotted_keys_and_inline_tables_are_taken(load):
+    loaded = load("hmr.enabled = true\nhub = { port = 5 }\n")
+    assert loaded.settings.hmr.enabled is True and loaded.settings.hub.port == 5
+    assert source_of(loaded, "hub.port") == "homeostat.toml:2"
+
+
+def test_the_edges_of_a_range_are_inside(load):
+    assert load("[hub]\nport = 65535\n[hmr]\ntimeout_s = 300\n").settings.hub.port == 65535
+    assert load("[hub]\nport = 0\n[hmr]\ntimeout_s = 0.1\n").settings.hmr.timeout_s == 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("[hmr]\nenabled = yes\n", 2), ("[hmr\n", 1), ("a = 1\na = 2\n", 2), ("x = '\n", 1), ("[hmr]\n\n= 1\n", 3)],
+    ids=range(5),
+)
+def test_malformed_toml_is_refused_with_its_line(refused, text, line):
+    assert f"line {line}" in refused(text)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_taken(load):
+    loaded = load(b"\xef\xbb\xbf[hub]\r\nport = 5\r\n")
+    assert loaded.settings.hub.port == 5
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"[hub]\nbind = '\xff'\n", "profile = 'dev'\n".encode("utf-16"), b"[hub]\x00\n"],
+    ids=["latin-1", "utf-16", "null"],
+)
+def test_a_file_that_is_no_utf_8_text_is_refused(refused, data):
+    assert "homeostat.toml" in refused(data)
+
+
+def test_the_line_of_a_byte_that_is_no_text_is_named(refused):
+    assert "homeostat.toml:2" in refused(b"[hub]\nbind = '\xff'\n")
+
+
+def test_a_huge_or_deep_file_is_refused_at_once(refused):
+    assert "larger" in refused("# " + "x" * (1 << 20))
+    assert "homeostat.toml" in refused("x = " + "[" * 100_000)
+    assert "homeostat.toml" in refused("x = " + "{a=" * 20_000)
+
+
+def test_what_is_not_a_file_is_refused_and_never_waited_for(tmp_path, refused):
+    os.mkfifo(tmp_path / FILE_NAME)
+    assert "not a file" in refused()
+    (tmp_path / FILE_NAME).unlink()
+    (tmp_path / FILE_NAME).mkdir()
+    assert "not a file" in refused()
+    (tmp_path / FILE_NAME).rmdir()
+    (tmp_path / FILE_NAME).symlink_to(tmp_path / "nowhere")
+    assert "not a file" in refused()
+
+
+@pytest.mark.parametrize(
+    ("variable", "raw"),
+    [
+        ("HOMEOSTAT_HUB_PORT", ""),
+        ("HOMEOSTAT_HUB_PORT", "3001.0"),
+        ("HOMEOSTAT_HUB_PORT", "inf"),
+        ("HOMEOSTAT_HUB_PORT", "0x10"),
+        ("HOMEOSTAT_HUB_PORT", "9" * 5000),
+        ("HOMEOSTAT_HMR_TIMEOUT_S", "nan"),
+        ("HOMEOSTAT_HMR_TIMEOUT_S", "1e999"),
+        ("HOMEOSTAT_HMR_ENABLED", "maybe"),
+        ("AETHERRA_HMR_ENABLED", "2"),
+        ("AETHERRA_PROFILE", "staging"),
+        ("HOMEOSTAT_HUB_BIND", "0.0.0.0"),
+    ],
+    ids=range(11),
+)
+def test_a_wrong_value_in_a_variable_names_the_variable(refused, variable, raw):
+    assert refused(**{variable: raw}).startswith(f"{variable}: ")
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(alphabet="[]{}=.\"'#\\ \n\t\r_-0159aehmrux\ufeff\x00", max_size=60))
+def test_any_file_is_read_or_refused_in_our_words(tmp_path_factory, text):
+    folder = tmp_path_factory.mktemp("any", numbered=True)
+    (folder / FILE_NAME).write_text(text, encoding="utf-8", newline="")
+    try:
+        loaded = load_settings(folder, {})
+    except InvalidInput as error:
+        assert error.code == "bad-setting" and error.message.startswith("homeostat.toml")
+    else:
+        assert loaded.settings == Settings()
