@@ -85,17 +85,13 @@ def _compare_item(item: Item, other: Item, *, repeated: set[str], found: Differe
         if item.name in repeated and any(changed[0] is item for changed in found.changed):
             found.obstacles.append(_obstacle(other, "is defined more than once in its scope"))
     elif isinstance(item, ClassOutline) and isinstance(other, ClassOutline):
-        for part, text in item.header().items():
-            if other.header()[part] != text:
-                found.obstacles.append(_obstacle(other, f"its {part} changed"))
+        found.obstacles.extend(_header_obstacles(item, other))
         _compare_items(item.items, other.items, scope=item.qualname, owner=other, found=found)
 
 
 def _compare_functions(old: FunctionOutline, new: FunctionOutline, *, found: Differences) -> None:
     found.matched.append((old, new))
-    for part, text in old.header().items():
-        if new.header()[part] != text:
-            found.obstacles.append(_obstacle(new, f"its {part} changed"))
+    found.obstacles.extend(_header_obstacles(old, new))
     if old.own != new.own:
         found.changed.append((old, new))
         reason = _special_reason(old, new)
@@ -105,6 +101,11 @@ def _compare_functions(old: FunctionOutline, new: FunctionOutline, *, found: Dif
     # Equal own parts have the same definitions in the same order.
     for index, item in enumerate(old.inner):
         _compare_item(item, new.inner[index], repeated=set(), found=found)
+
+
+def _header_obstacles(old: FunctionOutline | ClassOutline, new: FunctionOutline | ClassOutline) -> list[Obstacle]:
+    before, after = old.header(), new.header()
+    return [_obstacle(new, f"its {part} changed") for part, text in before.items() if after[part] != text]
 
 
 def _special_reason(old: FunctionOutline, new: FunctionOutline) -> str:

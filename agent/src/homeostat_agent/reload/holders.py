@@ -5,8 +5,6 @@ from __future__ import annotations
 import abc
 import functools
 import gc
-import sys
-from importlib.machinery import EXTENSION_SUFFIXES
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
@@ -14,6 +12,7 @@ from homeostat_agent.reload.census import CacheType
 
 _MAX_DEPTH = 8
 _CALLABLES = (FunctionType, CacheType, MethodType, staticmethod, classmethod, functools.partial)
+_CALL_WHAT_THEY_HOLD = (*_CALLABLES, property, type)
 
 _class_dict = type.__dict__["__dict__"].__get__  # what a class itself holds, past any metaclass
 
@@ -56,17 +55,16 @@ def bound_value(namespace: dict[str, Any], names: list[str]) -> Any:
 
 
 def compiled_copy_reason(value: Any) -> str:
-    """Say why what a name is bound to may hold a compiled copy of a function (numba and its like); empty: it does not.
+    """Say why what a name is bound to may run a compiled copy of a function (numba and its like); empty: it does not.
 
-    The types of Python itself and those written in Python call the function object they hold.
+    What is called through Python code, or through the types of Python itself, calls the function it holds.
     """
-    for kind in type.__dict__["__mro__"].__get__(type(value)):
-        module = sys.modules.get(str(_class_dict(kind).get("__module__", kind.__module__)))
-        if kind.__module__ in ("builtins", "functools"):
-            continue
-        origin = getattr(module, "__file__", None) if module is not None else ""
-        if origin == "" or (isinstance(origin, str) and origin.endswith(tuple(EXTENSION_SUFFIXES))):
-            return f"it is wrapped in a {type(value).__name__}, which may hold a compiled copy of it"
+    for special in ("__call__", "__get__"):
+        for kind in type.__dict__["__mro__"].__get__(type(value)):
+            if special in _class_dict(kind):
+                if kind not in _CALL_WHAT_THEY_HOLD and type(_class_dict(kind)[special]) is not FunctionType:
+                    return f"it is wrapped in a {type(value).__name__}, which may hold a compiled copy of it"
+                break
     return ""
 
 

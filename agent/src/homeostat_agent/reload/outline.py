@@ -149,7 +149,7 @@ def _function(node: FunctionNode, *, prefix: str) -> FunctionOutline:
         item = _item(child, prefix=qualname + ".<locals>.")
         assert not isinstance(item, Statement)
         inner.append(item)
-    stripped = _StripBodies().strip(node.body)
+    stripped = _StripBodies().strip(node.body) if inner else node.body
     return FunctionOutline(
         name=node.name,
         qualname=qualname,

@@ -42,6 +42,9 @@ class Pairing:
     added: dict[str, CodeType] = field(default_factory=dict)
     """Code of added functions by qualified name."""
 
+    makers: set[int] = field(default_factory=set)
+    """`id` of old code that is not changed itself, but has a changed function somewhere inside."""
+
     names: dict[int, str] = field(default_factory=dict)
     """Qualified names of functions by `id` of their old or new code (which the pairing keeps alive)."""
 
@@ -82,7 +85,7 @@ class _Pairer:
         for owner, item in self._found.added:
             self._add(item, is_method=owner is not None)
         if not self._obstacles:
-            self._walk(self._old, self._new)
+            self._walk(self._old, self._new, outer=())
         if not self._obstacles and self._changed:
             for item, _ in self._changed.values():
                 self._block(item, "its code object could not be placed")
@@ -99,7 +102,7 @@ class _Pairer:
             self._pairing.added[item.qualname] = code
             self._pairing.names[id(code)] = item.qualname
 
-    def _walk(self, old: CodeType, new: CodeType) -> None:
+    def _walk(self, old: CodeType, new: CodeType, *, outer: tuple[int, ...]) -> None:
         # INVARIANT: outside changed functions both sides have the same definitions, lambdas and
         # comprehensions in the same order, and constants keep the order of the source.
         olds = children(old)
@@ -109,9 +112,9 @@ class _Pairer:
             self._obstacles.append(Obstacle(new.co_name, line, "its inner code could not be paired"))
             return
         for index, code in enumerate(olds):
-            self._pair(code, news[index])
+            self._pair(code, news[index], outer=outer)
 
-    def _pair(self, old: CodeType, new: CodeType) -> None:
+    def _pair(self, old: CodeType, new: CodeType, *, outer: tuple[int, ...]) -> None:
         placed = self._changed.pop(id(old), None)
         outline = self._outlines.get(id(old))
         if placed is not None and placed[1] is not new:
@@ -124,8 +127,9 @@ class _Pairer:
             return
         self._pairing.pairs.append(CodePair(old, new, changed=placed is not None))
         if placed is None:
-            self._walk(old, new)
+            self._walk(old, new, outer=(*outer, id(old)))
         else:
+            self._pairing.makers.update(outer)
             self._pairing.left.extend(_below(old))
             self._pairing.fresh.extend(_below(new))
 

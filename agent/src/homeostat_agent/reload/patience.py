@@ -22,12 +22,12 @@ class Patience:
     def over(self) -> bool:
         return time.monotonic() >= self._deadline_s
 
-    def wait_until(self, done: Callable[[], bool]) -> bool:
+    def wait_until(self, done: Callable[[], bool], *, poll_s: float = _POLL_S) -> bool:
         """Poll until `done` or until the time is over; return what `done` said last."""
         while not done():
             if self.over:
                 return False
-            time.sleep(_POLL_S)
+            time.sleep(poll_s)
         return True
 
     def wait_until_gone(self, references: list[weakref.ref[Any]]) -> bool:

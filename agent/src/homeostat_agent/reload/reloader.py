@@ -10,8 +10,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from homeostat_agent.reload.attempt import Attempt, Retreat, is_quiet
-from homeostat_agent.reload.census import Files
+from homeostat_agent.reload.attempt import Attempt, Compiled, Retreat, Surroundings, is_quiet
 from homeostat_agent.reload.change import FAILED, RESTART_REQUIRED, SWAPPED, Change, Outcome, refusal
 from homeostat_agent.reload.exchange import Binding
 from homeostat_agent.reload.work import Target
@@ -35,11 +34,11 @@ class Reloader:
     """
 
     def __init__(self, repository: str, *, patience_s: float = 1.0) -> None:
-        self._repository = repository
-        self._patience_s = patience_s
+        self._surroundings = Surroundings(repository, patience_s)
         self._lock = threading.Lock()
         self._generation = 0
         self._applied: dict[str, _Applied] = {}
+        self._prepared: tuple[Change, Compiled] | None = None
         self._leftover: list[tuple[Binding, set[int]]] = []
 
     @property
@@ -58,10 +57,12 @@ class Reloader:
             again = self._answered(change)
             if again is not None:
                 return again
-            attempt = Attempt(change, self._repository, self._patience_s)
+            compiled: Compiled = {}
+            attempt = Attempt(change, self._surroundings, compiled)
             refused = attempt.plan() or attempt.verify()
             if refused is not None:
                 return refused
+            self._prepared = (change, compiled)
             return Outcome(SWAPPED, attempt.summary("could be swapped"), functions=attempt.names())
 
     def swap(self, change: Change) -> Outcome:
@@ -75,7 +76,9 @@ class Reloader:
             if again is not None:
                 return again
             self._remove_leftover()
-            attempt = Attempt(change, self._repository, self._patience_s)
+            compiled = self._prepared[1] if self._prepared is not None and self._prepared[0] == change else {}
+            self._prepared = None
+            attempt = Attempt(change, self._surroundings, compiled)
             refused = attempt.plan() or attempt.verify()
             if refused is not None:
                 return refused
@@ -101,7 +104,7 @@ class Reloader:
                 return refusal(
                     RESTART_REQUIRED, [f"the later change {later} touched the same files: take it back first"]
                 )
-            retreat = Retreat(applied.change, self._repository, self._patience_s, applied.targets)
+            retreat = Retreat(applied.change, self._surroundings, applied.targets)
             outcome = retreat.run()
             if outcome.outcome != FAILED:
                 del self._applied[change_id]
@@ -127,7 +130,7 @@ class Reloader:
 
     def _remove_leftover(self) -> None:
         """Take away names of changes rolled back earlier, whose calls were still in flight then."""
-        nothing = Files(self._repository, ())
+        nothing = self._surroundings.files(())
         kept = []
         for binding, codes in self._leftover:
             if is_quiet(codes, nothing):

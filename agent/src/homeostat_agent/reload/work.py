@@ -49,6 +49,9 @@ class Work:
     left_codes: list[CodeType] = field(default_factory=list)
     """Live code of changed functions, which calls in flight go on with."""
 
+    maker_codes: list[CodeType] = field(default_factory=list)
+    """Live code that makes functions which changed: a call in flight on it still makes old ones."""
+
     restart: list[str] = field(default_factory=list)
     products: list[tuple[FunctionType, Known, str]] = field(default_factory=list)
     """Functions made by the present body of a function that is to change, and what to say of them."""
@@ -78,6 +81,8 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work) -> None
             work.exchange.add(function, live, known.partner)
             for new_id, original in originals(live, known.code, target.pairing).items():
                 target.originals.setdefault(new_id, original)
+            if id(known.code) in target.pairing.makers:
+                work.maker_codes.append(live)
             if known.changed:
                 changed.append(function)
                 work.names.append(f"{load.name}:{target.name(known.code)}")
@@ -214,7 +219,7 @@ def _check_holders(load: Load, target: Target, changed: list[FunctionType], cens
         value = None if "<locals>" in item.qualname else bound_value(load.namespace, item.qualname.split("."))
         if callable(value) and not functions:
             work.restart.append(f"{where}: its name is bound to something that does not hold the function")
-        if value is not None and item.node.decorator_list:
+        if value is not None:
             reason = compiled_copy_reason(value)
             if reason:
                 work.restart.append(f"{where}: {reason}")

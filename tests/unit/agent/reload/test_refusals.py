@@ -2,7 +2,9 @@
 
 # ruff: noqa: E501 - the small sources are read line by line
 
+import functools
 import gc
+import operator
 import sys
 import threading
 import types
@@ -303,3 +305,58 @@ def test_an_installed_copy_of_the_file_is_not_called_swapped(host, tmp_path_fact
     outcome = host.reloader.swap(host.edit("m", ("return 1", "return 2")))
     assert outcome.outcome == "failed"
     assert "a copy of it is" in outcome.detail
+
+
+def test_a_function_behind_a_wrapper_that_may_have_compiled_it_is_refused(host):
+    module = host.load("m", "def f():\n    return 1\n")
+    # Callable by C code that is not of `functools`: what it does with the function cannot be known.
+    module.kept, module.f = module.f, operator.methodcaller("f", module.f)
+    outcome, detail = refused(host, "m", ("return 1", "return 2"))
+    assert outcome == "restart_required"
+    assert "compiled copy" in detail
+
+
+def test_a_function_behind_a_partial_or_a_python_wrapper_is_swapped(host):
+    class Wrapper(functools.partial):
+        pass
+
+    class Task:
+        def __init__(self, function):
+            self.run = function
+
+        def __call__(self):
+            return self.run()
+
+    module = host.load("m", "def f():\n    return 1\ndef g():\n    return 1\n")
+    module.f, module.g = Wrapper(module.f), Task(module.g)
+    assert (
+        host.swap(
+            "m", ("f():\n    return 1", "f():\n    return 2"), ("g():\n    return 1", "g():\n    return 3")
+        ).outcome
+        == "swapped"
+    )
+    assert (module.f(), module.g()) == (2, 3)
+
+
+def test_closures_that_a_call_in_flight_makes_after_the_swap_are_changed_too(host):
+    module = host.load(
+        "m",
+        """
+        def register(entered, leave, table):
+            entered.set()
+            leave.wait(5)
+            def callback():
+                return 1
+            table.append(callback)
+        """,
+    )
+    entered, leave, table = threading.Event(), threading.Event(), []
+    thread = threading.Thread(target=module.register, args=(entered, leave, table))
+    thread.start()
+    entered.wait(5)
+    timer = threading.Timer(0.1, leave.set)
+    timer.start()
+    assert host.swap("m", ("return 1", "return 2")).outcome == "swapped"
+    thread.join(5)
+    timer.join(5)
+    assert table[0]() == 2

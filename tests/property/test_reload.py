@@ -1,0 +1,455 @@
+"""Random modules, random edits: what the reloader calls swapped behaves as a fresh import of the new source.
+
+The generator knows nothing of the planner's rules: edits hit bodies, defaults, decorators, constants,
+closures and the order of things alike. Refusing is always right here; swapping must be exact, down to
+line numbers in tracebacks, and rolling back must be exact too.
+"""
+
+import asyncio
+import importlib
+import inspect
+import itertools
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from homeostat_agent.reload import Change, Module, Reloader
+from homeostat_agent.reload.plan import plan_module
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+_numbers = itertools.count()
+
+CHUNKS = [
+    '''
+def plain{n}(a, b=K):
+    """Says K."""
+    c = a * K + b
+    if c > K:
+        return c - K
+    return [c + item for item in (K, a)]
+''',
+    """
+def caller{n}(a):
+    if a > K:
+        raise ValueError(K)
+    return plain{m}(a) , K
+""",
+    """
+def make{n}(start):
+    step = start + K
+    def inner(x):
+        other = x + K
+        return other * step
+    return inner
+""",
+    """
+def counter{n}(start):
+    count = start
+    def bump(by=K):
+        nonlocal count
+        count += by + K
+        return count
+    def peek():
+        return count - K
+    return [bump, peek]
+""",
+    """
+def deco{n}(function):
+    tag = K
+    @functools.wraps(function)
+    def wrapper(*args):
+        return (tag, function(*args), K)
+    return wrapper
+
+@deco{n}
+def decorated{n}(x):
+    return x - K
+""",
+    """
+def factory{n}(k):
+    def deco(function):
+        mark = K
+        def wrapper(*args):
+            return (k, mark, function(*args), K)
+        return wrapper
+    return deco
+
+@factory{n}(K)
+def configured{n}(x):
+    return x * K
+""",
+    """
+REG{n} = {{}}
+def keep{n}(function):
+    REG{n}[function.__name__] = function
+    return function
+
+@keep{n}
+def kept{n}(x):
+    return x + K
+""",
+    """
+class Base{n}:
+    K_OF = K
+    def __init__(self, a=K):
+        if a < 0 - K:
+            raise ValueError(K)
+        self.a = a + K
+    def method(self, x=K):
+        return self.a + x * K
+    @property
+    def size(self):
+        return self.a + K
+    @staticmethod
+    def static(x):
+        return x + K
+    @classmethod
+    def made(cls):
+        return cls(K).a
+    def __secret(self):
+        return K
+    def tells(self):
+        return self.__secret() + K
+    class Nested:
+        def deep(self):
+            return K
+
+class Heir{n}(Base{n}):
+    def method(self, x=K):
+        return super().method(x) + K
+    def __len__(self):
+        return K
+""",
+    """
+def numbers{n}(a):
+    for item in range(a % 4):
+        yield item + K
+""",
+    """
+async def later{n}(a):
+    return a + K
+
+async def stream{n}(a):
+    yield a + K
+    yield K
+""",
+    """
+@functools.lru_cache(maxsize=None)
+def cached{n}(x):
+    return x + K
+""",
+    """
+@functools.lru_cache(maxsize=None)
+def outer_cached{n}(x):
+    return plain{m}(x) , K
+""",
+    """
+VALUE{n} = plain{m}(K)
+""",
+    """
+TABLE{n} = [plain{m}, K]
+KEY{n} = lambda x: x + K
+""",
+    """
+ITEMS{n} = [item + K for item in range(3)]
+PICKED{n} = sorted([3, 1, 2], key=lambda item: item % K)
+""",
+    """
+def lambdas{n}(a):
+    add = lambda x: x + a + K
+    return [add(K), (lambda: K)()], add
+""",
+    """
+def holder{n}(x, call=plain{m}):
+    return call(x) , K
+""",
+    """
+if K > 2:
+    def chosen{n}(x):
+        return x + K
+else:
+    def chosen{n}(x):
+        return x - K
+""",
+    """
+@functools.singledispatch
+def show{n}(x):
+    return K
+
+@show{n}.register
+def _(x: int):
+    return x + K
+""",
+    """
+ALIAS{n} = plain{m}
+BOUND{n} = functools.partial(plain{m}, K)
+""",
+    """
+def local_class{n}(a):
+    class Local:
+        def m(self):
+            return a + K
+    return Local()
+""",
+    """
+def maker{n}(a):
+    return K + a
+MADE{n} = maker{n}
+RESULT{n} = MADE{n}(K)
+""",
+]  # fmt: skip
+
+NEW_CHUNKS = [
+    "def plain9(a, b=K):\n    return a + K\n",
+    "def added{n}(a: int = K, *rest, b=K) -> int:\n    return a + b + K\n",
+    "def added{n}(a):\n    return [plain{m}(a), K]\n",
+    "def len(a):\n    return K\n",
+    "X{n} = K\n",
+    "class Added{n}:\n    pass\n",
+]
+NEW_METHODS = [
+    "    def added(self, x=K):\n        return x + K\n",
+    "    def added(self):\n        return super().__repr__, K\n",
+    "    def method(self, x=K):\n        return K\n",
+    "    def __added(self):\n        return K\n",
+    "    def __str__(self):\n        return 'K'\n",
+    "    def __eq__(self, other):\n        return K\n",
+]
+
+
+def fill(template, draw, *, n, m):
+    text = template.format(n=n, m=m)
+    return re.sub(r"\bK\b", lambda _: str(draw(st.integers(0, 6))), text)
+
+
+@st.composite
+def modules(draw):
+    """Draw (old source, new source); the new one comes from the old by a few edits and still parses."""
+    picks = draw(st.lists(st.sampled_from(CHUNKS), min_size=1, max_size=5))
+    chunks = ["\nimport functools\n", *(fill(CHUNKS[0], draw, n=0, m=0), fill(CHUNKS[0], draw, n=1, m=0))]
+    chunks += [fill(pick, draw, n=index + 2, m=index % 2) for index, pick in enumerate(picks)]
+    edited = list(chunks)
+    for _ in range(draw(st.integers(1, 3))):
+        edit(edited, draw)
+    old, new = "".join(chunks), "".join(edited)
+    return old, new
+
+
+def edit(chunks, draw):
+    kind = draw(
+        st.sampled_from(
+            ["number", "number", "number", "line", "operator", "chunk", "method", "order", "word", "layout"]
+        )
+    )
+    index = draw(st.integers(1, len(chunks) - 1))
+    before = chunks[index]
+    if kind == "number":
+        places = [found.span() for found in re.finditer(r"(?<![\w.])\d+\b", before)]
+        if places:
+            start, end = draw(st.sampled_from(places))
+            chunks[index] = before[:start] + str(draw(st.integers(0, 6))) + before[end:]
+    elif kind == "operator":
+        places = [found.start() for found in re.finditer(r" [+*-] ", before)]
+        if places:
+            start = draw(st.sampled_from(places))
+            chunks[index] = before[:start] + draw(st.sampled_from([" + ", " - ", " * "])) + before[start + 3 :]
+    elif kind == "word":
+        pairs = [
+            ("return", "yield"),
+            ("def ", "async def "),
+            (" a", " b"),
+            ("step", "start"),
+            ("tag", "function"),
+            ("count", "start"),
+            ("x)", "x, y=1)"),
+            ("self.a", "self.b"),
+            ("wrapper", "inner"),
+            ("K_OF", "K_TO"),
+            ("@property", "@staticmethod"),
+            ("(x)", "(x, z=2)"),
+        ]
+        old, new = draw(st.sampled_from(pairs))
+        places = [found.start() for found in re.finditer(re.escape(old), before)]
+        if places:
+            start = draw(st.sampled_from(places))
+            chunks[index] = before[:start] + new + before[start + len(old) :]
+    elif kind == "line":
+        lines = before.splitlines(keepends=True)
+        at = draw(st.integers(0, len(lines) - 1))
+        indent = re.match(r" *", lines[at]).group()
+        if draw(st.booleans()):
+            lines.insert(
+                at,
+                indent
+                + draw(st.sampled_from(["pass", "z = 1", "helper = lambda: 1", "def extra(): return 1", "import math"]))
+                + "\n",
+            )
+        else:
+            del lines[at]
+        chunks[index] = "".join(lines)
+    elif kind == "chunk":
+        template = draw(st.sampled_from([*NEW_CHUNKS, *CHUNKS]))
+        if draw(st.booleans()):
+            chunks.insert(index, fill(template, draw, n=draw(st.integers(7, 9)), m=0))
+        elif len(chunks) > 3:
+            del chunks[index]
+    elif kind == "method":
+        places = [found.end() for found in re.finditer(r"class \w+.*:\n", before)]
+        if places:
+            start = draw(st.sampled_from(places))
+            chunks[index] = before[:start] + fill(draw(st.sampled_from(NEW_METHODS)), draw, n=0, m=0) + before[start:]
+    elif kind == "order":
+        other = draw(st.integers(1, len(chunks) - 1))
+        chunks[index], chunks[other] = chunks[other], chunks[index]
+    else:
+        chunks[index] = draw(st.sampled_from(["# moved\n" + before, "\n\n" + before, before.replace("(a", "( a")]))
+
+
+def fresh(source, name):
+    made = types.ModuleType(name)
+    made.__file__ = "<fresh>"
+    exec(compile(source, made.__file__, "exec", dont_inherit=True), vars(made))
+    return made
+
+
+def observe(value, *, depth=0):
+    """Describe what a value is and does when called, in words without addresses."""
+    if depth > 4:
+        return "..."
+    if isinstance(value, (list, tuple)):
+        return [observe(item, depth=depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {key: observe(item, depth=depth + 1) for key, item in value.items()}
+    if inspect.isgenerator(value):
+        return ["generator", attempt(lambda: list(itertools.islice(value, 5)), depth)]
+    if inspect.iscoroutine(value):
+        return ["coroutine", attempt(lambda: asyncio.run(value), depth)]
+    if inspect.isasyncgen(value):
+
+        async def drain():
+            return [item async for item in value]
+
+        return ["async generator", attempt(lambda: asyncio.run(drain()), depth)]
+    if isinstance(value, type):
+        return ["class", value.__qualname__, instance_of(value, depth)]
+    if isinstance(value, types.FunctionType):
+        code = value.__code__
+        facts = (
+            code.co_firstlineno,
+            value.__qualname__,
+            value.__doc__,
+            observe(value.__defaults__, depth=depth + 1),
+            str(value.__annotations__),
+        )
+        return ["function", facts, *(attempt(lambda given=given: value(*given), depth) for given in ((), (2,), (5, 3)))]
+    if callable(value):
+        return ["callable", *(attempt(lambda given=given: value(*given), depth) for given in ((), (2,), (5, 3)))]
+    return re.sub(r" at 0x\w+", "", repr(value)) if depth or not hasattr(value, "__dict__") else instance(value, depth)
+
+
+def instance_of(kind, depth):
+    return attempt(kind, depth)
+
+
+def instance(value, depth):
+    names = sorted(name for name in dir(value) if not name.startswith("__") or name in ("__len__", "__str__"))
+    return {name: attempt(lambda name=name: getattr(value, name), depth) for name in names}
+
+
+def attempt(call, depth):
+    try:
+        result = call()
+    except Exception as error:
+        lines = []
+        at = error.__traceback__
+        while at is not None:
+            if at.tb_frame.f_code.co_filename != __file__:
+                lines.append((at.tb_frame.f_code.co_name, at.tb_lineno))
+            at = at.tb_next
+        return [type(error).__name__, re.sub(r" at 0x\w+", "", str(error)), lines[:3]]
+    if type(result).__module__ not in ("builtins", "functools", "types") and not isinstance(result, type):
+        return [type(result).__qualname__, instance(result, depth + 1) if depth < 3 else ""]
+    return observe(result, depth=depth + 1)
+
+
+def behaviour(space):
+    return {
+        name: observe(value)
+        for name, value in sorted(space.items())
+        if not name.startswith("__") and name != "functools"
+    }
+
+
+def hold(space):
+    """Make what a program holds while it runs: functions, bound methods, instances, running closures."""
+    held = {}
+    for name, value in sorted(space.items()):
+        if isinstance(value, types.FunctionType):
+            held[name] = value
+            if name.startswith(("make", "counter", "lambdas", "local_class")):
+                try:
+                    held[name + ".made"] = value(2)
+                except Exception:
+                    continue
+        elif isinstance(value, type):
+            try:
+                made = value()
+            except Exception:
+                continue
+            held[name + ".made"] = made
+            held |= {
+                f"{name}.{key}": getattr(made, key)
+                for key in ("method", "tells", "made", "static")
+                if hasattr(made, key)
+            }
+    return held
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    root = tmp_path_factory.mktemp("repository")
+    sys.path.insert(0, str(root))
+    yield root
+    sys.path.remove(str(root))
+
+
+@given(sources=modules(), with_held=st.booleans())
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_swapped_module_behaves_as_a_fresh_import(repository, sources, with_held):
+    old, new = sources
+    name = f"host{next(_numbers)}"
+    try:
+        expected_module, old_module = fresh(new, name), fresh(old, name)
+    except Exception:
+        event("the new source does not even import")
+        return
+    path = Path(repository, f"{name}.py")
+    path.write_text(old)
+    importlib.invalidate_caches()
+    sys.dont_write_bytecode = True
+    module = importlib.import_module(name)
+    try:
+        held = hold(vars(module)) if with_held else {}
+        behaviour(vars(module))
+        path.write_text(new)
+        reloader = Reloader(str(repository), patience_s=0.0)
+        change = Change("c", (Module(path.name, old, new),), "safe")
+        plan = plan_module(path.name, old, new)
+        outcome = reloader.swap(change)
+        if outcome.outcome != "swapped":
+            event("refused by the plan" if not plan.safe else f"refused in the process ({outcome.outcome})")
+            assert not plan.safe or outcome.outcome == "restart_required", outcome.detail
+            assert behaviour(vars(module)) == behaviour(vars(old_module))
+            return
+        assert plan.safe
+        event(f"swapped {min(3, len(outcome.functions))} functions")
+        expected_held = {key: value for key, value in hold(vars(expected_module)).items() if key in held}
+        assert behaviour(vars(module)) == behaviour(vars(expected_module))
+        assert behaviour(held) == behaviour(expected_held)
+        assert reloader.rollback("c").outcome == "swapped"
+        assert behaviour(vars(module)) == behaviour(vars(old_module))
+    finally:
+        del sys.modules[name]

@@ -1,0 +1,166 @@
+"""The reloader in the interpreters that hosts have: the same plan, swap and rollback in each."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+AGENT = Path(__file__).parents[4] / "agent" / "src"
+VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+
+HOST = '''
+import asyncio, sys, traceback
+from pathlib import Path
+from homeostat_agent.reload import Change, Module, Reloader
+
+OLD = """import functools
+from typing import List
+def plain(x: int, *, scale: int = 2) -> int:
+    "Old words."
+    return [item for item in (x, scale)][0] + 1
+def outer(n):
+    def inner(x):
+        return x + n
+    return inner
+def deco(function):
+    @functools.wraps(function)
+    def wrapper(*a):
+        return function(*a)
+    return wrapper
+@deco
+def decorated(x):
+    return (lambda y: y + 1)(x)
+@functools.lru_cache(maxsize=None)
+def cached(x):
+    return x
+def numbers():
+    yield 1
+    yield 2
+async def later():
+    return 1
+async def stream():
+    yield 1
+class Base:
+    def who(self):
+        return "base"
+class C(Base):
+    @property
+    def size(self):
+        return 1
+    @classmethod
+    def made(cls):
+        return 1
+    def __secret(self):
+        return 1
+    def who(self):
+        return super().who() + str(self.__secret())
+    def raises(self):
+        try:
+            raise KeyError("x")
+        finally:
+            pass
+"""
+EDITS = [
+    ("Old words.", "New words."),
+    ("[0] + 1", "[0] + 2"),
+    ("return x + n", "return x - n"),
+    ("return function(*a)", "return -function(*a)"),
+    ("y + 1", "y + 2"),
+    ("(x):\\n    return x\\n", "(x):\\n    return x * 10\\n"),
+    ("yield 2", "yield 3"),
+    ("def later():\\n    return 1", "def later():\\n    return 2"),
+    ("async def stream():\\n    yield 1", "async def stream():\\n    yield 2"),
+    ("def size(self):\\n        return 1", "def size(self):\\n        return 2"),
+    ("def made(cls):\\n        return 1", "def made(cls):\\n        return 2"),
+    (
+        "def __secret(self):\\n        return 1",
+        "def __secret(self):\\n        return self.__added() + fresh([1])\\n"
+        "    def __added(self):\\n        return len(super().who())",
+    ),
+    ("def outer", "def fresh(x: List[int], y=1):\\n    return y\\n\\n\\n\\ndef outer"),
+]
+
+def same(got, wanted):
+    if got != wanted:
+        sys.exit("%r is not %r" % (got, wanted))
+
+NEW = OLD
+for before, after in EDITS:
+    same(NEW.count(before), 1)
+    NEW = NEW.replace(before, after)
+Path("shop.py").write_text(OLD)
+import shop
+from shop import plain, cached
+thing, inner, numbers = shop.C(), shop.outer(1), shop.numbers()
+next(numbers)
+
+async def drain():
+    return [item async for item in shop.stream()]
+
+def line():
+    try:
+        thing.raises()
+    except KeyError as error:
+        return traceback.extract_tb(error.__traceback__)[-1].lineno
+
+def state():
+    return [plain(1), plain.__doc__, inner(5), shop.outer(1)(5), shop.decorated(1), cached(4), list(shop.numbers()),
+            asyncio.run(shop.later()), asyncio.run(drain()), thing.size, shop.C.made(), thing.who(), line()]
+
+before = state()
+Path("shop.py").write_text(NEW)
+reloader = Reloader(".", patience_s=1.0)
+change = Change("c", (Module("shop.py", OLD, NEW),), "safe")
+same(reloader.prepare(change).outcome, "swapped")
+outcome = reloader.swap(change)
+same((outcome.outcome, len(outcome.functions)), ("swapped", 13))
+raising = NEW[: NEW.index("raise KeyError")].count("\\n") + 1
+same(state(), [3, "New words.", 4, 4, -3, 40, [1, 3], 2, [2], 2, 2, "base5", raising])
+same(next(numbers), 2)
+facts = (shop.fresh.__qualname__, shop.fresh.__annotations__, shop.fresh.__defaults__)
+same(facts, ("fresh", {"x": shop.List[int]}, (1,)))
+same(vars(shop.C)["_C__added"].__qualname__, "C.__added")
+same(reloader.rollback("c").outcome, "swapped")
+same(state(), before)
+same((hasattr(shop, "fresh"), hasattr(shop.C, "_C__added")), (False, False))
+
+removing = reloader.swap(Change("d", (Module("shop.py", NEW, OLD),), "safe"))
+same(removing.outcome, "restart_required")
+nine, eight = OLD.replace("yield 2", "yield 9"), OLD.replace("yield 2", "yield 8")
+stale = reloader.swap(Change("e", (Module("shop.py", nine, eight),), "safe"))
+same(stale.outcome, "failed")
+same(state(), before)
+same((reloader.changes, reloader.generation), ((), 2))
+print("well")
+'''
+
+
+def interpreter(version):
+    if sys.version_info[:2] == tuple(int(part) for part in version.split(".")):
+        return sys.executable
+    built = (Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python")
+    for path in [shutil.which(f"python{version}"), *sorted(map(str, built))]:
+        if path and subprocess.run([path, "-c", "pass"], capture_output=True).returncode == 0:
+            return path
+    reason = f"Python {version} is not on this machine"
+    if os.environ.get("CI"):
+        pytest.xfail(reason)
+    pytest.skip(reason)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("options", [(), ("-O",)], ids=["plain", "optimized"])
+def test_every_supported_python_swaps_and_rolls_back(version, options, tmp_path):
+    (tmp_path / "host.py").write_text(HOST)
+    run = subprocess.run(
+        [interpreter(version), "-X", "dev", "-W", "error", *options, "-c", "import host"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{AGENT}{os.pathsep}{tmp_path}", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (run.returncode, run.stdout.strip()) == (0, "well"), run.stderr
