@@ -42,7 +42,8 @@ class DurableStarter:
     One per process: DBOS keeps a global instance. `handlers` maps the events ``submitted``,
     ``apply_asked`` and ``revert_asked`` to flows. `on_outcome` is told of every handler that ended, with
     what it raised or None, so that the hub can show trouble; the row of one that raised stays as it is,
-    and recovery tries again at its next round.
+    and recovery tries again at its next round. Only a handler that found its row changed by somebody
+    else (`Conflict` ``stale-row``) ends without a word: whoever changed it goes on from there.
     """
 
     def __init__(
@@ -116,12 +117,16 @@ class DurableStarter:
         if name != "submitted":
             yield
             return
-        self._waiting_proofs += 1
+        self._count_proof(1)
         try:
             with self._proof_turn:
                 yield
         finally:
-            self._waiting_proofs -= 1
+            self._count_proof(-1)
+
+    def _count_proof(self, step: int) -> None:
+        with self._busy_guard:
+            self._waiting_proofs += step
 
     def _handle(self, name: str, proposal_id: str) -> str:
         with self._busy_guard:
@@ -130,11 +135,10 @@ class DurableStarter:
         with lock, self._turn(name):
             try:
                 DBOS.run_step({"name": name}, self._handlers[name], ProposalId(proposal_id))
-            except Conflict as error:
-                # Somebody changed the row between read and write; whoever did goes on from there.
-                _log.info("[SI] %s of %s gave way: %s", name, proposal_id, error)
-                return "gave way"
             except HomeostatError as error:
+                if isinstance(error, Conflict) and error.code == "stale-row":
+                    _log.info("[SI] %s of %s gave way: %s", name, proposal_id, error)
+                    return "gave way"
                 self._on_outcome(name, ProposalId(proposal_id), error)
                 return f"failed: {error.code}"
             except Exception as error:  # a process edge: recorded, shown, and tried again by recovery

@@ -112,13 +112,22 @@ def test_proofs_run_one_at_a_time_and_never_keep_an_application_waiting(starter,
     assert recorder.most_inside == 1
 
 
-def test_a_handler_that_fails_is_told_and_a_conflict_gives_way_quietly(starter, recorder):
+def test_a_handler_that_fails_is_told_and_one_whose_row_was_changed_gives_way_quietly(starter, recorder):
     recorder.failures = {"apply_asked": Unavailable("disk-full", "no room"), "revert_asked": Conflict("stale-row", "")}
     starter.revert_asked(TWO)
     starter.apply_asked(ONE)
     recorder.wait(1)
     ((name, proposal_id, error),) = recorder.outcomes
     assert (name, proposal_id, error.code) == ("apply_asked", ONE, "disk-full")
+
+
+def test_a_conflict_about_anything_but_the_row_is_told(starter, recorder):
+    """It would come back at every recovery, and nobody would know why nothing happens."""
+    recorder.failures = {"apply_asked": Conflict("operation-in-progress", "a rebase is under way")}
+    starter.apply_asked(ONE)
+    recorder.wait(1)
+    ((name, proposal_id, error),) = recorder.outcomes
+    assert (name, proposal_id, error.code) == ("apply_asked", ONE, "operation-in-progress")
 
 
 def test_what_was_interrupted_by_a_kill_runs_again_at_the_next_start(tmp_path):
