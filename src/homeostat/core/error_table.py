@@ -1,8 +1,8 @@
 """The one table that says how each family of errors leaves the house.
 
 HTTP status, exit code of the command line, and the label in metrics follow from the family alone.
-The codes are listed so that each is known, documented and used (an architecture test compares the
-list with the code).
+The codes are listed in docs/reference/errors.md, for people; an architecture test compares that page
+with every place in the code that raises one.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """The one error tree: a child for each thing that the caller may do next.
 
 A refusal is a value, never one of these; an exception says that the question was not answered.
-Every error has a code that `homeostat.core.error_table` knows, one line of message, an optional
-hint that says what to do, and typed facts.
+Every error has a stable code (docs/reference/errors.md explains each), one line of message, an
+optional hint that says what to do, and typed facts.
 """
 
 from collections.abc import Mapping

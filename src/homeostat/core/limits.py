@@ -1,4 +1,8 @@
-"""A limit on everything that comes from outside. Each is enforced where the thing is parsed."""
+"""Limits on what comes from outside, where several modules need the same one.
+
+Each is enforced where the thing is parsed. A limit that one module alone needs stands there; that of
+a frame between agent and hub is `homeostat_agent.protocol.MAX_FRAME_BYTES`, because both ends keep it.
+"""
 
 MAX_DIFF_BYTES = 1 << 20
 """One proposal is a small change: a megabyte of unified diff at most."""
@@ -14,9 +18,6 @@ MAX_BATCH_APPLY = 10
 
 MAX_HTTP_BODY_BYTES = 8 << 20
 MAX_OTLP_RECORDS = 20_000
-MAX_FRAME_BYTES = 4 << 20
-"""One frame between agent and hub."""
-
 MAX_ERROR_TEMPLATES = 10_000
 MAX_SAMPLES_PER_TEMPLATE = 20
 MAX_DIFF_HUNKS = 2_000

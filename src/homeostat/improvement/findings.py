@@ -1,8 +1,8 @@
 """When a group of errors becomes a finding, and what a person is told of it.
 
-The floor: three occurrences (a setting), or one that is critical. Warnings are not errors: ten times as
-many are needed, so that a chatty library does not fill the list. A group has the severity of the worst
-of its occurrences.
+The floor: three occurrences (the setting `findings.floor`), or one that is critical. Warnings are not
+errors: ten times as many are needed, so that a chatty library does not fill the list. A group has the
+severity of the worst of its occurrences.
 """
 
 from dataclasses import replace

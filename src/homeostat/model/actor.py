@@ -7,7 +7,7 @@ from homeostat.core.ids import ActorId
 
 
 class Role(StrEnum):
-    """What a credential may do. Issue of further roles is a matter of policy, not of this enum."""
+    """What a credential may do."""
 
     OWNER = "owner"
     """A person: reads, proposes, approves, applies, reverts."""

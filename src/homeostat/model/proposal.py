@@ -95,7 +95,10 @@ class Review:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """What applying did. Filled step by step; each value, once there, never changes."""
+    """What applying did, and what a revert of it did; filled step by step.
+
+    What applying wrote never changes. The fields of a revert are emptied again when it was aborted.
+    """
 
     before_commit: CommitId
     """Head of the deployed branch that the change was put on."""

@@ -37,7 +37,7 @@ class VitalsTick:
     """Telemetry that the agent had to drop since it started."""
 
     generation: int = 0
-    """How many live changes this process had taken when the interval ended."""
+    """How often the code of this process had been exchanged, by a swap or a rollback, when the interval ended."""
 
     @property
     def requests(self) -> int:

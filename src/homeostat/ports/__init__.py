@@ -1,5 +1,5 @@
 """What the flows need of the world: small Protocols, at most six methods each.
 
-Every port has one contract suite in ``tests/contract`` that runs on the fake in
-`homeostat.testing` and on each adapter.
+`store`, `repository`, `live` and `proving` each have a contract suite in ``tests/contract`` that runs on
+the fake in `homeostat.testing` and on the adapter. `clock`, `signer` and `starter` have none.
 """

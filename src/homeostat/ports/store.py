@@ -108,7 +108,10 @@ class VitalsStore(Protocol):
         ...
 
     def prune(self, *, before: datetime) -> int:
-        """Forget ticks that ended before `before`; return how many."""
+        """Forget ticks that ended before `before`, and when errors occurred before it; return how many ticks.
+
+        `FindingStore.count_since` knows nothing of what was pruned; all-time counts stay.
+        """
         ...
 
 

@@ -42,7 +42,7 @@ def _translate(error: BaseException | None, *, committing: bool) -> HomeostatErr
             return Unavailable(
                 "store-locked",
                 "another process holds the database's lock",
-                hint="try again; `homeostat doctor` names who holds it",
+                hint="try again; if it stays so, look which program keeps homeostat.sqlite open",
             )
         case sqlite3.SQLITE_FULL:
             return Unavailable("disk-full", "the disk of the database is full", hint="free some space, then try again")
