@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 
 from homeostat.model.change import FileChange, TreeChange
 from homeostat.model.proof import PolicyFinding
 from homeostat.policy.document import PolicyDocument
+from homeostat.policy.line_changes import line_changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,22 +29,16 @@ def added_lines(change: FileChange) -> Iterator[tuple[int, str]]:
     if change.before is None:
         yield from enumerate(after, start=1)
         return
-    before = _lines(change.before.content)
-    for tag, _i1, _i2, j1, j2 in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        if tag in ("replace", "insert"):
-            for index in range(j1, j2):
-                yield index + 1, after[index]
+    for index in line_changes(_lines(change.before.content), after).added:
+        yield index + 1, after[index]
 
 
 def changed_line_count(change: FileChange) -> int:
     """Count lines that are added and lines that are removed."""
     before = _lines(change.before.content) if change.before else []
     after = _lines(change.after.content) if change.after else []
-    count = 0
-    for tag, i1, i2, j1, j2 in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        if tag != "equal":
-            count += (i2 - i1) + (j2 - j1)
-    return count
+    changes = line_changes(before, after)
+    return len(changes.added) + changes.removed
 
 
 def _lines(content: bytes) -> list[str]:

@@ -1,0 +1,65 @@
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from homeostat.policy.line_changes import line_changes
+
+texts = st.lists(st.sampled_from(["", "a", "b", "c", "key", "  },"]) | st.text(max_size=3), max_size=40)
+
+
+def changes(before: str, after: str) -> tuple[tuple[int, ...], int]:
+    found = line_changes(before.split(), after.split())
+    return found.added, found.removed
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "added", "removed"),
+    [
+        ("", "", (), 0),
+        ("a b c", "a b c", (), 0),
+        ("a b c", "a x c", (1,), 1),
+        ("a b c", "a b c d", (3,), 0),
+        ("a b c", "b c", (), 1),
+        ("a b c d", "c d a b", (0, 1), 2),
+        ("x x x", "x x x x", (3,), 0),
+        ("a x b x c", "a x x b x c", (2,), 0),
+    ],
+)
+def test_what_is_new_and_how_much_is_gone_is_told(
+    before: str, after: str, added: tuple[int, ...], removed: int
+) -> None:
+    assert changes(before, after) == (added, removed)
+
+
+@given(before=texts, after=texts)
+def test_a_line_that_stood_nowhere_before_is_always_found(before: list[str], after: list[str]) -> None:
+    found = set(line_changes(before, after).added)
+    assert {index for index, line in enumerate(after) if line not in before} <= found
+
+
+@given(before=texts, after=texts)
+def test_as_many_lines_are_kept_on_either_side_and_they_are_the_same(before: list[str], after: list[str]) -> None:
+    found = line_changes(before, after)
+    kept = [line for index, line in enumerate(after) if index not in set(found.added)]
+    assert len(before) - found.removed == len(kept)
+    assert not set(kept) - set(before)
+    assert list(found.added) == sorted(set(found.added))
+
+
+@given(text=texts)
+def test_a_text_does_not_differ_from_itself(text: list[str]) -> None:
+    found = line_changes(text, text)
+    assert (found.added, found.removed) == ((), 0)
+
+
+def test_repeated_lines_chosen_by_a_stranger_do_not_keep_the_hub_busy() -> None:
+    before, after = ["  - a", "  - b"] * 20_000, ["  - a", "  - b", "  - c"] * 20_000
+
+    started_s = time.process_time()
+    found = line_changes(before, after)
+
+    assert len(found.added) == 20_000
+    # A twentieth of this took five minutes with a difference that compares every line with every other.
+    assert time.process_time() - started_s < 10
