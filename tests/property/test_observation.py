@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.model.settings import ObservationSettings
-from homeostat.rollout.observation import Arm, Continue, Hold, Symptom, Well, Worse, judge, symptom_gone
+from homeostat.rollout.observation import Arm, Continue, Hold, Symptom, Well, Worse, judge, judge_symptom
 
 SETTINGS = ObservationSettings(window_s=60)
 
@@ -49,7 +49,7 @@ def test_well_needs_the_window_traffic_a_connection_and_no_rise(
             assert elapsed_s >= SETTINGS.window_s
             assert said.units >= SETTINGS.min_requests
             assert said.e_value < 2 / SETTINGS.false_rollback
-            assert symptom is None or symptom_gone(symptom).gone or symptom_gone(symptom).rarer
+            assert symptom is None or judge_symptom(symptom).gone or judge_symptom(symptom).rarer
         case Worse():
             assert said.rate_after > said.tolerated
         case Continue():

@@ -72,7 +72,7 @@ class Symptom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SymptomVerdict:
-    """Whether the symptom is gone. True only when it is; `bool(verdict)` says the same as `gone`."""
+    """What the evidence says of the symptom: gone, rarer, or neither."""
 
     gone: bool
     rarer: bool
@@ -87,9 +87,6 @@ class SymptomVerdict:
     """Units after the change, without one occurrence, from which on it counts as gone; 0: never."""
 
     reason: str
-
-    def __bool__(self) -> bool:
-        return self.gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +157,8 @@ def _serves(baseline: Arm, after: Arm) -> bool:
     return baseline.requests > 0 or after.requests > 0
 
 
-def symptom_gone(symptom: Symptom) -> SymptomVerdict:
-    """Say whether the symptom is gone; may be asked at any time, also before the window is over.
+def judge_symptom(symptom: Symptom) -> SymptomVerdict:
+    """Say whether the symptom is gone or rarer; may be asked at any time, also before the window is over.
 
     Asking often does no harm: none at all in the first n units is one event, whose chance is what is
     bounded (`GONE_ALPHA`), and a symptom that occurred once after the change is never called gone.
@@ -276,7 +273,7 @@ def _doubt(
         return "a rise of failures that is neither confirmed nor excluded"
     if symptom is None:
         return ""
-    verdict = symptom_gone(symptom)
+    verdict = judge_symptom(symptom)
     if not (verdict.gone or verdict.rarer):
         return f"the symptom is not confirmed gone ({verdict.reason})"
     # What the symptom caused must be missing from the failures; else others have taken its place.
@@ -295,4 +292,4 @@ def _traffic_fell(baseline: Arm, after: Arm) -> bool:
 
 
 def _success(symptom: Symptom | None) -> str:
-    return "no rise of failures" if symptom is None else f"symptom {symptom_gone(symptom).reason}; no rise of failures"
+    return "no rise of failures" if symptom is None else f"symptom {judge_symptom(symptom).reason}; no rise of failures"

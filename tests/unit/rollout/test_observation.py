@@ -19,7 +19,7 @@ from homeostat.rollout.observation import (
     Worse,
     arm_of,
     judge,
-    symptom_gone,
+    judge_symptom,
 )
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
@@ -192,27 +192,27 @@ def test_a_symptom_that_failed_no_requests_does_not_stand_for_their_failures() -
 
 def test_the_number_of_units_that_makes_a_symptom_gone_is_told_and_right() -> None:
     before = served(400, 40)
-    needed = symptom_gone(symptom(40, before, 0, served(1, 0))).units_needed
-    assert not symptom_gone(symptom(40, before, 0, served(needed - 1, 0)))
-    assert symptom_gone(symptom(40, before, 0, served(needed, 0)))
+    needed = judge_symptom(symptom(40, before, 0, served(1, 0))).units_needed
+    assert not judge_symptom(symptom(40, before, 0, served(needed - 1, 0))).gone
+    assert judge_symptom(symptom(40, before, 0, served(needed, 0))).gone
     assert needed == 32
 
 
 @pytest.mark.parametrize("seen", [1, 2, 40])
 def test_a_symptom_that_occurred_after_the_change_is_never_called_gone(seen: int) -> None:
-    assert not symptom_gone(symptom(40, served(400, 40), seen, served(100_000, 40))).gone
+    assert not judge_symptom(symptom(40, served(400, 40), seen, served(100_000, 40))).gone
 
 
 @pytest.mark.parametrize(("known", "before"), [(0, served(400, 0)), (3, NOTHING)])
 def test_a_symptom_nobody_saw_before_cannot_be_gone(known: int, before: Arm) -> None:
-    verdict = symptom_gone(symptom(known, before, 0, served(10_000, 0)))
-    assert not verdict
+    verdict = judge_symptom(symptom(known, before, 0, served(10_000, 0)))
+    assert not verdict.gone
     assert (verdict.units_needed, verdict.chance) == (0, 1.0)
 
 
 def test_without_requests_the_symptom_is_counted_by_seconds() -> None:
-    assert symptom_gone(symptom(60, idle(600, 60), 0, idle(60, 0)))
-    assert not symptom_gone(symptom(60, idle(600, 60), 0, idle(10, 0)))
+    assert judge_symptom(symptom(60, idle(600, 60), 0, idle(60, 0))).gone
+    assert not judge_symptom(symptom(60, idle(600, 60), 0, idle(10, 0))).gone
 
 
 # --- ticks ------------------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def test_a_symptom_that_is_still_there_is_rarely_called_gone() -> None:
         for n in range(1, 400):
             if chance.random() < 0.02:
                 break
-            if symptom_gone(symptom(known, baseline, 0, served(n, 0))):
+            if judge_symptom(symptom(known, baseline, 0, served(n, 0))).gone:
                 fooled += 1
                 break
     assert fooled <= 20
