@@ -275,18 +275,6 @@ def test_an_empty_change_is_refused(world: World) -> None:
         world.deployed.prepare(parent=base, change=TreeChange(files=()), message="nothing", at=AT)
 
 
-def test_a_checkout_has_every_file_with_its_mode_and_no_repository(world: World, tmp_path: Path) -> None:
-    base = world.user_commit(BASE)
-    into = tmp_path / "out"
-    world.candidates.checkout(base, into)
-    found = {str(path.relative_to(into)) for path in into.rglob("*") if path.is_file()}
-    assert found == set(BASE)
-    assert (into / "app/tool").stat().st_mode & 0o111
-    assert not (into / "README").stat().st_mode & 0o111
-    with pytest.raises(InvalidInput):
-        world.candidates.checkout(base, into)
-
-
 def test_records_grow_on_a_branch_of_their_own(world: World) -> None:
     base = world.user_commit(BASE)
     assert world.records.read("proposals/index.md") is None

@@ -8,7 +8,6 @@ when a ref moved, `Unavailable` for a held lock, a missing git or a full disk.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
 from homeostat.core.ids import CommitId, ProposalId
@@ -51,10 +50,6 @@ class CandidateBranch(Protocol):
 
     def delete(self, proposal_id: ProposalId) -> None:
         """Remove the branch; quiet when it is not there."""
-        ...
-
-    def checkout(self, commit: CommitId, into: Path) -> None:
-        """Write the commit's files into an empty folder, with no ``.git`` and no filters run."""
         ...
 
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 
 from homeostat.adapters.git.move import difference
 from homeostat.adapters.git.paths import Sides, check_deployable, check_path, sides_of
@@ -18,7 +17,7 @@ from homeostat.adapters.git.records import record_message
 from homeostat.adapters.git.repository import OWN_PREFIX
 from homeostat.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown, Unavailable
 from homeostat.core.ids import CommitId, ProposalId, parse_proposal_id
-from homeostat.model.change import EXECUTABLE, REGULAR, FileState, TreeChange
+from homeostat.model.change import REGULAR, FileState, TreeChange
 from homeostat.ports.repository import Drift
 
 _RECORDS = f"{OWN_PREFIX}proposals"
@@ -168,7 +167,7 @@ class MemoryCommitReader:
 
 
 class MemoryCandidateBranch:
-    """`homeostat.ports.repository.CandidateBranch` in memory; `checkout` writes real files."""
+    """`homeostat.ports.repository.CandidateBranch` in memory."""
 
     def __init__(self, repository: MemoryRepository) -> None:
         self._repository = repository
@@ -183,17 +182,6 @@ class MemoryCandidateBranch:
 
     def delete(self, proposal_id: ProposalId) -> None:
         self._repository.branches.pop(self._branch(proposal_id), None)
-
-    def checkout(self, commit: CommitId, into: Path) -> None:
-        tree = self._repository.at(commit).tree
-        into.mkdir(parents=True, exist_ok=True)
-        if any(into.iterdir()):
-            raise InvalidInput("not-empty", f"`{into}` is not empty")
-        for path, state in tree.items():
-            place = into / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(state.content)
-            place.chmod(0o755 if state.mode == EXECUTABLE else 0o644)
 
     @staticmethod
     def _branch(proposal_id: ProposalId) -> str:

@@ -1,9 +1,7 @@
 """The code branch of one proposal, ``homeostat/proposal-<id>``, which exists while it is being judged."""
 
 from datetime import datetime
-from pathlib import Path
 
-from homeostat.adapters.git.checkout import write_checkout
 from homeostat.adapters.git.objects import commit_change
 from homeostat.adapters.git.paths import sides_of
 from homeostat.adapters.git.repository import OWN_PREFIX, GitRepository
@@ -30,9 +28,6 @@ class GitCandidateBranch:
 
     def delete(self, proposal_id: ProposalId) -> None:
         self._repository.git.write("update-ref", "-d", f"refs/heads/{branch_of(proposal_id)}")
-
-    def checkout(self, commit: CommitId, into: Path) -> None:
-        write_checkout(self._repository.root, commit, into)
 
 
 def branch_of(proposal_id: ProposalId) -> str:

@@ -7,6 +7,7 @@ import pytest
 from builders import create, modify, rename, tree
 
 from homeostat.adapters.git.candidate import GitCandidateBranch, branch_of
+from homeostat.adapters.git.checkout import write_checkout
 from homeostat.adapters.git.repository import open_repository
 from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ProposalId
@@ -31,7 +32,7 @@ def test_the_users_work_tree_index_and_branches_are_not_touched(user: UserReposi
     candidates = GitCandidateBranch(open_repository(user.root))
     change = tree(modify("a.py", "a\n", "b\n"), create("deep/new.py", "n\n"))
     commit = candidates.commit(proposal_id=ID, base=base, change=change, message="try", at=AT)
-    candidates.checkout(commit, tmp_path / "out")
+    write_checkout(user.root, commit, tmp_path / "out")
     candidates.delete(ID)
     assert user.snapshot() == before
     assert (user.root / ".git/index").read_bytes() == index

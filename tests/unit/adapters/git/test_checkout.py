@@ -55,6 +55,7 @@ def test_modes_links_strange_names_and_empty_files_are_kept(user: UserRepository
     write_checkout(user.root, commit, out)
     assert (out / os.fsdecode(b"new\nline \xff")).read_bytes() == b""
     assert os.access(out / "run", os.X_OK)
+    assert not (out / os.fsdecode(b"new\nline \xff")).stat().st_mode & 0o111
     assert (out / "inside").readlink() == Path("run")
     assert (out / "outside").readlink() == Path("/etc/hostname")
 

@@ -8,6 +8,7 @@ import pytest
 from builders import create, modify, tree
 
 from homeostat.adapters.git.candidate import GitCandidateBranch
+from homeostat.adapters.git.checkout import write_checkout
 from homeostat.adapters.git.command import Git
 from homeostat.adapters.git.deployed import GitDeployedTree
 from homeostat.adapters.git.records import GitRecordBranch
@@ -61,7 +62,7 @@ def test_nothing_that_the_repositorys_configuration_names_is_run(tmp_path: Path)
     change = tree(modify("a.py", "a\n", "A\n"), create("b.py", "b\n"))
     candidates, deployed = GitCandidateBranch(repository), GitDeployedTree(repository)
     candidate = candidates.commit(proposal_id=ID, base=base, change=change, message="x", at=AT)
-    candidates.checkout(candidate, tmp_path / "out")
+    write_checkout(user.root, candidate, tmp_path / "out")
     candidates.delete(ID)
     records = GitRecordBranch(repository)
     records.publish(files={"a.md": b"a"}, subject="a", trailers={"Ledger": "1:x"}, at=AT)
