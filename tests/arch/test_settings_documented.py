@@ -20,7 +20,7 @@ An unknown key, a wrong type or a value out of range is an error that names the 
 
 | setting | default | range | meaning |
 | --- | --- | --- | --- |
-"""
+"""  # noqa: E501 - the page's own lines
 
 
 def _row(name, item):

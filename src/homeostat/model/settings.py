@@ -49,7 +49,9 @@ class HmrSettings:
     """Table ``[hmr]``: hot module reload (``AETHERRA_HMR_ENABLED``, ``AETHERRA_HMR_MODE``)."""
 
     enabled: bool = setting(False, "Whether changes may be swapped into running processes.")
-    mode: HmrMode = setting(HmrMode.SAFE, "`safe` or `aggressive` (`force` is read so); both swap the same safe set today.")
+    mode: HmrMode = setting(
+        HmrMode.SAFE, "`safe` or `aggressive` (`force` is read so); both swap the same safe set today."
+    )
     timeout_s: float = setting(10.0, "How long one process may take over a swap.", low=0.1, high=300)
 
 
@@ -105,7 +107,9 @@ class PolicySettings:
 class Settings:
     """All settings of one hub."""
 
-    profile: Profile = setting(Profile.STANDARD, "In `prod` nobody approves their own proposal; later parts take more from it.")
+    profile: Profile = setting(
+        Profile.STANDARD, "In `prod` nobody approves their own proposal; later parts take more from it."
+    )
     host: HostSettings = field(default_factory=HostSettings)
     hub: HubSettings = field(default_factory=HubSettings)
     hmr: HmrSettings = field(default_factory=HmrSettings)
