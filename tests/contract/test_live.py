@@ -210,3 +210,8 @@ def test_waiting_for_a_connected_process_ends_at_once_and_for_a_lost_one_in_time
     world.kill()
     assert not world.live.wait_until_connected([world.id], timeout_s=0.05)
     assert not world.live.wait_until_connected([STRANGER], timeout_s=0.05)
+
+
+def test_everyone_who_was_there_before_has_come_a_few_seconds_after_the_start(world):
+    assert world.live.wait_until_gathered(timeout_s=TIMEOUT_S)
+    assert world.live.wait_until_gathered(timeout_s=0)

@@ -253,8 +253,10 @@ def test_a_candidate_branch_is_removed_and_removing_it_again_is_quiet(world: Wor
     base = world.user_commit(BASE)
     world.candidates.commit(proposal_id=ID, base=base, change=CHANGE, message="try", at=AT)
     assert world.reader.resolve(f"homeostat/proposal-{ID}")
+    assert list(world.candidates.proposals()) == [ID]
     world.candidates.delete(ID)
     world.candidates.delete(ID)
+    assert list(world.candidates.proposals()) == []
     with pytest.raises(NotFound):
         world.reader.resolve(f"homeostat/proposal-{ID}")
 

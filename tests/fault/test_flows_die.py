@@ -69,6 +69,7 @@ def _check(world, scene):
     if rows:
         assert entries[-1].body["to"] == state.value
         assert entries[-1].body["version"] == rows[0].version
+        assert world.deps.candidates.proposals() == ([rows[0].id] if state is S.AWAITING_APPROVAL else [])
     assert world.store.records.pending_records() == []
 
 

@@ -80,6 +80,8 @@ def request_apply(
 def apply(deps: Deps, proposal_id: ProposalId) -> None:
     """Take an approved proposal whose application was asked through steps 1 to 6; idempotent."""
     proposal = read(deps, proposal_id)
+    # After a restart of the hub the programs dial in one by one: all of them shall take the change.
+    deps.live.wait_until_gathered(timeout_s=_REJOIN_S)
     if proposal.state is ProposalState.APPROVED and proposal.apply_requested:
         begun = _begin(deps, proposal)
         if begun is None:

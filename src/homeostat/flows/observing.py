@@ -138,6 +138,8 @@ def _resolve_finding(deps: Deps, proposal: Proposal) -> None:
 def _watch_for_restart(deps: Deps, proposal: Proposal) -> None:
     application = proposal.application
     assert application is not None
+    if not deps.live.wait_until_gathered(timeout_s=0):
+        return  # one that still runs the old code may not have dialled in yet
     connected = [process for process in deps.live.processes() if process.connected]
     if connected and all(process.started_at > application.at for process in connected):
         must(transition(deps, proposal, RestartSeen(), actor=SYSTEM))

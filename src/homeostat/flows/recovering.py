@@ -26,8 +26,28 @@ def recover(deps: Deps) -> int:
                 continue
         started += 1
     catch_up(deps)
+    sweep_candidates(deps)
     return started
 
+
+def sweep_candidates(deps: Deps) -> None:
+    """Remove the code branches of proposals that are decided; a crash may have come before it was done."""
+    for proposal_id in deps.candidates.proposals():
+        proposal = deps.proposals.get(proposal_id)
+        if proposal is not None and proposal.state not in _UNDECIDED:
+            deps.candidates.delete(proposal_id)
+
+
+_UNDECIDED = frozenset(
+    {
+        ProposalState.PENDING,
+        ProposalState.VALIDATING,
+        ProposalState.AWAITING_APPROVAL,
+        ProposalState.DEFERRED,
+        ProposalState.APPROVED,
+        ProposalState.APPLYING,
+    }
+)
 
 _UNDER_WAY = frozenset(
     {

@@ -74,6 +74,7 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
     if proposal.state is not ProposalState.REVERTING or application is None:
         return
     assert application.revert_parent is not None and application.revert_commit is not None
+    deps.live.wait_until_gathered(timeout_s=_REJOIN_S)
     deps.live.wait_until_connected(application.processes, timeout_s=_REJOIN_S)
     back = kept_inverse(deps, proposal)
     unfinished = _roll_back_live(deps, proposal, back)

@@ -126,7 +126,7 @@ class Hub:
         undo.callback(gateway.close)
         starter.launch()
         undo.callback(starter.close)
-        recover(deps)
+        _take_up(deps, troubles)
         # The self-test takes a moment; the first proof should not have to wait for it.
         threading.Thread(target=_test_isolation, args=(deps.prover, troubles), daemon=True).start()
         sweep = partial(_sweep, state_dir, gateway)
@@ -176,6 +176,14 @@ def _note(troubles: Troubles, name: str, proposal_id: ProposalId, error: Excepti
         troubles.clear(activity)
     else:
         troubles.note(activity, f"{type(error).__name__}: {error}")
+
+
+def _take_up(deps: Deps, troubles: Troubles) -> None:
+    try:
+        recover(deps)
+    except HomeostatError as error:
+        # A stale lock in Git, say. The beat tries again, and a hub that is up can be asked what it lacks.
+        troubles.note("recovering", str(error))
 
 
 def _test_isolation(prover: Prover, troubles: Troubles) -> None:

@@ -52,3 +52,11 @@ class LiveProcesses(Protocol):
         Used after a restart of the hub: the processes are still there and dial in again.
         """
         ...
+
+    def wait_until_gathered(self, *, timeout_s: float) -> bool:
+        """Block until every program that ran before this hub has had the time to dial in; False when the time ran out.
+
+        Until then `processes` may leave out some that are there. It is a matter of seconds after the
+        hub's start, and of nothing later.
+        """
+        ...

@@ -52,6 +52,10 @@ class CandidateBranch(Protocol):
         """Remove the branch; quiet when it is not there."""
         ...
 
+    def proposals(self) -> Sequence[ProposalId]:
+        """Return the proposals that have a branch now."""
+        ...
+
 
 class RecordBranch(Protocol):
     """The orphan branch of Markdown records, ``homeostat/proposals``."""

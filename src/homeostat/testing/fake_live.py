@@ -50,8 +50,15 @@ class FakeLive:
         self._lock = threading.Condition()
         self._processes: dict[ProcessId, _Process] = {}
         self._gone: set[str] = set()
+        self._gathered = True
 
     # What a test arranges
+
+    def gather(self, *, done: bool) -> None:
+        """Be a hub that started a moment ago (not `done`), or one that has heard of everyone since."""
+        with self._lock:
+            self._gathered = done
+            self._lock.notify_all()
 
     def attach(self, process: HostProcess, *, loaded: dict[str, str] | None = None) -> None:
         """Add a process that has loaded these sources (path → text), or let one that was lost come back."""
@@ -103,6 +110,10 @@ class FakeLive:
     def wait_until_connected(self, process_ids: Sequence[str], *, timeout_s: float) -> bool:
         with self._lock:
             return self._lock.wait_for(lambda: all(map(self._settled, process_ids)), timeout=timeout_s)
+
+    def wait_until_gathered(self, *, timeout_s: float) -> bool:
+        with self._lock:
+            return self._lock.wait_for(lambda: self._gathered, timeout=timeout_s)
 
     def _settled(self, process_id: str) -> bool:
         process = self._processes.get(ProcessId(process_id))

@@ -183,6 +183,10 @@ class MemoryCandidateBranch:
     def delete(self, proposal_id: ProposalId) -> None:
         self._repository.branches.pop(self._branch(proposal_id), None)
 
+    def proposals(self) -> Sequence[ProposalId]:
+        prefix = f"{OWN_PREFIX}proposal-"
+        return [ProposalId(name.removeprefix(prefix)) for name in self._repository.branches if name.startswith(prefix)]
+
     @staticmethod
     def _branch(proposal_id: ProposalId) -> str:
         return f"{OWN_PREFIX}proposal-{parse_proposal_id(proposal_id)}"

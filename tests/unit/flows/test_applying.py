@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -173,6 +174,39 @@ def test_with_hmr_disabled_a_restart_is_needed_and_then_observed():
     assert world.deps.proposals.get(proposal.id).state is S.AWAITING_RESTART, "no process is no evidence"
     world.clock.move(timedelta(seconds=1))
     world.live.attach(world.process(), loaded={"shop.py": MENDED})
+    observe(world.deps, proposal.id)
+    assert world.deps.proposals.get(proposal.id).state is S.OBSERVING
+
+
+def test_right_after_a_restart_of_the_hub_a_program_that_dials_in_late_takes_the_change_too():
+    world = World()
+    proposal = ready(world)
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.live.lose(PROCESS)
+    world.live.gather(done=False)
+
+    def dial_in():
+        world.live.reconnect(PROCESS)
+        world.live.gather(done=True)
+
+    late = threading.Timer(0.05, dial_in)
+    late.start()
+    world.run()
+    late.join()
+    assert world.deps.proposals.get(proposal.id).state is S.OBSERVING
+    assert disk(world) == running(world) == MENDED
+
+
+def test_right_after_a_restart_of_the_hub_nobody_says_that_every_program_was_restarted():
+    world = World(settings=replace(WORLD_SETTINGS, hmr=HmrSettings(enabled=False)))
+    proposal = applied(world)
+    world.live.end(PROCESS)
+    world.clock.move(timedelta(seconds=1))
+    world.live.attach(world.process(identity="00000000-0000-4000-8000-000000000002"), loaded={"shop.py": MENDED})
+    world.live.gather(done=False)
+    observe(world.deps, proposal.id)
+    assert world.deps.proposals.get(proposal.id).state is S.AWAITING_RESTART
+    world.live.gather(done=True)
     observe(world.deps, proposal.id)
     assert world.deps.proposals.get(proposal.id).state is S.OBSERVING
 

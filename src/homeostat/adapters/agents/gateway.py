@@ -18,6 +18,7 @@ from typing import Any
 
 from homeostat_agent.commands import Command, digest_of
 from homeostat_agent.protocol import KEY_BYTES, ProtocolError
+from homeostat_agent.sender import BACKOFF_MAX_S
 from homeostat_agent.stream import FramedSocket
 
 from homeostat.adapters.agents.delivery import Delivery, OnTelemetry
@@ -31,6 +32,9 @@ from homeostat.ports.clock import Clock
 from homeostat.ports.live import LiveChange
 
 LEASE_S = 15.0
+GATHER_S = BACKOFF_MAX_S + 0.5
+"""From the opening of the door until every agent that is there has tried it: the longest pause, and a handshake."""
+
 MAX_CONNECTIONS = 256
 MAX_STRANGERS = 32
 """Connections that have not proved a key yet; each holds at most a hello, for at most the handshake's time."""
@@ -71,6 +75,7 @@ class AgentGateway:
         on_telemetry: OnTelemetry,
         on_processes_changed: Callable[[], None],
         lease_s: float = LEASE_S,
+        gather_s: float = GATHER_S,
     ) -> None:
         if len(master_key) != KEY_BYTES:
             raise Unavailable("agent-key-unusable", f"the agents' key has {len(master_key)} bytes, not {KEY_BYTES}")
@@ -79,6 +84,8 @@ class AgentGateway:
         self._clock = clock
         self._roster: Roster[Session] = Roster(lease_s=lease_s, monotonic_s=clock.monotonic_s)
         self._delivery = Delivery(on_telemetry=on_telemetry, on_processes_changed=on_processes_changed)
+        self._gather_s = gather_s
+        self._gathered_at_s = float("inf")
         self._door: Door | None = None
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -90,6 +97,7 @@ class AgentGateway:
     def start(self) -> None:
         """Open the door. `Conflict` (``gateway-running``) when another gateway holds it."""
         self._door = Door(self._socket_path)
+        self._gathered_at_s = time.monotonic() + self._gather_s
         self._delivery.start()
         self._accepting.start()
 
@@ -142,6 +150,12 @@ class AgentGateway:
 
     def wait_until_connected(self, process_ids: Sequence[str], *, timeout_s: float) -> bool:
         return self._roster.wait_until_connected(map(ProcessId, process_ids), timeout_s=timeout_s)
+
+    def wait_until_gathered(self, *, timeout_s: float) -> bool:
+        left_s = self._gathered_at_s - time.monotonic()
+        if left_s > 0:
+            self._closing.wait(min(left_s, timeout_s))
+        return time.monotonic() >= self._gathered_at_s
 
     # Commands
 

@@ -1,10 +1,13 @@
 """The code branch of one proposal, ``homeostat/proposal-<id>``, which exists while it is being judged."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from homeostat.adapters.git.objects import commit_change
 from homeostat.adapters.git.paths import sides_of
 from homeostat.adapters.git.repository import OWN_PREFIX, GitRepository
+from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import CommitId, ProposalId, parse_proposal_id
 from homeostat.model.change import TreeChange
 
@@ -28,6 +31,16 @@ class GitCandidateBranch:
 
     def delete(self, proposal_id: ProposalId) -> None:
         self._repository.git.write("update-ref", "-d", f"refs/heads/{branch_of(proposal_id)}")
+
+    def proposals(self) -> Sequence[ProposalId]:
+        """Return the proposals that have a branch now; a branch that only looks like one is left out."""
+        prefix = f"refs/heads/{OWN_PREFIX}proposal-"
+        listed = self._repository.git.read("for-each-ref", "--format=%(refname)", f"{prefix}*").out
+        found = []
+        for name in listed.decode("utf-8", "replace").splitlines():
+            with suppress(InvalidInput):
+                found.append(parse_proposal_id(name.removeprefix(prefix)))
+        return found
 
 
 def branch_of(proposal_id: ProposalId) -> str:

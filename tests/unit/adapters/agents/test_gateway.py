@@ -225,6 +225,15 @@ def test_a_lost_process_is_listed_for_its_lease_and_then_gone(place):
         assert gateway.wait_until_connected([PROCESS], timeout_s=0)
 
 
+def test_a_young_hub_says_that_it_may_not_have_heard_of_everyone_yet_and_waits_no_longer_than_asked(place):
+    with place.hub(gather_s=60.0) as gateway:
+        assert not gateway.wait_until_gathered(timeout_s=0)
+        assert not gateway.wait_until_gathered(timeout_s=0.01)
+    with place.hub(gather_s=0.05) as gateway:
+        assert gateway.wait_until_gathered(timeout_s=10.0)
+        assert gateway.wait_until_gathered(timeout_s=0)
+
+
 def test_a_process_that_says_goodbye_is_gone_at_once(place):
     with place.hub() as gateway, agent(place) as there:
         connected(gateway)
