@@ -2,7 +2,8 @@
 
 A workflow here is one idempotent handler named after its event. DBOS writes the start down before
 the handler runs and runs it again after a crash; the row says what is left to do. Proofs run one at a
-time, because each keeps a machine busy; the others start at once. There is no queue: pending rows
+time, because each keeps a machine busy; so do applying and reverting, because there is one deployed
+tree: what one has looked at, no other may move before it is done. There is no queue: pending rows
 are the queue, and a polled one would keep an idle hub busy.
 
 Traps that this module answers (measured, see docs/adr/0004): SQLite is opened in WAL with full
@@ -60,6 +61,7 @@ class DurableStarter:
         self._busy: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._busy_guard = threading.Lock()
         self._proof_turn = threading.Lock()
+        self._tree_turn = threading.Lock()
         self._waiting_proofs = 0
         self._engine = _engine(database)
         config: DBOSConfig = {
@@ -115,7 +117,8 @@ class DurableStarter:
     @contextmanager
     def _turn(self, name: str) -> Iterator[None]:
         if name != "submitted":
-            yield
+            with self._tree_turn:
+                yield
             return
         self._count_proof(1)
         try:

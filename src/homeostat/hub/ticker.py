@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from homeostat.core.errors import HomeostatError
+from homeostat.core.errors import HomeostatError, Unavailable
 from homeostat.flows.deps import Deps
 from homeostat.flows.observing import observe
 from homeostat.flows.recording import catch_up
@@ -20,6 +20,7 @@ _WATCHED = frozenset({ProposalState.OBSERVING, ProposalState.AWAITING_RESTART})
 _RECOVER_EVERY = 20
 """Beats between two looks for flows that got stuck."""
 
+_NAMED = 5
 _PRUNE_EVERY = 7200
 _KEEP_VITALS = timedelta(hours=26)
 """A day and a margin: later detectors compare with the same hours of the day before."""
@@ -66,8 +67,14 @@ class Ticker:
             self.beat(count)
 
     def _observe(self) -> None:
+        troubled = []
         for proposal in self._deps.proposals.find(states=_WATCHED, limit=1000):
-            observe(self._deps, proposal.id)
+            try:
+                observe(self._deps, proposal.id)
+            except HomeostatError as error:  # the others are watched all the same
+                troubled.append(f"{proposal.id}: {error}")
+        if troubled:
+            raise Unavailable("not-observed", "; ".join(troubled[:_NAMED]))
 
     def _try(self, activity: str, work: Callable[[], object]) -> None:
         try:

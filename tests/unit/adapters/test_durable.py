@@ -161,3 +161,16 @@ def test_what_was_interrupted_by_a_kill_runs_again_at_the_next_start(tmp_path):
     assert first.returncode == -9
     subprocess.run([sys.executable, "-c", script, str(tmp_path), "live"], check=True)
     assert (tmp_path / "ran").read_text().split() == [ONE, ONE]
+
+
+def test_only_one_change_of_the_deployed_tree_is_under_way_whichever_proposals_ask(starter, recorder):
+    recorder.gate.clear()
+    starter.apply_asked(ONE)
+    starter.revert_asked(TWO)
+    deadline = time.monotonic() + 1  # enough for the second to begin, if nothing held it back
+    while time.monotonic() < deadline and len(recorder.ran) < 2:
+        threading.Event().wait(0.01)
+    assert len(recorder.ran) == 1
+    recorder.gate.set()
+    recorder.wait(2)
+    assert recorder.most_inside == 1

@@ -1,0 +1,47 @@
+from dataclasses import replace
+
+from homeostat.core.errors import Conflict
+from homeostat.flows.applying import request_apply
+from homeostat.flows.proposing import Submission, submit
+from homeostat.hub.context import Troubles
+from homeostat.hub.ticker import Ticker
+from homeostat.model.proposal import ProposalState
+from homeostat.testing.world import BOT, DIFF, OWNER, World, file
+
+OTHER = "--- a/other.py\n+++ b/other.py\n@@ -1 +1 @@\n-X = 1\n+X = 2\n"
+
+
+def applied(world, title, diff):
+    proposal = submit(world.deps, Submission(title=title, rationale="why", diff=diff), actor=BOT)
+    world.run()
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.run()
+    return proposal.id
+
+
+def test_an_applied_change_that_cannot_be_looked_at_does_not_stop_the_watch_over_the_others():
+    world = World()
+    world.repository.user_commit({"other.py": file("X = 1\n")}, at=world.clock.now())
+    first = applied(world, "First", DIFF)
+    second = applied(world, "Second", OTHER)
+    assert {world.deps.proposals.get(each).state for each in (first, second)} <= {
+        ProposalState.OBSERVING,
+        ProposalState.AWAITING_RESTART,
+    }
+    seen = []
+
+    class Picky:
+        def __getattr__(self, name):
+            return getattr(world.deps.proposals, name)
+
+        def get(self, proposal_id):
+            seen.append(proposal_id)
+            if len(seen) == 1:
+                raise Conflict("scripted", "this row is in the way")
+            return world.deps.proposals.get(proposal_id)
+
+    troubles = Troubles()
+    Ticker(replace(world.deps, proposals=Picky()), troubles, chores={}).beat(1)
+
+    assert set(seen) == {first, second}
+    assert "this row is in the way" in troubles.last["observing"]
