@@ -13,6 +13,9 @@ MAX_TEXT_CHARS = 20_000
 """Rationale, and each item of evidence."""
 
 MAX_EVIDENCE_ITEMS = 100
+MAX_UNDECIDED = 200
+"""Proposals that wait for proof or decision, above which agents can add no more."""
+
 MAX_BATCH_APPLY = 10
 """Proposals in one batch-apply request (the source document's limit)."""
 

@@ -1,14 +1,16 @@
 """Taking a patch from any person, bot or coding agent."""
 
+import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from homeostat.core.digests import Digest
 from homeostat.core.errors import InvalidInput, NotFound
 from homeostat.core.ids import CommitId, FindingId, ProposalId
-from homeostat.core.limits import MAX_EVIDENCE_ITEMS, MAX_TEXT_CHARS, MAX_TITLE_CHARS
+from homeostat.core.limits import MAX_EVIDENCE_ITEMS, MAX_TEXT_CHARS, MAX_TITLE_CHARS, MAX_UNDECIDED
 from homeostat.flows.deps import Deps
-from homeostat.flows.recording import record
+from homeostat.flows.recording import record_or_lag
 from homeostat.improvement.findings import evidence as evidence_of
 from homeostat.model.actor import Actor, Role
 from homeostat.model.change import TreeChange
@@ -32,6 +34,14 @@ _OPEN = frozenset(
         ProposalState.DEFERRED,
     }
 )
+
+_UNDECIDED = frozenset({ProposalState.PENDING, ProposalState.VALIDATING, ProposalState.AWAITING_APPROVAL})
+
+_PSEUDONYM = re.compile(r"(?i)(?:person|agent|system)-")
+"""What a bot may not call itself: it would stand in the record as somebody else."""
+
+_one_at_a_time = threading.Lock()
+"""Held between looking for a diff and storing it. One hub holds a state directory, so this is enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +68,12 @@ def submit(deps: Deps, submission: Submission, *, actor: Actor) -> Proposal | De
     is stored: neither the store nor Git may ever hold it.
     """
     _check_texts(submission)
+    if actor.role is Role.AGENT and _undecided(deps) >= MAX_UNDECIDED:
+        return Denied(
+            code="too-many-undecided",
+            reasons=(f"{MAX_UNDECIDED} proposals wait for proof or decision; an agent can add no more",),
+            hint="try again when some of them are decided",
+        )
     base = _base_commit(deps, submission)
     if isinstance(base, Denied):
         return base
@@ -86,6 +102,18 @@ def submit(deps: Deps, submission: Submission, *, actor: Actor) -> Proposal | De
         )
     finding = _finding(deps, submission)
     proposal = _new_proposal(deps, submission, actor, base, change, finding)
+    with _one_at_a_time:
+        # Looked at once more: the same diff may have been handed in while this one was read.
+        known = _known(deps, ref.diff_digest, base)
+        if known is not None:
+            return known
+        _insert(deps, proposal, actor)
+    deps.start.submitted(proposal.id)
+    record_or_lag(deps, proposal.id)
+    return proposal
+
+
+def _insert(deps: Deps, proposal: Proposal, actor: Actor) -> None:
     deps.proposals.insert(
         proposal,
         EntryDraft(
@@ -98,13 +126,10 @@ def submit(deps: Deps, submission: Submission, *, actor: Actor) -> Proposal | De
                 "version": proposal.version,
                 "change_digest": proposal.change.change_digest,
                 "diff_digest": proposal.change.diff_digest,
-                "base_commit": base,
+                "base_commit": proposal.change.base_commit,
             },
         ),
     )
-    deps.start.submitted(proposal.id)
-    record(deps, proposal.id)
-    return proposal
 
 
 def resolve_diff(deps: Deps, diff: bytes, base: CommitId) -> TreeChange | Denied:
@@ -164,13 +189,14 @@ def _new_proposal(
 ) -> Proposal:
     now = deps.clock.now()
     # A bot's name is no personal data and tells the reviewer much; a person stands as pseudonym.
-    named = submission.author or (actor.name or "")
-    author = clean(named)[:80] if actor.role is Role.AGENT and named else actor.id
+    named = _one_line(clean(submission.author or actor.name or ""))[:80]
+    is_label = actor.role is Role.AGENT and named and not _PSEUDONYM.match(named)
+    author = named if is_label else actor.id
     return Proposal(
         id=ProposalId(deps.ids.new_uuid()),
         version=1,
         revision=1,
-        title=clean(submission.title.strip()),
+        title=_one_line(clean(submission.title)),
         rationale=clean(submission.rationale.strip()),
         category=submission.category,
         severity=submission.severity,
@@ -190,8 +216,18 @@ def _new_proposal(
     )
 
 
+def _undecided(deps: Deps) -> int:
+    counts = deps.proposals.count_by_state()
+    return sum(counts.get(state, 0) for state in _UNDECIDED)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _check_texts(submission: Submission) -> None:
-    if not submission.title.strip() or len(submission.title) > MAX_TITLE_CHARS or "\n" in submission.title:
+    # Cleaning makes plain line ends of the odd ones and drops what cannot be seen: what is left counts.
+    if not _one_line(clean(submission.title)) or len(submission.title) > MAX_TITLE_CHARS or "\n" in submission.title:
         raise InvalidInput("bad-title", f"a title is one line of 1 to {MAX_TITLE_CHARS} characters")
     if not submission.rationale.strip() or len(submission.rationale) > MAX_TEXT_CHARS:
         raise InvalidInput("bad-rationale", f"a rationale has 1 to {MAX_TEXT_CHARS} characters")

@@ -1,13 +1,17 @@
 """The record for people: Markdown and index on the orphan branch, a commit per status change."""
 
+import logging
 import threading
 
 from homeostat.audit.head import TRAILER_KEY
+from homeostat.core.errors import HomeostatError
 from homeostat.core.ids import ProposalId
 from homeostat.flows.deps import Deps
 from homeostat.model.proposal import Proposal
 from homeostat.proposals.index import INDEX_PATH, render_index, row_of
 from homeostat.proposals.markdown import record_path, render, templates
+
+_log = logging.getLogger(__name__)
 
 _INDEX_ROWS = 5000
 
@@ -25,11 +29,28 @@ def record(deps: Deps, proposal_id: ProposalId) -> None:
         deps.records.mark_recorded(proposal.id, proposal.version)
 
 
-def catch_up(deps: Deps) -> int:
-    """Record what lags its row, oldest first; return how many were behind."""
-    behind = deps.records.pending_records()
-    for proposal_id, _version in behind:
+def record_or_lag(deps: Deps, proposal_id: ProposalId) -> None:
+    """Commit the present state where Git lets us; the row is durable, and Git follows at the next beat or start."""
+    try:
         record(deps, proposal_id)
+    except HomeostatError as error:
+        _log.warning("[SI] the record of proposal %s lags: %s", proposal_id, error)
+
+
+def catch_up(deps: Deps) -> int:
+    """Record what lags its row, oldest first; return how many were behind.
+
+    One that cannot be recorded does not stop the others; the first such error is raised at the end.
+    """
+    behind = deps.records.pending_records()
+    failed: list[HomeostatError] = []
+    for proposal_id, _version in behind:
+        try:
+            record(deps, proposal_id)
+        except HomeostatError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
     return len(behind)
 
 

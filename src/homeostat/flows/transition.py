@@ -1,18 +1,14 @@
 """Changing a proposal's state: the row and its ledger entry together, then its record in Git."""
 
-import logging
-
-from homeostat.core.errors import HomeostatError, NotFound
+from homeostat.core.errors import NotFound
 from homeostat.core.ids import ProposalId
 from homeostat.flows.deps import Deps
-from homeostat.flows.recording import record
+from homeostat.flows.recording import record_or_lag
 from homeostat.model.actor import Actor
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Proposal
 from homeostat.model.verdict import Denied
 from homeostat.proposals.lifecycle import Event, step
-
-_log = logging.getLogger(__name__)
 
 
 def read(deps: Deps, proposal_id: ProposalId) -> Proposal:
@@ -30,11 +26,7 @@ def transition(deps: Deps, proposal: Proposal, event: Event, *, actor: Actor) ->
         return outcome
     entry = EntryDraft(kind=outcome.kind, actor=actor.id, subject=proposal.id, body=outcome.facts)
     saved = deps.proposals.save(outcome.proposal, entry)
-    try:
-        record(deps, saved.id)
-    except HomeostatError as error:
-        # The row is the truth and is durable; Git follows at the next tick or start.
-        _log.warning("[SI] the record of proposal %s lags: %s", saved.id, error)
+    record_or_lag(deps, saved.id)
     return saved
 
 
