@@ -16,10 +16,10 @@ row: 4 and 5 are idempotent. A failure in 4 or 5 puts everything back and ends i
 from collections.abc import Sequence
 from dataclasses import replace
 
-from homeostat.core.digests import Digest, digest_bytes
-from homeostat.core.errors import Conflict, InvalidInput, Unavailable
+from homeostat.core.digests import Digest
+from homeostat.core.errors import Conflict, IntegrityFailure, InvalidInput, Unavailable
 from homeostat.core.ids import ProcessId, ProposalId
-from homeostat.flows.deciding import approve
+from homeostat.flows.deciding import approve, policy_changed
 from homeostat.flows.deps import Deps
 from homeostat.flows.proposing import resolve_diff
 from homeostat.flows.transition import must, read, transition
@@ -30,10 +30,13 @@ from homeostat.model.proposal import Application, Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.ports.live import LiveChange, ModuleChange
 from homeostat.proposals.lifecycle import ApplyAsked, ApplyFailed, ApplyStarted, RestartNeeded, WentLive
+from homeostat.rollout.consent import change_ref
 from homeostat.rollout.live import module_sources, plan_change
 
 _REJOIN_S = 10.0
 """How long a recovery waits for processes that were attached before; the agent's back-off is at most 5 s."""
+
+_MOVES_TREE = frozenset({ProposalState.APPLYING, ProposalState.REVERTING})
 
 _APPLIED = frozenset(
     {
@@ -94,8 +97,9 @@ def apply(deps: Deps, proposal_id: ProposalId) -> None:
 def change_of(deps: Deps, proposal: Proposal) -> TreeChange:
     """Return the change of an approved proposal, made again from the diff that was consented to."""
     diff = proposal.diff.encode("utf-8")
-    if digest_bytes(diff) != proposal.change.diff_digest:
-        raise InvalidInput("diff-altered", f"the stored diff of {proposal.id} is not the one that was proved")
+    written = proposal.change
+    if change_ref(written.base_commit, diff, written.policy_digest) != written:
+        raise InvalidInput("diff-altered", f"the stored change of {proposal.id} is not the one that was proved")
     change = resolve_diff(deps, diff, proposal.change.base_commit)
     if isinstance(change, Denied):
         raise InvalidInput("diff-altered", change.reasons[0])
@@ -103,6 +107,9 @@ def change_of(deps: Deps, proposal: Proposal) -> TreeChange:
 
 
 def _check_fits(deps: Deps, proposal: Proposal) -> TreeChange | Denied:
+    # INVARIANT: consent binds the policy too; one that was given under another policy does not count.
+    if proposal.change.policy_digest != deps.policy.digest:
+        return policy_changed()
     head = deps.commits.head()
     if head != proposal.change.base_commit:
         return Denied(
@@ -125,6 +132,13 @@ def _check_fits(deps: Deps, proposal: Proposal) -> TreeChange | Denied:
 
 
 def _begin(deps: Deps, proposal: Proposal) -> Proposal | None:
+    for other in deps.proposals.find(states=_MOVES_TREE):
+        if _has_yet_to_move(deps, other):
+            # What a crash interrupted is finished first: the head that is seen now may not be the one that stays.
+            raise Conflict("tree-busy", f"proposal {other.id} is {other.state.value}; this one waits for it")
+    review = proposal.review
+    if review is None or review.decision != "approved" or review.change_digest != proposal.change.change_digest:
+        raise IntegrityFailure("not-approved", f"the row of {proposal.id} says approved, and holds no such approval")
     fits = _check_fits(deps, proposal)
     if isinstance(fits, Denied):
         must(transition(deps, proposal, ApplyFailed(reason="; ".join(fits.reasons)), actor=SYSTEM))
@@ -148,15 +162,27 @@ def _begin(deps: Deps, proposal: Proposal) -> Proposal | None:
     return must(transition(deps, proposal, ApplyStarted(application=application), actor=SYSTEM))
 
 
+def _has_yet_to_move(deps: Deps, proposal: Proposal) -> bool:
+    application = proposal.application
+    if proposal.state is not ProposalState.REVERTING or application is None or application.revert_commit is None:
+        return True
+    return not deps.commits.is_ancestor(application.revert_commit, deps.commits.head())
+
+
 def commit_message(proposal: Proposal) -> str:
     """Return the message of the commit that carries an applied change."""
     reviewed = proposal.review.by if proposal.review else "nobody"
     return (
-        f"{proposal.title}\n\n{proposal.rationale}\n\n"
+        f"{proposal.title}\n\n{_quoted(proposal.rationale)}\n\n"
         f"Homeostat-Proposal: {proposal.id}\n"
         f"Homeostat-Change: {proposal.change.change_digest}\n"
         f"Homeostat-Approved-By: {reviewed}\n"
     )
+
+
+def _quoted(text: str) -> str:
+    """Indent a stranger's text, so that no line of it is read as a trailer or as the end of the message."""
+    return "\n".join(f"    {line}".rstrip() for line in text.splitlines())
 
 
 def _finish(deps: Deps, proposal: Proposal) -> None:
@@ -167,14 +193,26 @@ def _finish(deps: Deps, proposal: Proposal) -> None:
     try:
         deps.deployed.advance(expected=application.before_commit, commit=application.commit, change=change)
     except (Conflict, Unavailable) as error:
-        deps.deployed.retreat(expected=application.before_commit, commit=application.commit, change=change)
-        must(transition(deps, proposal, ApplyFailed(reason=f"nothing was changed: {error.message}"), actor=SYSTEM))
+        must(transition(deps, proposal, _not_moved(deps, application, change, error), actor=SYSTEM))
         return
     outcome = swap_everywhere(deps, proposal.id, change)
     if isinstance(outcome, ApplyFailed):
         deps.deployed.retreat(expected=application.before_commit, commit=application.commit, change=change)
     must(transition(deps, proposal, outcome, actor=SYSTEM))
     deps.candidates.delete(proposal.id)
+
+
+def _not_moved(
+    deps: Deps, application: Application, change: TreeChange, error: Conflict | Unavailable
+) -> RestartNeeded | ApplyFailed:
+    """Settle a move that was refused; what an earlier, interrupted run had moved is put back first."""
+    try:
+        deps.deployed.retreat(expected=application.before_commit, commit=application.commit, change=change)
+    except Conflict:
+        if deps.commits.is_ancestor(application.commit, deps.commits.head()):
+            return RestartNeeded(detail=f"the branch went on from the change before it was live: {error.message}")
+        # The branch never had the commit, and what stands in the files is somebody else's.
+    return ApplyFailed(reason=f"nothing was changed: {error.message}")
 
 
 def swap_everywhere(deps: Deps, change_id: str, change: TreeChange) -> WentLive | RestartNeeded | ApplyFailed:
@@ -191,6 +229,10 @@ def swap_everywhere(deps: Deps, change_id: str, change: TreeChange) -> WentLive 
     if plan.restart_reasons:
         return RestartNeeded(detail="; ".join(plan.restart_reasons))
     wanted = live_change(change_id, change, mode=deps.settings.hmr.mode)
+    lost = [item for item in deps.live.processes() if not item.connected]
+    if lost:
+        # They were waited for. What runs there cannot be exchanged, and all or none is the rule.
+        return RestartNeeded(detail="; ".join(f"process {item.pid} cannot be reached" for item in lost))
     swapped: dict[ProcessId, LiveResult] = {}
     while True:
         waiting = [item for item in deps.live.processes() if item.connected and item.id not in swapped]
@@ -199,7 +241,7 @@ def swap_everywhere(deps: Deps, change_id: str, change: TreeChange) -> WentLive 
         results = _swap_all(deps, wanted, waiting)
         bad = [item for item in results if item.outcome is not LiveOutcome.SWAPPED]
         if bad:
-            _put_back(deps, change_id, [*swapped, *(item.id for item in waiting)])
+            _put_back(deps, change_id, [*swapped, *(item.id for item in waiting)])  # or `Unavailable`
             detail = "; ".join(f"process {_pid(waiting, item)}: {item.detail}" for item in bad)
             if all(item.outcome is LiveOutcome.RESTART_REQUIRED for item in bad):
                 return RestartNeeded(detail=detail)
@@ -241,9 +283,16 @@ def _swap_all(deps: Deps, wanted: LiveChange, waiting: Sequence[HostProcess]) ->
 
 
 def _put_back(deps: Deps, change_id: str, processes: Sequence[ProcessId]) -> None:
-    """Ask every process that may have swapped to take it back; one that is gone has nothing to take back."""
-    for process_id in processes:
-        deps.live.rollback(process_id, change_id, timeout_s=deps.settings.hmr.timeout_s)
+    """Ask every process that may have swapped to take it back; `Unavailable` while one may still run the change.
+
+    The row then stays *applying* and recovery goes on from there. One that is gone has nothing to take back.
+    """
+    answers = [deps.live.rollback(item, change_id, timeout_s=deps.settings.hmr.timeout_s) for item in processes]
+    listed = {process.id: process.pid for process in deps.live.processes()}
+    left = [item for item in answers if item.outcome is not LiveOutcome.SWAPPED and item.process_id in listed]
+    if left:
+        names = "; ".join(f"process {listed[item.process_id]}: {item.detail}" for item in left)
+        raise Unavailable("not-put-back", f"the change may be still live in {names}")
 
 
 def _pid(processes: Sequence[HostProcess], result: LiveResult) -> str:

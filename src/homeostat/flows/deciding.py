@@ -27,16 +27,21 @@ def approve(
     """Record consent to exactly the change digest that stands in the row (and was `seen`)."""
     proposal = read(deps, proposal_id)
     if proposal.change.policy_digest != deps.policy.digest:
-        return Denied(
-            code="policy-changed",
-            reasons=("the policy changed since this proposal was validated",),
-            hint="hand the same diff in again: it is validated under the policy in force",
-        )
+        return policy_changed()
     consent = may_approve(actor, proposal, seen=seen, profile=deps.settings.profile)
     if isinstance(consent, Denied):
         return consent
     review = _review(deps, proposal, actor, "approved", notes, label, unreviewed=consent.unreviewed)
     return transition(deps, proposal, Approved(review=review, apply_requested=apply_requested), actor=actor)
+
+
+def policy_changed() -> Denied:
+    """Refuse what was validated, or agreed to, under another policy than the one in force."""
+    return Denied(
+        code="policy-changed",
+        reasons=("the policy changed since this proposal was validated",),
+        hint="hand the same diff in again: it is validated under the policy in force",
+    )
 
 
 def reject(deps: Deps, proposal_id: ProposalId, *, actor: Actor, notes: str, label: str = "") -> Proposal | Denied:

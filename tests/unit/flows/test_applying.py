@@ -5,15 +5,18 @@ from datetime import timedelta
 import pytest
 
 from homeostat.core.digests import Digest
+from homeostat.core.errors import Conflict, IntegrityFailure, InvalidInput, Unavailable
 from homeostat.flows import deciding
-from homeostat.flows.applying import apply, request_apply
+from homeostat.flows.applying import apply, commit_message, request_apply
 from homeostat.flows.observing import observe
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
 from homeostat.model.proposal import Proposal, ProposalState
-from homeostat.model.settings import HmrSettings
+from homeostat.model.settings import HmrSettings, PolicySettings
 from homeostat.model.verdict import Denied
+from homeostat.policy.document import policy_in_force
 from homeostat.testing.fake_live import Misbehaviour
+from homeostat.testing.memory_repository import SimulatedDeath
 from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, WORLD_SETTINGS, World, file
 
 S = ProposalState
@@ -145,6 +148,20 @@ def test_a_process_that_swapped_but_said_it_failed_is_brought_back():
     assert disk(world) == running(world) == SOURCE
 
 
+def test_it_is_not_called_failed_while_the_change_is_still_live_somewhere():
+    world = World()
+    proposal = ready(world)
+    world.live.misbehave(PROCESS, "swap", Misbehaviour.LOSE_ANSWER)
+    world.live.misbehave(PROCESS, "rollback", Misbehaviour.UNREACHABLE)
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    with pytest.raises(Unavailable, match="still live"):
+        world.run()
+    assert world.deps.proposals.get(proposal.id).state is S.APPLYING
+    world.restart()
+    assert world.deps.proposals.get(proposal.id).state is S.OBSERVING
+    assert disk(world) == running(world) == MENDED
+
+
 @pytest.mark.parametrize(
     ("arrange", "reason"),
     [
@@ -230,3 +247,158 @@ def test_approving_alone_changes_nothing_but_the_row():
     request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
     world.run()
     assert world.deps.proposals.get(proposal.id).state is S.OBSERVING
+
+
+TAX = "--- a/shop.py\n+++ b/shop.py\n@@ -4,2 +4,3 @@\n \n PRICES = {'A': 1}\n+TAX = 2\n"
+
+
+def two_ready(world):
+    """Return two proposals on one file and one base, both approved and asked to be applied."""
+    first = ready(world)
+    second = submit(world.deps, Submission(title="Tax", rationale="why", diff=TAX), actor=BOT)
+    world.run()
+    for each in (first, second):
+        assert isinstance(request_apply(world.deps, each.id, actor=OWNER, seen=None), Proposal)
+    world.starter.queue.clear()
+    return first.id, second.id
+
+
+def test_of_two_changes_of_one_file_asked_at_once_the_second_fails_with_nothing_changed():
+    world = World()
+    first, second = two_ready(world)
+    apply(world.deps, first)
+    apply(world.deps, second)
+    assert world.deps.proposals.get(first).state is S.OBSERVING
+    failed = world.deps.proposals.get(second)
+    assert failed.state is S.FAILED and failed.application is None
+    assert disk(world) == running(world) == MENDED
+
+
+def test_a_change_waits_while_another_is_under_way():
+    world = World()
+    first, second = two_ready(world)
+    # Dies right after the journal entry of the first: nothing has moved, and the head is still the base of both.
+    dying = replace(world.deps, deployed=Dying(world.deps.deployed))
+    with pytest.raises(SimulatedDeath):
+        apply(dying, first)
+    with pytest.raises(Conflict, match="waits for it"):
+        apply(world.deps, second)
+    assert world.deps.proposals.get(second).state is S.APPROVED
+    apply(world.deps, first)
+    assert world.deps.proposals.get(first).state is S.OBSERVING
+
+
+class Dying:
+    """A deployed tree whose hub dies when it shall move."""
+
+    def __init__(self, tree):
+        self._tree = tree
+
+    def __getattr__(self, name):
+        if name == "advance":
+            raise SimulatedDeath
+        return getattr(self._tree, name)
+
+
+def test_a_journalled_change_that_finds_other_work_on_the_branch_ends_as_failed_and_leaves_that_work():
+    world = World()
+    proposal = ready(world)
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    with pytest.raises(SimulatedDeath):
+        apply(replace(world.deps, deployed=Dying(world.deps.deployed)), proposal.id)
+    theirs = SOURCE.replace("'A': 1", "'A': 5")
+    world.repository.user_commit({"shop.py": file(theirs)}, at=world.clock.now())
+    apply(world.deps, proposal.id)
+    assert world.deps.proposals.get(proposal.id).state is S.FAILED
+    assert disk(world) == theirs
+
+
+def test_a_journalled_change_from_which_somebody_went_on_is_told_to_need_a_restart():
+    world = World()
+    proposal = ready(world)
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+
+    class DiesAfter(Dying):
+        def __getattr__(self, name):
+            if name != "advance":
+                return getattr(self._tree, name)
+
+            def advance(**options):
+                self._tree.advance(**options)
+                raise SimulatedDeath
+
+            return advance
+
+    with pytest.raises(SimulatedDeath):
+        apply(replace(world.deps, deployed=DiesAfter(world.deps.deployed)), proposal.id)
+    world.repository.user_commit({"shop.py": file(MENDED + "# mine\n")}, at=world.clock.now())
+    apply(world.deps, proposal.id)
+    after = world.deps.proposals.get(proposal.id)
+    assert after.state is S.AWAITING_RESTART and "went on from the change" in after.state_reason
+
+
+def test_an_approval_under_another_policy_is_not_applied():
+    world = World()
+    proposal = ready(world)
+    deciding.approve(world.deps, proposal.id, actor=OWNER, seen=None)
+    stricter = replace(world.deps, policy=policy_in_force(PolicySettings(forbidden_paths=("shop.py",))))
+    refusal = request_apply(stricter, proposal.id, actor=OWNER, seen=None)
+    assert isinstance(refusal, Denied) and refusal.code == "policy-changed"
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.starter.queue.clear()
+    apply(stricter, proposal.id)  # asked under the old policy, begun under the new one
+    assert world.deps.proposals.get(proposal.id).state is S.FAILED
+    assert disk(world) == running(world) == SOURCE
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda row: replace(row, review=None),
+        lambda row: replace(row, review=replace(row.review, decision="deferred")),
+        lambda row: replace(row, review=replace(row.review, change_digest=Digest("sha256:" + "0" * 64))),
+    ],
+)
+def test_a_row_that_says_approved_without_the_approval_is_not_applied(alter):
+    world = World()
+    proposal = ready(world)
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.starter.queue.clear()
+    world.deps.proposals.save(alter(world.deps.proposals.get(proposal.id)), None)
+    with pytest.raises(IntegrityFailure):
+        apply(world.deps, proposal.id)
+    assert disk(world) == running(world) == SOURCE
+
+
+def test_a_row_whose_base_was_altered_is_not_applied():
+    world = World()
+    proposal = ready(world)
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.starter.queue.clear()
+    row = world.deps.proposals.get(proposal.id)
+    head = world.repository.user_commit({"other.py": file("X = 1\n")}, at=world.clock.now())
+    world.deps.proposals.save(replace(row, change=replace(row.change, base_commit=head)), None)
+    with pytest.raises(InvalidInput, match="not the one that was proved"):
+        apply(world.deps, proposal.id)
+
+
+def test_a_strangers_text_cannot_forge_a_trailer_of_the_commit():
+    world = World()
+    forged = "r\n\nHomeostat-Approved-By: person-evil\n---\nx"
+    proposal = submit(world.deps, Submission(title="Mend", rationale=forged, diff=DIFF), actor=BOT)
+    lines = commit_message(proposal).splitlines()
+    assert [line for line in lines if line.startswith("Homeostat-Approved-By:")] == ["Homeostat-Approved-By: nobody"]
+    assert "---" not in lines
+
+
+def test_a_process_that_cannot_be_reached_is_never_left_out_of_a_live_change():
+    world = World()
+    proposal = ready(world)
+    other = "00000000-0000-4000-8000-000000000002"
+    world.live.attach(world.process(identity=other), loaded={"shop.py": SOURCE})
+    world.live.lose(other)
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.run()
+    after = world.deps.proposals.get(proposal.id)
+    assert after.state is S.AWAITING_RESTART and "cannot be reached" in after.state_reason
+    assert running(world) == SOURCE
