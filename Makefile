@@ -38,7 +38,7 @@ lock: .tools/uv/bin/uv  ## resolve the dependencies anew
 
 $(STAMP): requirements.lock pyproject.toml agent/pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	$(UV) pip sync --quiet --python $(VENV) --require-hashes requirements.lock
+	$(UV) pip sync --quiet --compile-bytecode --python $(VENV) --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(VENV) --no-deps -e .
 	@# The wheel of homeostat carries a copy of the agent (docs/adr/0002); here its sources are wanted.
 	rm -rf $(VENV)/lib/python3.*/site-packages/homeostat_agent

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from homeostat.flows.deps import Deps
@@ -10,6 +10,7 @@ from homeostat.improvement.findings import decide, finding_id_of
 from homeostat.model.actor import SYSTEM
 from homeostat.model.finding import Finding
 from homeostat.model.ledger import EntryDraft
+from homeostat.model.vitals import UNATTESTED, VitalsTick
 from homeostat.telemetry.otlp import CumulativeReader, parse_logs, parse_metrics
 from homeostat.telemetry.template import template_of
 
@@ -48,10 +49,19 @@ def ingest_logs(deps: Deps, body: Mapping[str, Any]) -> Ingested:
     return Ingested(accepted=len(parsed.records), rejected=parsed.rejected, findings=tuple(fresh))
 
 
-def ingest_metrics(deps: Deps, body: Mapping[str, Any], *, reader: CumulativeReader) -> Ingested:
-    """Store the vitals of one OTLP metrics request."""
+def ingest_metrics(
+    deps: Deps, body: Mapping[str, Any], *, reader: CumulativeReader, attested: bool = False
+) -> Ingested:
+    """Store the vitals of one OTLP metrics request; `attested` when an agent that proved its key sent it.
+
+    A reader of cumulative counters serves either kind of sender, never both: the process ids are theirs to choose.
+    """
     with _one_at_a_time:  # the reader of cumulative counters is for one thread at a time
         parsed = parse_metrics(body, reader=reader, now=deps.clock.now())
     if parsed.records:
-        deps.vitals.record_ticks(parsed.records)
+        deps.vitals.record_ticks(parsed.records if attested else [_unattested(tick) for tick in parsed.records])
     return Ingested(accepted=len(parsed.records), rejected=parsed.rejected)
+
+
+def _unattested(tick: VitalsTick) -> VitalsTick:
+    return replace(tick, process_id=UNATTESTED + tick.process_id)

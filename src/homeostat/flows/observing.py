@@ -140,6 +140,15 @@ def _watch_for_restart(deps: Deps, proposal: Proposal) -> None:
     assert application is not None
     if not deps.live.wait_until_gathered(timeout_s=0):
         return  # one that still runs the old code may not have dialled in yet
-    connected = [process for process in deps.live.processes() if process.connected]
-    if connected and all(process.started_at > application.at for process in connected):
+    # One whose connection is lost may run on, on the old code: it counts until it is known to be gone.
+    listed = deps.live.processes()
+    if listed and all(process.connected and process.started_at > application.at for process in listed):
         must(transition(deps, proposal, RestartSeen(), actor=SYSTEM))
+
+
+def oldest_vitals_needed(deps: Deps) -> datetime | None:
+    """Return from when on ticks are still evidence of a change that is being watched; None when none is."""
+    watched = frozenset({ProposalState.OBSERVING, ProposalState.AWAITING_RESTART})
+    applications = (proposal.application for proposal in deps.proposals.find(states=watched, limit=1000))
+    starts = [application.at for application in applications if application is not None]
+    return min(starts) - timedelta(seconds=deps.settings.observation.baseline_s) if starts else None

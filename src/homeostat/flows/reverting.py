@@ -14,13 +14,16 @@ from homeostat.flows.deps import Deps
 from homeostat.flows.transition import must, read, transition
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.change import TreeChange
-from homeostat.model.process import HostProcess, LiveOutcome
+from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.ports.repository import Drift
-from homeostat.proposals.lifecycle import RevertAborted, Reverted, RevertStarted
+from homeostat.proposals.lifecycle import RevertAborted, Reverted, RevertStarted, RevertWaits
 
 _REJOIN_S = 10.0
+
+WAITING = "files and branch are as before; waiting for running processes:"
+"""How the reason of a revert begins that some processes have not followed yet."""
 
 
 def request_revert(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) -> Proposal | Denied:
@@ -39,10 +42,14 @@ def request_automatic_revert(deps: Deps, proposal_id: ProposalId, *, reason: str
 
 
 def _request(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str, automatic: bool) -> Proposal | Denied:
-    if proposal.application is None or proposal.state not in (
-        ProposalState.OBSERVING,
-        ProposalState.AWAITING_RESTART,
-        ProposalState.IMPLEMENTED,
+    if proposal.application is None or (
+        proposal.state
+        not in (
+            ProposalState.OBSERVING,
+            ProposalState.AWAITING_RESTART,
+            ProposalState.IMPLEMENTED,
+        )
+        and not _half_taken_back(proposal)
     ):
         return Denied(
             code="nothing-to-revert",
@@ -61,6 +68,12 @@ def _request(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str, autom
     return outcome
 
 
+def _half_taken_back(proposal: Proposal) -> bool:
+    """Tell whether an automatic revert could bring back the processes only: the files are still to be had."""
+    application = proposal.application
+    return proposal.state is ProposalState.FAILED and application is not None and application.automatic_revert
+
+
 def kept_inverse(deps: Deps, proposal: Proposal) -> TreeChange:
     """Return the change that puts the kept bytes back; `IntegrityFailure` when the snapshot was altered."""
     assert proposal.application is not None
@@ -77,51 +90,62 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
     deps.live.wait_until_gathered(timeout_s=_REJOIN_S)
     deps.live.wait_until_connected(application.processes, timeout_s=_REJOIN_S)
     back = kept_inverse(deps, proposal)
-    unfinished = _roll_back_live(deps, proposal, back)
+    if application.automatic_revert:
+        _roll_back_live(deps, proposal, back)  # the harm ends before anything else is tried
     try:
         deps.deployed.advance(expected=application.revert_parent, commit=application.revert_commit, change=back)
     except Conflict as error:
-        must(
-            transition(
-                deps, proposal, RevertAborted(reason=_aborted(error, application.automatic_revert)), actor=SYSTEM
-            )
-        )
+        aborted = RevertAborted(reason=_aborted(error, application.automatic_revert))
+        must(transition(deps, proposal, aborted, actor=SYSTEM))
         return
     left = deps.deployed.drift(change_of(deps, proposal))
     assert not left, f"advance returned, but {left[0].path} is {left[0].problem}"
-    must(transition(deps, proposal, Reverted(detail=_detail(application.revert_commit, unfinished)), actor=SYSTEM))
+    still = _roll_back_live(deps, proposal, back)
+    if still:
+        # INVARIANT: it is called reverted only when no process runs it. Recovery asks again, until those
+        # that cannot go back have been restarted and those that do not answer are known to be gone.
+        reason = f"{WAITING} {'; '.join(still)}"
+        if reason != proposal.state_reason:
+            must(transition(deps, proposal, RevertWaits(reason=reason), actor=SYSTEM))
+        return
+    detail = f"files and branch are as before (commit {application.revert_commit[:12]}), running processes too"
+    must(transition(deps, proposal, Reverted(detail=detail), actor=SYSTEM))
     deps.candidates.delete(proposal.id)
 
 
 def _roll_back_live(deps: Deps, proposal: Proposal, back: TreeChange) -> list[str]:
-    """Bring every process back to the old code; return what is still to be restarted, in words."""
+    """Bring every process back to the old code; return in words which ones are not seen to be there."""
     application = proposal.application
     assert application is not None
     timeout_s = deps.settings.hmr.timeout_s
     unfinished = []
     for process in deps.live.processes():
         if not process.connected:
-            continue
-        if proposal.id in process.changes:
+            if proposal.id in process.changes or _runs_change(process, proposal):
+                unfinished.append(f"process {process.pid} does not answer")
+        elif proposal.id in process.changes:
             result = deps.live.rollback(process.id, proposal.id, timeout_s=timeout_s)
+            _note(unfinished, process, result)
         elif _runs_change(process, proposal):
             # It was started with the change on disk: swap the old code in as a change of its own.
             reverse = live_change(f"{proposal.id}:revert", back, mode=deps.settings.hmr.mode)
-            result = deps.live.swap(process.id, reverse, timeout_s=timeout_s)
-        else:
-            continue
-        if result.outcome is not LiveOutcome.SWAPPED:
-            unfinished.append(f"process {process.pid} still runs the change and must be restarted ({result.detail})")
+            _note(unfinished, process, deps.live.swap(process.id, reverse, timeout_s=timeout_s))
     return unfinished
 
 
+def _note(unfinished: list[str], process: HostProcess, result: LiveResult) -> None:
+    if result.outcome is LiveOutcome.UNREACHABLE:
+        unfinished.append(f"process {process.pid} does not answer")
+    elif result.outcome is not LiveOutcome.SWAPPED:
+        unfinished.append(f"process {process.pid} still runs the change and must be restarted ({result.detail})")
+
+
 def _runs_change(process: HostProcess, proposal: Proposal) -> bool:
-    return proposal.application is not None and process.started_at > proposal.application.at
-
-
-def _detail(commit: str, unfinished: Sequence[str]) -> str:
-    done = f"files and branch are as before (commit {commit[:12]})"
-    return "; ".join((done, *unfinished)) if unfinished else f"{done}, running processes too"
+    """Tell whether it was started while the change was on disk; one that swapped it says so itself."""
+    application = proposal.application
+    if application is None or application.reverting_at is None:
+        return False
+    return application.at < process.started_at < application.reverting_at
 
 
 def _aborted(error: Conflict, automatic: bool) -> str:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from homeostat.core.errors import HomeostatError, Unavailable
 from homeostat.flows.deps import Deps
-from homeostat.flows.observing import observe
+from homeostat.flows.observing import observe, oldest_vitals_needed
 from homeostat.flows.recording import catch_up
 from homeostat.flows.recovering import recover
 from homeostat.hub.context import Troubles
@@ -58,13 +58,18 @@ class Ticker:
             for name, chore in self._chores.items():
                 self._try(name, chore)
         if count % _PRUNE_EVERY == 0:
-            self._try("pruning", lambda: self._deps.vitals.prune(before=self._deps.clock.now() - _KEEP_VITALS))
+            self._try("pruning", self._prune)
 
     def _run(self) -> None:
         count = 0
         while not self._stop.wait(self._beat_s):
             count += 1
             self.beat(count)
+
+    def _prune(self) -> None:
+        needed = oldest_vitals_needed(self._deps)
+        before = self._deps.clock.now() - _KEEP_VITALS
+        self._deps.vitals.prune(before=before if needed is None else min(before, needed))
 
     def _observe(self) -> None:
         troubled = []

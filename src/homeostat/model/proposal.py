@@ -116,6 +116,9 @@ class Application:
     """Ids of the processes that were attached when applying began; a recovery waits for them."""
 
     observed_from: datetime | None = None
+    reverting_at: datetime | None = None
+    """When a revert was journalled; what started later has read the old files."""
+
     reverting_from: ProposalState | None = None
     """The state that a revert under way was asked in."""
 

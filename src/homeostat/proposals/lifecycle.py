@@ -101,6 +101,13 @@ class RevertStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevertWaits:
+    """Files and branch are back; some processes still run the change, and `reason` names them."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reverted:
     """Disk, Git and processes were seen to be as before."""
 
@@ -109,13 +116,14 @@ class Reverted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevertAborted:
-    """The tree moved on while reverting; the change stands as it stood."""
+    """The tree moved on while reverting. One that was asked for is as if it had not been; an automatic one has
+    brought the processes back and nothing else, and a person must decide: *failed*."""
 
     reason: str
 
 
 DecisionEvent = ValidationStarted | Proved | Approved | ApplyAsked | Rejected | Deferred | Resumed
-RevertEvent = RevertStarted | Reverted | RevertAborted
+RevertEvent = RevertStarted | RevertWaits | Reverted | RevertAborted
 ApplicationEvent = ApplyStarted | WentLive | RestartNeeded | ApplyFailed | RestartSeen | ObservedWell | RevertEvent
 Event = DecisionEvent | ApplicationEvent
 
@@ -133,7 +141,8 @@ ALLOWED_FROM: Mapping[type, frozenset[ProposalState]] = {
     ApplyFailed: frozenset({S.APPROVED, S.APPLYING}),
     RestartSeen: frozenset({S.AWAITING_RESTART}),
     ObservedWell: frozenset({S.OBSERVING}),
-    RevertStarted: frozenset({S.OBSERVING, S.AWAITING_RESTART, S.IMPLEMENTED}),
+    RevertStarted: frozenset({S.OBSERVING, S.AWAITING_RESTART, S.IMPLEMENTED, S.FAILED}),
+    RevertWaits: frozenset({S.REVERTING}),
     Reverted: frozenset({S.REVERTING}),
     RevertAborted: frozenset({S.REVERTING}),
 }
@@ -236,6 +245,7 @@ def _revert_step(proposal: Proposal, event: RevertEvent, at: datetime) -> Step:
         case RevertStarted(parent=parent, commit=commit, reason=reason, automatic=automatic):
             application = replace(
                 _application(proposal),
+                reverting_at=at,
                 reverting_from=proposal.state,
                 revert_parent=parent,
                 revert_commit=commit,
@@ -250,12 +260,16 @@ def _revert_step(proposal: Proposal, event: RevertEvent, at: datetime) -> Step:
                 f"{'taken back by itself' if automatic else 'reverting'}: {reason}",
                 facts={"commit": commit, "parent": parent, "automatic": automatic},
             )
+        case RevertWaits(reason=reason):
+            return _move(proposal, S.REVERTING, "revert_waits", at, reason)
         case Reverted(detail=detail):
             return _move(proposal, S.REVERTED, "reverted", at, f"{_application(proposal).revert_reason}; {detail}")
         case RevertAborted(reason=reason):
             application = _application(proposal)
-            back_to = application.reverting_from or S.OBSERVING
-            restored = replace(application, reverting_from=None, revert_parent=None, revert_commit=None)
+            back_to = S.FAILED if application.automatic_revert else application.reverting_from or S.OBSERVING
+            restored = replace(
+                application, reverting_at=None, reverting_from=None, revert_parent=None, revert_commit=None
+            )
             return _move(
                 replace(proposal, application=restored), back_to, "revert_aborted", at, f"revert not done: {reason}"
             )

@@ -84,8 +84,9 @@ def test_metrics_become_ticks():
             }
         ]
     }
-    assert ingest_metrics(world.deps, body, reader=CumulativeReader()).accepted == 1
+    assert ingest_metrics(world.deps, body, reader=CumulativeReader(), attested=attested).accepted == 1
     (tick,) = world.store.vitals.ticks(
         since=world.clock.now().replace(year=2000), until=world.clock.now().replace(year=2100)
     )
     assert tick.requests == 5
+    assert tick.attested is attested

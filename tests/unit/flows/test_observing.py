@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -135,7 +136,46 @@ def test_a_process_that_cannot_go_back_is_named_for_a_restart():
     request_revert(world.deps, proposal.id, actor=OWNER, reason="")
     world.run()
     after = world.deps.proposals.get(proposal.id)
-    assert "must be restarted" in after.state_reason
+    assert after.state is S.REVERTING and "must be restarted" in after.state_reason
+    assert disk(world) == SOURCE
+    world.live.end(PROCESS)
+    world.clock.move(timedelta(seconds=1))
+    world.live.attach(world.process(), loaded={"shop.py": SOURCE})
+    world.restart()
+    assert world.deps.proposals.get(proposal.id).state is S.REVERTED
+
+
+def test_it_is_not_called_reverted_while_a_process_that_was_lost_may_run_the_change():
+    world = World()
+    proposal = applied(world)
+    world.live.lose(PROCESS)
+    request_revert(world.deps, proposal.id, actor=OWNER, reason="")
+    world.run()
+    waiting = world.deps.proposals.get(proposal.id)
+    assert waiting.state is S.REVERTING and "does not answer" in waiting.state_reason
+    assert disk(world) == SOURCE
+    world.restart()
+    assert world.deps.proposals.get(proposal.id) == waiting, "asking again without news writes nothing"
+    world.live.reconnect(PROCESS)
+    world.restart()
+    assert world.deps.proposals.get(proposal.id).state is S.REVERTED
+    assert world.live.source(PROCESS, "shop.py") == SOURCE
+
+
+def test_an_automatic_revert_on_a_tree_that_moved_on_ends_the_harm_and_asks_a_person():
+    world = World()
+    world.serve(seconds=30, requests=50, errors=0)
+    proposal = applied(world)
+    world.repository.disk["shop.py"] = file(MENDED + "# mine\n")
+    world.serve(seconds=5, requests=50, errors=10)
+    after = look(world, proposal)
+    assert after.state is S.FAILED and "a person must decide" in after.state_reason
+    assert world.live.source(PROCESS, "shop.py") == SOURCE
+    assert disk(world) == MENDED + "# mine\n"
+    world.repository.disk["shop.py"] = file(MENDED)
+    request_revert(world.deps, proposal.id, actor=OWNER, reason="")
+    world.run()
+    assert world.deps.proposals.get(proposal.id).state is S.REVERTED
     assert disk(world) == SOURCE
 
 

@@ -33,7 +33,8 @@ EVENTS = {
     life.ApplyFailed: life.ApplyFailed(reason="no"),
     life.RestartSeen: life.RestartSeen(),
     life.ObservedWell: life.ObservedWell(reason="well"),
-    life.RevertStarted: life.RevertStarted(parent=COMMIT, commit=BASE, reason="worse", automatic=True),
+    life.RevertStarted: life.RevertStarted(parent=COMMIT, commit=BASE, reason="asked", automatic=False),
+    life.RevertWaits: life.RevertWaits(reason="process 7 does not answer"),
     life.Reverted: life.Reverted(detail="seen"),
     life.RevertAborted: life.RevertAborted(reason="moved on"),
 }
@@ -105,8 +106,15 @@ def test_an_aborted_revert_goes_back_to_where_it_was_asked(state):
     assert back.application is not None and back.application.revert_commit is None
 
 
+def test_an_automatic_revert_that_could_not_be_finished_fails_and_may_be_asked_for_again():
+    started = life.RevertStarted(parent=COMMIT, commit=BASE, reason="worse", automatic=True)
+    failed = go(at_state(S.OBSERVING), started, EVENTS[life.RevertAborted])
+    assert failed.state is S.FAILED
+    assert go(failed, EVENTS[life.RevertStarted], EVENTS[life.Reverted]).state is S.REVERTED
+
+
 def test_a_reverted_or_rejected_proposal_moves_no_more():
-    for state in (S.REVERTED, S.REJECTED, S.FAILED, S.EXPIRED):
+    for state in (S.REVERTED, S.REJECTED, S.EXPIRED):
         assert [event for event, states in life.ALLOWED_FROM.items() if state in states] == []
 
 
