@@ -97,10 +97,14 @@ class Hub:
         undo.callback(store.close)
         _check_witnesses(store, GitRecordBranch(git))
         _register_owner(store, keys, ids.new_uuid)
-        troubles, metrics, reader = Troubles(), HubMetrics(), CumulativeReader()
+        troubles, metrics = Troubles(), HubMetrics()
+        of_agents = CumulativeReader()
 
         def on_telemetry(kind: str, body: Mapping[str, Any], process: HostProcess) -> None:
-            done = ingest_logs(deps, body) if kind == "logs" else ingest_metrics(deps, body, reader=reader)
+            if kind == "logs":
+                done = ingest_logs(deps, body)
+            else:
+                done = ingest_metrics(deps, body, reader=of_agents, attested=True)
             metrics.ingested.labels(kind, "accepted").inc(done.accepted)
             metrics.ingested.labels(kind, "rejected").inc(done.rejected)
 
@@ -134,7 +138,12 @@ class Hub:
         ticker.start()
         undo.callback(ticker.close)
         return HubContext(
-            deps=deps, metrics=metrics, reader=reader, state_dir=state_dir, troubles=troubles, version=__version__
+            deps=deps,
+            metrics=metrics,
+            reader=CumulativeReader(),
+            state_dir=state_dir,
+            troubles=troubles,
+            version=__version__,
         )
 
 

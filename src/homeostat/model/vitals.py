@@ -19,6 +19,10 @@ class RouteVitals:
 LATENCY_BOUNDS_MS: tuple[float, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 
+UNATTESTED = "otlp:"
+"""How the process id of a tick begins that anybody with a token sent, and no agent that proved its key."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VitalsTick:
     """What one process counted between `start` and `end`. Missing values are None, never zero."""
@@ -38,6 +42,11 @@ class VitalsTick:
 
     generation: int = 0
     """How often the code of this process had been exchanged, by a swap or a rollback, when the interval ended."""
+
+    @property
+    def attested(self) -> bool:
+        """Whether an agent that proved its key told it. Only then may it decide on a change."""
+        return not self.process_id.startswith(UNATTESTED)
 
     @property
     def requests(self) -> int:

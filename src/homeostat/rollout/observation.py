@@ -126,10 +126,16 @@ Judgement: TypeAlias = Continue | Worse | Well | Hold
 
 
 def arm_of(ticks: Iterable[VitalsTick]) -> Arm:
-    """Add up the ticks of one side. A tick of several seconds has at most as many error seconds as errors."""
+    """Add up the ticks of one side. A tick of several seconds has at most as many error seconds as errors.
+
+    INVARIANT: only what an agent told counts. A bot may send telemetry, and would otherwise decide which
+    changes are taken back and which did well, its own among them.
+    """
     requests = errors = error_seconds = 0
     seconds = 0.0
     for tick in ticks:
+        if not tick.attested:
+            continue
         length_s = max((tick.end - tick.start).total_seconds(), 0.0)
         requests += tick.requests
         errors += tick.errors

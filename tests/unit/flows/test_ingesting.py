@@ -1,3 +1,5 @@
+import pytest
+
 from homeostat.flows.ingesting import ingest_logs, ingest_metrics
 from homeostat.model.finding import FindingState
 from homeostat.telemetry.otlp import CumulativeReader
@@ -55,7 +57,8 @@ def test_an_empty_or_partly_bad_body_is_counted_not_fatal():
     assert done.accepted == 1
 
 
-def test_metrics_become_ticks():
+@pytest.mark.parametrize("attested", [True, False])
+def test_metrics_become_ticks_that_say_whether_an_agent_sent_them(attested):
     world = World()
     start = int(now_s(world) * 1e9)
     point = {

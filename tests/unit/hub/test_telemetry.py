@@ -72,10 +72,10 @@ def test_what_cannot_be_read_is_counted_as_partial_success(served, bot):
     assert answer.json()["partialSuccess"]["rejectedDataPoints"] == "1"
 
 
-def test_metrics_are_stored_as_ticks(served, bot):
+def test_metrics_are_stored_as_ticks_that_no_agent_vouches_for(served, bot):
     assert bot.post("/v1/metrics", json=metrics(POINT)).json() == {"partialSuccess": {}}
     ticks = served.world.store.vitals._memory.rows.ticks
-    assert [(tick.process_id, tick.requests) for tick in ticks] == [("p-1", 2)]
+    assert [(tick.process_id, tick.requests) for tick in ticks] == [("otlp:p-1", 2)]
 
 
 def test_an_empty_export_is_fine(bot):

@@ -286,3 +286,12 @@ def test_a_symptom_that_is_still_there_is_rarely_called_gone() -> None:
                 fooled += 1
                 break
     assert fooled <= 20
+
+
+def test_what_no_agent_vouches_for_decides_nothing() -> None:
+    route = RouteVitals(requests=100, errors=100, latency_ms_sum=1.0, latency_ms_buckets=())
+    tick = VitalsTick(
+        process_id="otlp:p-1", start=NOW, end=NOW + timedelta(seconds=1), routes={"/": route}, errors_logged=100
+    )
+    assert arm_of([tick]) == NOTHING
+    assert arm_of([replace(tick, process_id="p-1")]).errors == 100
