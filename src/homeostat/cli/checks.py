@@ -4,20 +4,19 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from homeostat.adapters.git.reader import GitCommitReader
-from homeostat.adapters.git.repository import open_repository
 from homeostat.adapters.settings import LoadedSettings, load_settings
-from homeostat.adapters.worker_process import WorkerProver
-from homeostat.audit.story import Check
 from homeostat.cli.hub_client import HubClient
 from homeostat.cli.options import AsJson, Repo, StateDir
-from homeostat.cli.output import emit_json, out, say, show_table
+from homeostat.cli.output import emit_json, say, show, show_table
 from homeostat.cli.place import Place, locate
 from homeostat.core.errors import HomeostatError
+
+if TYPE_CHECKING:
+    from homeostat.audit.story import Check
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -39,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
-    """Check ledger, signatures, Git records, approvals and backups against each other; needs no hub."""
+    """Check ledger, signatures, records and backups, offline. Each is held against the others; needs no hub."""
     place = locate(repo, state_dir)
     checks = _verify(place)
     ok = all(check.ok for check in checks)
@@ -48,7 +47,7 @@ def verify(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = Fals
         emit_json({"ok": ok, "checks": listed})
     else:
         for check in checks:
-            out.print(f"{'ok  ' if check.ok else 'FAIL'} {check.number}. {check.name}: {check.detail}", markup=False)
+            show(f"{'ok  ' if check.ok else 'FAIL'} {check.number}. {check.name}: {check.detail}")
         say("the story holds" if ok else "something was altered or is missing: keep everything as it is")
     if not ok:
         raise typer.Exit(5)
@@ -68,7 +67,7 @@ def doctor(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = Fals
         raise typer.Exit(1)
 
 
-def _verify(place: Place) -> tuple[Check, ...]:
+def _verify(place: Place) -> "tuple[Check, ...]":
     # The store takes half a second to import: only where it is opened.
     from homeostat.adapters.story import collect_story
     from homeostat.audit.story import verify_story
@@ -78,25 +77,29 @@ def _verify(place: Place) -> tuple[Check, ...]:
 
 def _diagnose(place: Place) -> Iterator[Diagnosis]:
     settings: list[LoadedSettings] = []
-    yield _try("settings", lambda: _settings(place, settings))
-    yield _try("repository", lambda: _repository(place, settings[0] if settings else None))
-    yield _state_dir(place)
-    yield _disk(place)
-    yield _try("hub", lambda: _hub(place))
+    yield from _try("settings", lambda: _settings(place, settings))
+    yield from _try("repository", lambda: _repository(place, settings[0] if settings else None))
+    yield from _try("state", lambda: _state_dir(place))
+    yield from _try("disk", lambda: _disk(place))
+    yield from _try("hub", lambda: _hub(place))
     if (place.state_dir / "homeostat.sqlite").exists():
-        yield from _ledger(place)
+        yield from _try("ledger", lambda: _ledger(place))
     if settings:
         yield _hmr(settings[0])
         yield _tests(settings[0])
     yield _uid()
-    yield from _isolation(place)
+    yield from _try("sandbox", lambda: _isolation(place))
 
 
-def _try(name: str, look: Callable[[], Diagnosis]) -> Diagnosis:
+def _try(name: str, look: Callable[[], Diagnosis | list[Diagnosis]]) -> list[Diagnosis]:
+    """Look at one thing; what keeps us from seeing it is a diagnosis too, and the others are made all the same."""
     try:
-        return look()
+        found = look()
     except HomeostatError as error:
-        return Diagnosis(level="fail", name=name, detail=error.message, remedy=error.hint or "")
+        return [Diagnosis(level="fail", name=name, detail=error.message, remedy=error.hint or "")]
+    except OSError as error:
+        return [Diagnosis(level="fail", name=name, detail=f"{error.filename or name}: {error.strerror}")]
+    return found if isinstance(found, list) else [found]
 
 
 def _settings(place: Place, into: list[LoadedSettings]) -> Diagnosis:
@@ -108,6 +111,9 @@ def _settings(place: Place, into: list[LoadedSettings]) -> Diagnosis:
 
 
 def _repository(place: Place, loaded: LoadedSettings | None) -> Diagnosis:
+    from homeostat.adapters.git.reader import GitCommitReader
+    from homeostat.adapters.git.repository import open_repository
+
     branch = loaded.settings.host.deployed_branch if loaded else ""
     reader = GitCommitReader(open_repository(place.repository), deployed_branch=branch)
     return Diagnosis(level="ok", name="repository", detail=f"{reader.deployed_branch()} at {reader.head()[:12]}")
@@ -133,10 +139,13 @@ def _disk(place: Place) -> Diagnosis:
 
 
 def _hub(place: Place) -> Diagnosis:
-    if not place.hub_file.exists():
+    if place.running_hub() is None:
         return Diagnosis(level="warn", name="hub", detail="it is not running", remedy="homeostat up")
     client = HubClient(place, timeout_s=10)
-    status = client.get("/api/maintenance/status")["self_improvement"]["status"]
+    found = client.get("/api/maintenance/status").get("self_improvement", {})
+    status = found.get("status", {})
+    if not found.get("available"):
+        return Diagnosis(level="fail", name="hub", detail=str(found.get("error", "")), remedy="see the hub's log")
     processes = status["host_processes"]
     if status["troubles"]:
         troubles = "; ".join(f"{name}: {text}" for name, text in status["troubles"].items())
@@ -151,18 +160,15 @@ def _hub(place: Place) -> Diagnosis:
     return Diagnosis(level="ok", name="hub", detail=f"{client.url}, {processes} process(es) attached")
 
 
-def _ledger(place: Place) -> Iterator[Diagnosis]:
+def _ledger(place: Place) -> list[Diagnosis]:
     checks = _verify(place)
-    for check in checks:
-        if not check.ok:
-            yield Diagnosis(
-                level="fail",
-                name=f"verify {check.number}",
-                detail=check.detail,
-                remedy="keep everything; see docs/SECURITY.md",
-            )
-    if all(check.ok for check in checks):
-        yield Diagnosis(level="ok", name="ledger", detail=checks[1].detail)
+    remedy = "keep everything; see docs/SECURITY.md"
+    failed = [
+        Diagnosis(level="fail", name=f"verify {check.number}", detail=check.detail, remedy=remedy)
+        for check in checks
+        if not check.ok
+    ]
+    return failed or [Diagnosis(level="ok", name="ledger", detail=f"{len(checks)} checks hold")]
 
 
 def _hmr(loaded: LoadedSettings) -> Diagnosis:
@@ -191,19 +197,26 @@ def _uid() -> Diagnosis:
     )
 
 
-def _isolation(place: Place) -> Iterator[Diagnosis]:
+def _isolation(place: Place) -> list[Diagnosis]:
+    from homeostat.adapters.worker_process import WorkerProver
+
     kinds = WorkerProver(state_dir=place.state_dir).isolation()
+    found = []
     for kind in kinds:
         failed = [f"{check.name}: {check.detail}" for check in kind.checks if not check.held]
-        yield Diagnosis(
-            level="ok" if kind.usable else "warn",
-            name=f"sandbox {kind.name}",
-            detail=f"{len(kind.checks)} escapes tried, all held"
-            if kind.usable
-            else "; ".join(failed) or "not usable here",
-            remedy=kind.remedy,
+        found.append(
+            Diagnosis(
+                level="ok" if kind.usable else "warn",
+                name=f"sandbox {kind.name}",
+                detail=f"{len(kind.checks)} escapes tried, all held"
+                if kind.usable
+                else "; ".join(failed) or "not usable here",
+                remedy=kind.remedy,
+            )
         )
     if not any(kind.usable for kind in kinds):
-        yield Diagnosis(
-            level="fail", name="sandbox", detail="none holds here: no patch can be proved", remedy=kinds[0].remedy
+        remedy = kinds[0].remedy if kinds else ""
+        found.append(
+            Diagnosis(level="fail", name="sandbox", detail="none holds here: no patch can be proved", remedy=remedy)
         )
+    return found

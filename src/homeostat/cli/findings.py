@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from homeostat.cli.hub_client import HubClient
+from homeostat.cli.hub_client import HubClient, segment
 from homeostat.cli.options import AsJson, Repo, StateDir
-from homeostat.cli.output import emit_json, out, say, show_table
+from homeostat.cli.output import emit_json, say, show, show_table
 from homeostat.cli.place import locate
 
 
@@ -39,10 +39,10 @@ def show_finding(
     as_json: AsJson = False,
 ) -> None:
     """Show one finding and its evidence."""
-    body = HubClient(locate(repo, state_dir)).get(f"/api/findings/{finding_id}")
+    body = HubClient(locate(repo, state_dir)).get(f"/api/findings/{segment(finding_id)}")
     if as_json:
         emit_json(body)
         return
-    out.print(f"{body['finding_id']}  {body['title']}  ({body['state']})", markup=False)
+    show(f"{body['finding_id']}  {body['title']}  ({body['state']})")
     for line in body["evidence"]:
-        out.print(f"  - {line}", markup=False)
+        show(f"  - {line}")

@@ -1,14 +1,16 @@
-"""How commands speak: data on stdout, talk on stderr, errors in one form."""
+"""How commands speak: data on stdout, talk on stderr, errors in one form.
+
+Texts of proposals and findings come from anybody. Before a person reads one, control characters and
+the ones that turn the direction of writing are made visible: they could rewrite what a terminal shows.
+JSON documents and a diff that goes into a file are data and stay as they are.
+"""
 
 import json
+import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from homeostat.core.error_table import family_of
 from homeostat.core.errors import HomeostatError
@@ -16,35 +18,80 @@ from homeostat.core.errors import HomeostatError
 SCHEMA_VERSION = 1
 """Version of every ``--json`` document; it stands in the field ``schema``."""
 
-out = Console(highlight=False, soft_wrap=True)
-talk = Console(stderr=True, highlight=False, soft_wrap=True)
+_TREACHEROUS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """Return text in which nothing but line ends and tabs controls a terminal."""
+    return _TREACHEROUS.sub(_escaped, text)
 
 
 def emit_json(body: dict[str, Any]) -> None:
     """Print one JSON document, versioned."""
-    sys.stdout.write(json.dumps({"schema": SCHEMA_VERSION, **body}, indent=2, ensure_ascii=False) + "\n")
+    document = {"schema": SCHEMA_VERSION, **body}
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(document, indent=2)
+    sys.stdout.write(text + "\n")
+
+
+def show(text: str) -> None:
+    """Print a line of data for people."""
+    sys.stdout.write(_printable(visible(text), sys.stdout) + "\n")
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows as a table for people; as tab-separated lines, whole, where no terminal listens."""
-    if not out.is_terminal:
+    if not sys.stdout.isatty():
         for row in rows:
-            sys.stdout.write("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row) + "\n")
+            show("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
         return
+    # Only a terminal needs these, and they take a quarter of a second to import.
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(*columns, box=SIMPLE_HEAD)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    out.print(table)
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def show_diff(diff: str) -> None:
+    """Print a diff in colours for people; byte for byte where no terminal listens."""
+    if not sys.stdout.isatty():
+        sys.stdout.buffer.write(diff.encode("utf-8"))
+        return
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    Console(highlight=False, soft_wrap=True).print(Syntax(visible(diff), "diff", background_color="default"))
 
 
 def say(text: str) -> None:
     """Tell the person something that is not data."""
-    talk.print(text, markup=False)
+    sys.stderr.write(_printable(visible(text), sys.stderr) + "\n")
+    sys.stderr.flush()
 
 
 def show_error(error: HomeostatError) -> int:
     """Print an error and its hint; return the exit code of its family."""
-    talk.print(str(error), style="bold red", markup=False)
+    text = visible(str(error))
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    sys.stderr.write((f"\x1b[1;31m{text}\x1b[0m" if colour else _printable(text, sys.stderr)) + "\n")
     if error.hint:
-        talk.print(f"hint: {error.hint}", markup=False)
+        say(f"hint: {error.hint}")
     return family_of(error).exit_code
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def _printable(text: str, stream: Any) -> str:
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -6,9 +6,11 @@ interpreter is asked which of pytest, uvicorn, gunicorn and flask it has.
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,9 @@ _SKIPPED = frozenset(
     [".git", ".homeostat", ".venv", "venv", "node_modules", "__pycache__", "build", "dist", "site-packages"]
 )
 _MAX_FILES = 2000
+_MAX_FILE_BYTES = 1 << 20
+_NOT_THE_PROGRAM = frozenset({"tests", "test", "docs", "doc", "examples", "example", "bench", "benchmarks", "scripts"})
+_MODULE = re.compile(r"[^\W\d][\w-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +53,7 @@ def resolve_python(repository: Path, configured: str) -> Path:
     """Return the absolute path of the host's interpreter, links kept (a virtual environment lives by them)."""
     path = Path(configured) if configured else Path(_find_python(repository).value[0])
     path = path if path.is_absolute() else repository / path
-    if not os.access(path, os.X_OK):
+    if not path.is_file() or not os.access(path, os.X_OK):
         raise InvalidInput(
             "no-interpreter", f"{path} is not an executable interpreter", hint="set host.python in homeostat.toml"
         )
@@ -65,20 +70,33 @@ def resolve_command(python: Path, command: Sequence[str]) -> tuple[str, ...]:
 
 def _find_python(repository: Path) -> Found:
     for name in (".venv", "venv", "env"):
-        if os.access(repository / name / "bin" / "python", os.X_OK):
+        if _is_program(repository / name / "bin" / "python"):
             return Found(value=(f"{name}/bin/python",), why=f"the virtual environment in {name}/")
     active = os.environ.get("VIRTUAL_ENV")
-    if active and os.access(Path(active) / "bin" / "python", os.X_OK):
+    if active and _is_program(Path(active) / "bin" / "python"):
         return Found(value=(str(Path(active) / "bin" / "python"),), why="the active virtual environment")
     return Found(value=(sys.executable,), why="no virtual environment was found: the interpreter of this command")
 
 
+def _is_program(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
+
+
 def _modules_of(python: Path) -> frozenset[str]:
     names = ("pytest", "uvicorn", "gunicorn", "flask", "django")
-    script = "import importlib.util as u,sys; print(*[n for n in sys.argv[1:] if u.find_spec(n)])"
+    # The working folder is taken off the path: a file of such a name there is another thing.
+    script = (
+        "import sys; sys.path[:] = filter(None, sys.path); import importlib.util as u; "
+        "print(*[n for n in sys.argv[1:] if u.find_spec(n)])"
+    )
     try:
         asked = subprocess.run(
-            [str(python), "-c", script, *names], capture_output=True, text=True, timeout=30, check=False
+            [str(python), "-c", script, *names],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=30,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return frozenset()
@@ -87,74 +105,102 @@ def _modules_of(python: Path) -> frozenset[str]:
 
 def _find_tests(repository: Path, has: frozenset[str]) -> Found | None:
     tests = [path for path in _python_files(repository) if _is_test(path)]
-    if "pytest" in has and (tests or _pyproject(repository).get("tool", {}).get("pytest")):
+    configured = (repository / "pytest.ini").is_file() or "pytest" in _table(_pyproject(repository), "tool")
+    if "pytest" in has and configured:
+        return Found(value=("python", "-m", "pytest", "-q"), why="pytest is installed and configured")
+    if tests and "django" in has and _is_django(repository):
+        return Found(value=("python", "manage.py", "test"), why="manage.py (Django) and tests")
+    if "pytest" in has and tests:
         return Found(value=("python", "-m", "pytest", "-q"), why="pytest is installed and there are tests")
-    if tests:
-        folder = os.path.commonpath([str(path.parent) for path in tests])
-        start = os.path.relpath(folder, repository)
-        if any("unittest" in path.read_text(encoding="utf-8", errors="replace") for path in tests):
-            return Found(
-                value=("python", "-m", "unittest", "discover", "-s", start, "-t", "."),
-                why=f"unittest tests in {start}/",
-            )
-    return None
+    tests = [path for path in tests if "unittest" in _text(path)]
+    return _unittest(repository, tests) if tests else None
+
+
+def _unittest(repository: Path, tests: Sequence[Path]) -> Found:
+    start = Path(os.path.commonpath([str(path.parent) for path in tests])).relative_to(repository)
+    packages = [start, *start.parents][:-1]
+    # Where the folder is no package, discovery must begin there and not at the top.
+    top = ("-t", ".") if packages and all((repository / part / "__init__.py").is_file() for part in packages) else ()
+    pattern = () if any(path.name.startswith("test") for path in tests) else ("-p", "*_test.py")
+    value = ("python", "-m", "unittest", "discover", "-s", str(start), *top, *pattern)
+    return Found(value=value, why=f"unittest tests in {start}/")
 
 
 def _is_test(path: Path) -> bool:
     return path.name.startswith("test_") or path.name.endswith("_test.py") or path.name == "tests.py"
 
 
+def _is_django(repository: Path) -> bool:
+    return (repository / "manage.py").is_file()
+
+
 def _find_start(repository: Path, has: frozenset[str]) -> Found | None:
-    if (repository / "manage.py").exists():
+    if _is_django(repository):
         return Found(value=("python", "manage.py", "runserver", "--noreload"), why="manage.py (Django)")
     for path in _python_files(repository):
-        application = _application_in(path)
-        if application is None or _is_test(path):
+        if _is_test(path) or _NOT_THE_PROGRAM & set(path.relative_to(repository).parts[:-1]):
             continue
-        kind, name = application
-        module = _module_name(repository, path)
-        if kind in ("FastAPI", "Starlette") and "uvicorn" in has:
-            source = ("--app-dir", "src") if path.is_relative_to(repository / "src") else ()
-            return Found(
-                value=("python", "-m", "uvicorn", *source, f"{module}:{name}"), why=f"{kind} application in {module}"
-            )
-        if kind == "Flask" and "gunicorn" in has:
-            return Found(value=("python", "-m", "gunicorn", f"{module}:{name}"), why=f"Flask application in {module}")
-        if kind == "Flask" and "flask" in has:
-            return Found(value=("python", "-m", "flask", "--app", module, "run"), why=f"Flask application in {module}")
-    scripts = _pyproject(repository).get("project", {}).get("scripts", {})
+        application = _application_in(path)
+        found = _server(repository, path, *application, has) if application else None
+        if found is not None:
+            return found
+    scripts = _table(_pyproject(repository), "project", "scripts")
     if len(scripts) == 1:
-        name = next(iter(scripts))
-        return Found(value=(name,), why="the only console script in pyproject.toml")
+        return Found(value=(str(next(iter(scripts))),), why="the only console script in pyproject.toml")
     for path in (repository / "main.py", repository / "app.py", *sorted(repository.glob("*/__main__.py"))):
-        if path.exists():
+        if path.is_file() and _NOT_THE_PROGRAM.isdisjoint(path.relative_to(repository).parts):
             if path.name == "__main__.py":
+                if "." in path.parent.name:
+                    continue
                 return Found(value=("python", "-m", path.parent.name), why=f"{path.parent.name}/__main__.py")
             return Found(value=("python", path.name), why=f"{path.name} at the top")
     return None
 
 
-def _application_in(path: Path) -> tuple[str, str] | None:
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError, OSError):
+def _server(repository: Path, path: Path, kind: str, name: str, has: frozenset[str]) -> Found | None:
+    module = _module_name(repository, path)
+    if module is None:
         return None
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and isinstance(node.targets[0], ast.Name):
-            kind = ast.unparse(node.value.func).rpartition(".")[2]
-            if kind in ("FastAPI", "Starlette", "Flask"):
-                return kind, node.targets[0].id
+    in_src = path.is_relative_to(repository / "src")
+    why = f"{kind} application in {module}"
+    if kind in ("FastAPI", "Starlette") and "uvicorn" in has:
+        source = ("--app-dir", "src") if in_src else ()
+        return Found(value=("python", "-m", "uvicorn", *source, f"{module}:{name}"), why=why)
+    if kind == "Flask" and "gunicorn" in has:
+        source = ("--pythonpath", "src") if in_src else ()
+        return Found(value=("python", "-m", "gunicorn", *source, f"{module}:{name}"), why=why)
+    if kind == "Flask" and "flask" in has:
+        target = str(path.relative_to(repository)) if in_src else module
+        return Found(value=("python", "-m", "flask", "--app", f"{target}:{name}", "run"), why=why)
     return None
 
 
-def _module_name(repository: Path, path: Path) -> str:
+def _application_in(path: Path) -> tuple[str, str] | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the program's own spelling
+            tree = ast.parse(_text(path))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    for node in tree.body:
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
+            continue
+        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+        kind = ast.unparse(node.value.func).rpartition(".")[2]
+        if isinstance(target, ast.Name) and kind in ("FastAPI", "Starlette", "Flask"):
+            return kind, target.id
+    return None
+
+
+def _module_name(repository: Path, path: Path) -> str | None:
+    """Return the name to import a file by; None where a folder's name can be no part of one."""
     relative = path.relative_to(repository)
     parts: Sequence[str] = relative.with_suffix("").parts
     if parts[0] == "src":
         parts = parts[1:]
     if parts[-1] == "__init__":
         parts = parts[:-1]
-    return ".".join(parts)
+    return ".".join(parts) if parts and all(_MODULE.fullmatch(part) for part in parts) else None
 
 
 def _python_files(repository: Path) -> Iterator[Path]:
@@ -162,15 +208,35 @@ def _python_files(repository: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(repository):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("."))
         for name in sorted(names):
-            if name.endswith(".py"):
+            if name.endswith(".py") and (Path(folder) / name).is_file():
                 count += 1
                 if count > _MAX_FILES:
                     return
                 yield Path(folder) / name
 
 
+def _text(path: Path) -> str:
+    """Return the beginning of a source file, empty when it cannot be read."""
+    try:
+        if not path.is_file():  # a pipe would make us wait
+            return ""
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return file.read(_MAX_FILE_BYTES)
+    except OSError:
+        return ""
+
+
 def _pyproject(repository: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return tomllib.loads(_text(repository / "pyproject.toml"))
+    except (ValueError, RecursionError):
         return {}
+
+
+def _table(document: dict[str, Any], *names: str) -> dict[str, Any]:
+    for name in names:
+        inner = document.get(name)
+        if not isinstance(inner, dict):
+            return {}
+        document = inner
+    return document

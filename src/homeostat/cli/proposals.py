@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.syntax import Syntax
 
-from homeostat.cli.hub_client import HubClient
+from homeostat.cli.hub_client import HubClient, segment
 from homeostat.cli.options import AsJson, Repo, StateDir
-from homeostat.cli.output import emit_json, out, say, show_table
+from homeostat.cli.output import emit_json, say, show, show_diff, show_table
 from homeostat.cli.place import locate
 from homeostat.core.errors import InvalidInput, OutcomeUnknown
 from homeostat.core.limits import MAX_DIFF_BYTES
+from homeostat.model.proposal import Category, Severity
 
 _BASE = "/api/selfimprove/proposals"
 _POLL_S = 0.2
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command("revert")(revert)
     group = typer.Typer(help="Look at proposals and decide on them.", no_args_is_help=True)
     group.command("list")(list_proposals)
-    group.command("show")(show)
+    group.command("show")(show_proposal)
     group.command("diff")(diff)
     group.command("approve")(approve)
     group.command("reject")(reject)
@@ -46,8 +46,8 @@ def propose(
     title: Annotated[str, typer.Option("--title", help="One line that says what the change does.")],
     rationale: Annotated[str, typer.Option("--rationale", help="Why it is needed.")],
     base: Annotated[str, typer.Option("--base", help="Commit the diff is made on; default: the deployed head.")] = "",
-    category: Annotated[str, typer.Option(help="bugfix, optimization or enhancement.")] = "bugfix",
-    severity: Annotated[str, typer.Option(help="critical, high, medium or low.")] = "medium",
+    category: Annotated[Category, typer.Option("--category", help="What kind of change it is.")] = Category.BUGFIX,
+    severity: Annotated[Severity, typer.Option("--severity", help="How much depends on it.")] = Severity.MEDIUM,
     evidence: Annotated[list[str] | None, typer.Option("--evidence", help="A line of evidence; repeatable.")] = None,
     finding: Annotated[str, typer.Option("--finding", help="The finding that it mends.")] = "",
     author: Annotated[str, typer.Option("--author", help="A label of who made it.")] = "",
@@ -56,7 +56,7 @@ def propose(
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hand in a patch with its reason, and say what validation makes of it."""
+    """Hand in a patch with its reason. Says what validation makes of it; exit code 1 when it is blocked."""
     client = HubClient(locate(repo, state_dir))
     body = client.post(
         _BASE,
@@ -65,8 +65,8 @@ def propose(
             "rationale": rationale,
             "diff": _read_diff(diff_file),
             "base_commit": base,
-            "category": category,
-            "severity": severity,
+            "category": category.value,
+            "severity": severity.value,
             "evidence": evidence or [],
             "finding_id": finding,
             "author": author,
@@ -87,7 +87,7 @@ def propose(
 
 def list_proposals(
     status: Annotated[str, typer.Option("--status", help="Only this status or finer state.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 50,
     repo: Repo = None,
     state_dir: StateDir = None,
     as_json: AsJson = False,
@@ -107,31 +107,30 @@ def list_proposals(
     show_table(("id", "status", "state", "severity", "title", "files"), rows)
 
 
-def show(proposal_id: ProposalId, repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
-    """Show one proposal: reason, proof, plan, decision, and what became of it."""
-    body = HubClient(locate(repo, state_dir)).get(f"{_BASE}/{proposal_id}")
+def show_proposal(
+    proposal_id: ProposalId, repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False
+) -> None:
+    """Show one proposal. Its reason, proof, plan, decision, and what became of it."""
+    body = HubClient(locate(repo, state_dir)).get(f"{_BASE}/{segment(proposal_id)}")
     if as_json:
         emit_json(body)
         return
     _print_summary(body)
-    out.print(f"\n{body['description']}\n", markup=False)
+    show(f"\n{body['description']}\n")
     for line in body["evidence"]:
-        out.print(f"  evidence: {line}", markup=False)
+        show(f"  evidence: {line}")
     for line in body["log"]:
-        out.print(f"  {line}", markup=False)
+        show(f"  {line}")
 
 
 def diff(proposal_id: ProposalId, repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Show what exactly would change, and the digest that an approval binds."""
-    body = HubClient(locate(repo, state_dir)).get(f"{_BASE}/{proposal_id}")
+    body = HubClient(locate(repo, state_dir)).get(f"{_BASE}/{segment(proposal_id)}")
     if as_json:
         emit_json({key: body[key] for key in ("proposal_id", "change_digest", "base_commit", "diff")})
         return
     say(f"on {body['base_commit'][:12]}, change digest {body['change_digest']}")
-    if out.is_terminal:
-        out.print(Syntax(body["diff"], "diff", background_color="default"))
-    else:
-        sys.stdout.write(body["diff"])
+    show_diff(body["diff"])
 
 
 def approve(
@@ -144,8 +143,8 @@ def approve(
 ) -> None:
     """Consent to a validated change, without applying it yet."""
     client = HubClient(locate(repo, state_dir))
-    seen = digest or client.get(f"{_BASE}/{proposal_id}")["change_digest"]
-    body = client.post(f"{_BASE}/{proposal_id}/approve", {"reason": notes, "change_digest": seen})
+    seen = digest or client.get(f"{_BASE}/{segment(proposal_id)}")["change_digest"]
+    body = client.post(f"{_BASE}/{segment(proposal_id)}/approve", {"reason": notes, "change_digest": seen})
     _answer(body, as_json, f"approved {seen}; put it live with `homeostat proposals apply {body['proposal_id'][:8]}`")
 
 
@@ -158,26 +157,26 @@ def reject(
 ) -> None:
     """Reject a proposal with a reason."""
     client = HubClient(locate(repo, state_dir))
-    _answer(client.post(f"{_BASE}/{proposal_id}/reject", {"reason": reason}), as_json, "rejected")
+    _answer(client.post(f"{_BASE}/{segment(proposal_id)}/reject", {"reason": reason}), as_json, "rejected")
 
 
 def defer(
     proposal_id: ProposalId,
-    reason: Annotated[str, typer.Option("--reason")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why it has to wait.")] = "",
     repo: Repo = None,
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Put a proposal aside."""
     client = HubClient(locate(repo, state_dir))
-    body = client.post(f"{_BASE}/{proposal_id}/defer", {"reason": reason})
+    body = client.post(f"{_BASE}/{segment(proposal_id)}/defer", {"reason": reason})
     _answer(body, as_json, f"deferred; `homeostat proposals resume {body['proposal_id'][:8]}` takes it up again")
 
 
 def resume(proposal_id: ProposalId, repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Take a deferred proposal up again; it is validated anew."""
     client = HubClient(locate(repo, state_dir))
-    _answer(client.post(f"{_BASE}/{proposal_id}/resume", {}), as_json, "resumed; it is validated again")
+    _answer(client.post(f"{_BASE}/{segment(proposal_id)}/resume", {}), as_json, "resumed; it is validated again")
 
 
 def apply(
@@ -188,9 +187,9 @@ def apply(
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve (if need be) and apply: commit, checkout and running processes together."""
+    """Approve, if need be, and put live. Commit, checkout and running processes change together."""
     client = HubClient(locate(repo, state_dir))
-    found = client.get(f"{_BASE}/{proposal_id}")
+    found = client.get(f"{_BASE}/{segment(proposal_id)}")
     request = {
         "proposal_id": found["proposal_id"],
         "user": user,
@@ -200,7 +199,7 @@ def apply(
     if as_json:
         emit_json(body)
     elif body["ok"]:
-        out.print(body["message"], markup=False)
+        show(body["message"])
         say(f"undo: homeostat revert {found['proposal_id'][:8]}")
     else:
         say(f"{body['error']}: {body['details']}")
@@ -215,9 +214,9 @@ def revert(
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put back exactly what an applied proposal changed: files, branch and running processes."""
+    """Put back exactly what an applied proposal changed. Files, branch and running processes, together."""
     client = HubClient(locate(repo, state_dir))
-    started = client.post(f"{_BASE}/{proposal_id}/revert", {"reason": reason})
+    started = client.post(f"{_BASE}/{segment(proposal_id)}/revert", {"reason": reason})
     body = _wait_while(client, started["proposal_id"], ("reverting",))
     _answer(body, as_json, body["state_reason"])
     if body["state"] != "reverted":
@@ -226,7 +225,11 @@ def revert(
 
 def _read_diff(path: Path) -> str:
     try:
-        data = sys.stdin.buffer.read(MAX_DIFF_BYTES + 1) if str(path) == "-" else path.read_bytes()
+        if str(path) == "-":
+            data = sys.stdin.buffer.read(MAX_DIFF_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(MAX_DIFF_BYTES + 1)
         if len(data) > MAX_DIFF_BYTES:
             raise InvalidInput("diff-too-large", f"a diff has at most {MAX_DIFF_BYTES} bytes")
         return data.decode("utf-8")
@@ -239,7 +242,7 @@ def _read_diff(path: Path) -> str:
 def _wait_while(client: HubClient, proposal_id: str, states: tuple[str, ...]) -> dict[str, Any]:
     deadline_s = time.monotonic() + 3600
     while True:
-        body: dict[str, Any] = client.get(f"{_BASE}/{proposal_id}")
+        body: dict[str, Any] = client.get(f"{_BASE}/{segment(proposal_id)}")
         if body["state"] not in states:
             return body
         if time.monotonic() > deadline_s:
@@ -251,26 +254,26 @@ def _answer(body: dict[str, Any], as_json: bool, text: str) -> None:
     if as_json:
         emit_json(body)
     else:
-        out.print(f"{body['proposal_id'][:8]} {body['state']}: {text}", markup=False)
+        show(f"{body['proposal_id'][:8]} {body['state']}: {text}")
 
 
 def _print_summary(body: dict[str, Any]) -> None:
-    out.print(f"{body['proposal_id']}  {body['title']}", markup=False)
-    out.print(f"  {body['status']} ({body['state']}): {body['state_reason']}", markup=False)
-    out.print(f"  files: {', '.join(body['files'])}", markup=False)
-    out.print(f"  change digest: {body['change_digest']}", markup=False)
+    show(f"{body['proposal_id']}  {body['title']}")
+    show(f"  {body['status']} ({body['state']}): {body['state_reason']}")
+    show(f"  files: {', '.join(body['files'])}")
+    show(f"  change digest: {body['change_digest']}")
     plan = body.get("plan")
     if plan is not None:
         reasons = "; ".join(plan["restart_reasons"])
-        out.print(f"  live: {'needs a restart: ' + reasons if reasons else 'can be swapped in'}", markup=False)
+        show(f"  live: {'needs a restart: ' + reasons if reasons else 'can be swapped in'}")
     proof = body.get("proof")
     if proof is not None:
         for item in proof["policy"]:
-            out.print(f"  policy {item['severity']}: {item['path']}: {item['message']}", markup=False)
+            show(f"  policy {item['severity']}: {item['path']}: {item['message']}")
         for word in ("fixed_tests", "broken_tests", "added_tests", "removed_tests"):
             if proof[word]:
-                out.print(f"  {word.replace('_', ' ')}: {', '.join(proof[word])}", markup=False)
+                show(f"  {word.replace('_', ' ')}: {', '.join(proof[word])}")
         if body["state"] == "blocked" and proof["candidate"]:
-            out.print(proof["candidate"]["output_tail"][-2000:], markup=False)
+            show(proof["candidate"]["output_tail"][-2000:])
     if body["state"] == "awaiting_approval":
         say(f"next: homeostat proposals diff {body['proposal_id'][:8]}, then approve or apply it")

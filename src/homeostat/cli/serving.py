@@ -10,14 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from homeostat.adapters.agents.launch import Launch, prepare_launch
-from homeostat.adapters.git.reader import GitCommitReader
-from homeostat.adapters.git.repository import open_repository
-from homeostat.adapters.keys import load_or_create_keys
 from homeostat.adapters.settings import load_settings
 from homeostat.cli.options import Repo, StateDir
 from homeostat.cli.output import say
@@ -26,6 +22,9 @@ from homeostat.cli.programs import resolve_command, resolve_python
 from homeostat.core.errors import HomeostatError, InvalidInput, NotFound
 from homeostat.core.ids import CommitId
 from homeostat.model.settings import Settings
+
+if TYPE_CHECKING:
+    from homeostat.adapters.agents.launch import Launch
 
 _STOP_S = 10.0
 _LAST_WORDS_S = 0.5
@@ -46,10 +45,11 @@ def up(
     repo: Repo = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Start the hub in the foreground; with a command after `--` also the program, with the agent in it.
+    """Start the hub, and with it the program after `--`.
 
-    Stops cleanly on Ctrl-C and SIGTERM, the program first. When the program ends by itself, the hub
-    ends too, with the program's exit code.
+    It runs in the foreground, and the program has the agent in it. Stops cleanly on Ctrl-C and
+    SIGTERM, the program first. When the program ends by itself, the hub ends too, with the program's
+    exit code.
     """
     place = locate(repo, state_dir)
     settings = _settings(place, port)
@@ -57,7 +57,7 @@ def up(
     from homeostat.hub.serving import HubServer  # takes a second to import: only where a hub is started
 
     server = HubServer(settings=settings, repository=place.repository, state_dir=place.state_dir)
-    host = _Host(place, settings, command or settings.host.start_command)
+    host = _Host(place, settings, command)
 
     def ready() -> None:
         say(f"homeostat is ready at {server.url}")
@@ -81,12 +81,11 @@ def up(
 
 
 def run(command: Command = None, repo: Repo = None, state_dir: StateDir = None) -> None:
-    """Become the program after `--`, with the agent in it, in the program's own interpreter."""
+    """Become the program after `--`, with the agent in it. It runs in its own interpreter."""
     if not command:
         raise InvalidInput("no-command", "there is no program to run", hint="homeostat run -- python -m yourprogram")
     place = locate(repo, state_dir)
-    loaded = load_settings(place.repository, os.environ)
-    launch = _launch(place, loaded.settings, command)
+    launch = _launch(place, _loaded(place), command)
     try:
         os.execvpe(command[0], command, launch.environment(os.environ))  # noqa: S606 - the user's own command
     except OSError as error:
@@ -98,7 +97,7 @@ def demo(
     stay: Annotated[bool, typer.Option("--stay", help="Leave service, load and hub running until Ctrl-C.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder.")] = False,
 ) -> None:
-    """Run the whole loop on a real service under load, and say what was seen."""
+    """Run the whole loop on a real service under load. Says what was seen, step by step."""
     from homeostat.cli.demo.story import run_demo
 
     raise typer.Exit(run_demo(stay=stay, keep=keep))
@@ -122,8 +121,10 @@ def _stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
 class _Host:
     """The program that `up` starts beside the hub."""
 
-    def __init__(self, place: Place, settings: Settings, command: Sequence[str]) -> None:
-        self.command = list(command)
+    def __init__(self, place: Place, settings: Settings, command: Sequence[str] | None) -> None:
+        self.command = list(command or settings.host.start_command)
+        # What was typed is meant from where it was typed; what is configured, from the repository's top.
+        self._folder = None if command else place.repository
         self.failure: HomeostatError | None = None
         self._place = place
         self._settings = settings
@@ -134,7 +135,7 @@ class _Host:
         """Start it; `on_exit` is called from a thread when it has ended."""
         self._launch = _launch(self._place, self._settings, self.command)
         try:
-            self._process = subprocess.Popen(self.command, env=self._launch.environment(os.environ))
+            self._process = subprocess.Popen(self.command, env=self._launch.environment(os.environ), cwd=self._folder)
         except OSError as error:
             raise _cannot_start(self.command, error) from error
         say(f"started {shlex.join(self.command)} as process {self._process.pid}")
@@ -167,11 +168,15 @@ class _Host:
         on_exit()
 
 
-def _settings(place: Place, port: int | None) -> Settings:
+def _loaded(place: Place) -> Settings:
     loaded = load_settings(place.repository, os.environ)
     for warning in loaded.warnings:
         say(f"warning: {warning}")
-    settings = loaded.settings
+    return loaded.settings
+
+
+def _settings(place: Place, port: int | None) -> Settings:
+    settings = _loaded(place)
     python = resolve_python(place.repository, settings.host.python)
     host = replace(
         settings.host,
@@ -183,7 +188,10 @@ def _settings(place: Place, port: int | None) -> Settings:
     return replace(settings, host=host, hub=hub)
 
 
-def _launch(place: Place, settings: Settings, command: Sequence[str]) -> Launch:
+def _launch(place: Place, settings: Settings, command: Sequence[str]) -> "Launch":
+    from homeostat.adapters.agents.launch import prepare_launch  # with the keys, a fifth of a second to import
+    from homeostat.adapters.keys import load_or_create_keys
+
     load_or_create_keys(place.state_dir)
     return prepare_launch(
         state_dir=place.state_dir,
@@ -196,6 +204,9 @@ def _launch(place: Place, settings: Settings, command: Sequence[str]) -> Launch:
 
 
 def _running_commit(place: Place, settings: Settings) -> CommitId | None:
+    from homeostat.adapters.git.reader import GitCommitReader
+    from homeostat.adapters.git.repository import open_repository
+
     try:
         reader = GitCommitReader(open_repository(place.repository), deployed_branch=settings.host.deployed_branch)
         return reader.head()

@@ -2,23 +2,24 @@
 
 import json
 import os
+import re
 import secrets
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from homeostat.adapters.clock import RandomIds, SystemClock
-from homeostat.adapters.keys import load_or_create_keys
 from homeostat.adapters.settings import FILE_NAME, load_settings
 from homeostat.cli.options import AsJson, Repo, StateDir
-from homeostat.cli.output import emit_json, out, say, show_table
+from homeostat.cli.output import emit_json, say, show, show_table, visible
 from homeostat.cli.place import Place, locate
 from homeostat.cli.programs import Found, Program, look_at
 from homeostat.core.digests import digest_bytes
-from homeostat.core.errors import Conflict, InvalidInput
+from homeostat.core.errors import Conflict, InvalidInput, Unavailable
 from homeostat.core.ids import ActorId
 from homeostat.model.actor import SYSTEM, Actor, Role
 from homeostat.model.ledger import EntryDraft
@@ -43,16 +44,17 @@ def init(
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put a repository under care: find interpreter, test and start command, and write homeostat.toml.
+    """Put a repository under care: write its homeostat.toml.
 
-    Nothing else is changed. Look at what was found, and mend the file where it is wrong.
+    Finds interpreter, test command and start command. Nothing else is changed. Look at what was
+    found, and mend the file where it is wrong.
     """
     place = locate(repo, state_dir)
     path = place.repository / FILE_NAME
     if path.exists() and not force:
-        raise Conflict("exists-already", f"{path} is there already", hint="edit it, or write it anew with --force")
+        raise _exists_already(path)
     program = look_at(place.repository)
-    path.write_text(render_settings(program), encoding="utf-8")
+    _write(path, render_settings(program), anew=force)
     if as_json:
         emit_json(
             {
@@ -66,25 +68,28 @@ def init(
     _show("interpreter", program.python)
     _show("test command", program.test_command)
     _show("start command", program.start_command)
-    out.print(f"wrote {path}", markup=False)
+    show(f"wrote {path}")
     if program.test_command is None:
         say("without a test command no proposal can be proved: set host.test_command")
     say("next: homeostat up" if program.start_command else "next: homeostat up -- YOUR START COMMAND")
 
 
 def render_settings(program: Program) -> str:
-    """Return the text of a fresh homeostat.toml."""
+    """Return the text of a fresh homeostat.toml: valid, whatever paths and names are in it."""
     lines = [
         "# Homeostat: how this program is run, tested and cared for. `homeostat config show` lists every setting.",
         "",
         "[host]",
-        f"python = {_toml(program.python.value[0])}  # {program.python.why}",
     ]
+    if _is_text(program.python.value):
+        lines.append(f"python = {_toml(program.python.value[0])}  # {_comment(program.python.why)}")
+    else:
+        lines.append('# python = "..."  # found, but its path is not UTF-8 text and cannot stand here')
     for name, found in (("test_command", program.test_command), ("start_command", program.start_command)):
-        if found is None:
+        if found is None or not _is_text(found.value):
             lines.append(f'# {name} = ["python", "..."]  # not found: fill it in')
         else:
-            lines.append(f"{name} = [{', '.join(_toml(word) for word in found.value)}]  # {found.why}")
+            lines.append(f"{name} = [{', '.join(_toml(word) for word in found.value)}]  # {_comment(found.why)}")
     lines += [
         "",
         "[hmr]",
@@ -93,6 +98,20 @@ def render_settings(program: Program) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _write(path: Path, text: str, *, anew: bool) -> None:
+    try:
+        with path.open("w" if anew else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise _exists_already(path) from error
+    except OSError as error:
+        raise Unavailable("cannot-write", f"{path} cannot be written: {error.strerror}") from error
+
+
+def _exists_already(path: Path) -> Conflict:
+    return Conflict("exists-already", f"{path} is there already", hint="edit it, or write it anew with --force")
 
 
 def config_show(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
@@ -123,22 +142,35 @@ def token(
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the owner's token; or make one for a bot; or forget who is behind a pseudonym."""
+    """Print the owner's token, make a bot's, or forget a name."""
+    if agent is not None and forget is not None:
+        raise InvalidInput("two-wishes", "--agent and --forget are two commands", hint="give one of them")
     place = locate(repo, state_dir)
     if forget is not None:
-        with _store(place) as store:
-            store.actors.erase_name(ActorId(forget))
-            owner = load_or_create_keys(place.state_dir).owner_token
-            if store.actors.by_token(digest_bytes(owner.encode("ascii"))) is None:
-                # It was the owner's own: the next start makes a new token, for somebody new.
-                (place.state_dir / "keys" / "owner.token").unlink()
-        say(f"{forget} has no name any more, and its tokens no longer work")
+        _forget(place, forget)
+        if as_json:
+            emit_json({"forgotten": forget})
         return
-    made = load_or_create_keys(place.state_dir).owner_token if agent is None else _new_agent(place, agent)
+    made = _owner_token(place) if agent is None else _new_agent(place, agent)
     if as_json:
         emit_json({"token": made, "role": "owner" if agent is None else "agent"})
     else:
-        out.print(made, markup=False)
+        show(made)
+
+
+def _owner_token(place: Place) -> str:
+    from homeostat.adapters.keys import load_or_create_keys
+
+    return load_or_create_keys(place.state_dir).owner_token
+
+
+def _forget(place: Place, identity: str) -> None:
+    with _store(place) as store:
+        store.actors.erase_name(ActorId(identity))
+        if store.actors.by_token(digest_bytes(_owner_token(place).encode("ascii"))) is None:
+            # It was the owner's own: the next start makes a new token, for somebody new.
+            (place.state_dir / "keys" / "owner.token").unlink()
+    say(f"{identity} has no name any more, and its tokens no longer work")
 
 
 def _new_agent(place: Place, name: str) -> str:
@@ -158,6 +190,7 @@ def _new_agent(place: Place, name: str) -> str:
 
 @contextmanager
 def _store(place: Place) -> "Iterator[SqlStore]":
+    from homeostat.adapters.keys import load_or_create_keys
     from homeostat.adapters.store.store import SqlStore  # takes half a second to import: only where it is opened
 
     keys = load_or_create_keys(place.state_dir)
@@ -175,10 +208,19 @@ def _store(place: Place) -> "Iterator[SqlStore]":
 
 def _show(name: str, found: Found | None) -> None:
     if found is None:
-        out.print(f"{name + ':':15}not found", markup=False)
+        show(f"{name + ':':15}not found")
     else:
-        out.print(f"{name + ':':15}{shlex.join(found.value)}   ({found.why})", markup=False)
+        show(f"{name + ':':15}{shlex.join(found.value)}   ({found.why})")
 
 
 def _toml(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    # JSON's escapes are TOML's too, but JSON leaves this one control character as it is.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _comment(text: str) -> str:
+    return re.sub(r"[\n\t]", " ", visible(text))
+
+
+def _is_text(words: Sequence[str]) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for word in words for char in word)

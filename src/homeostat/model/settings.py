@@ -30,7 +30,9 @@ def setting(default: Any, doc: str, *, low: float | None = None, high: float | N
 class HostSettings:
     """Table ``[host]``: the program under care."""
 
-    python: str = setting("", "The host's interpreter; empty: the one that runs the hub.")
+    python: str = setting(
+        "", "The host's interpreter; empty: that of its virtual environment, else the one that runs the hub."
+    )
     test_command: tuple[str, ...] = setting((), "How the host's tests are run, from the repository's root.")
     start_command: tuple[str, ...] = setting((), "How the host is started by `homeostat up` without a command.")
     deployed_branch: str = setting("", "The branch that runs; empty: the one that is checked out.")

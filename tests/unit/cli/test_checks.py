@@ -1,0 +1,122 @@
+"""`homeostat doctor` and `homeostat verify`: every finding with its remedy, whatever else is broken."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from homeostat.cli import checks
+from homeostat.cli.place import Place
+from homeostat.core.errors import Unavailable
+
+
+@pytest.fixture
+def committed(repository):
+    (repository / "app.py").write_text("x = 1\n")
+    git = ["git", "-C", repository, "-c", "user.name=a", "-c", "user.email=a@localhost"]
+    subprocess.run([*git, "add", "--all"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", "first"], check=True)
+    return repository
+
+
+def place_of(repository):
+    return Place(repository=repository, state_dir=repository / ".homeostat")
+
+
+def looked(repository):
+    """Return everything up to the sandboxes, whose self-test takes seconds."""
+    found = {}
+    for item in checks._diagnose(place_of(repository)):
+        found[item.name] = item
+        if item.name == "separation":
+            break
+    return found
+
+
+def by_name(answer):
+    return {item["name"]: item for item in json.loads(answer.out)["diagnoses"]}
+
+
+def test_a_fresh_repository_is_told_what_is_missing(typed, committed):
+    answer = typed("doctor", "--json")
+    found = by_name(answer)
+    assert answer.code == 1 and json.loads(answer.out)["ok"] is False
+    assert found["settings"]["level"] == found["repository"]["level"] == "ok"
+    assert found["repository"]["detail"].startswith("main at ")
+    for name, level, remedy in (
+        ("state", "warn", "homeostat up makes it"),
+        ("hub", "warn", "homeostat up"),
+        ("live change", "warn", "set hmr.enabled = true"),
+        ("tests", "fail", "set host.test_command"),
+    ):
+        assert (found[name]["level"], found[name]["remedy"]) == (level, remedy)
+    assert found["separation"]["level"] == "warn"
+    assert [name for name in found if name.startswith("sandbox")]
+
+
+def test_one_thing_that_cannot_be_looked_at_hides_nothing_else(committed):
+    """A wrong setting, an open state directory, a database that is none: all are named in one go."""
+    (committed / "homeostat.toml").write_text("[hub]\nprot = 1\n")
+    state = committed / ".homeostat"
+    state.mkdir(mode=0o755)
+    (state / "homeostat.sqlite").write_text("this is no database")
+    (state / "run").mkdir()
+    (state / "run" / "hub.json").write_text(json.dumps({"url": "http://127.0.0.1:9", "pid": os.getpid()}))
+    found = looked(committed)
+    assert found["settings"].level == "fail" and "homeostat.toml:2" in found["settings"].detail
+    assert found["state"].level == "fail" and found["state"].remedy.startswith("chmod 700")
+    assert found["hub"].level == "fail"
+    assert found["repository"].level == "ok" and "separation" in found
+    assert [item for name, item in found.items() if name.startswith(("ledger", "verify")) and item.level == "fail"]
+
+
+def test_a_repository_without_commits_is_a_finding(repository):
+    found = looked(repository)
+    assert found["repository"].level == "fail" and found["repository"].remedy
+
+
+def test_what_a_look_raises_is_a_diagnosis():
+    def locked():
+        raise Unavailable("store-locked", "it is locked", hint="wait")
+
+    def denied():
+        raise PermissionError(13, "Permission denied", "/x")
+
+    (one,), (other,) = checks._try("hub", locked), checks._try("state", denied)
+    assert (one.level, one.detail, one.remedy) == ("fail", "it is locked", "wait")
+    assert (other.level, other.detail) == ("fail", "/x: Permission denied")
+
+
+def test_a_hub_that_runs_is_asked_how_it_is(hub):
+    place = Place(repository=hub.context.state_dir, state_dir=hub.context.state_dir)
+    place.hub_file.parent.mkdir(parents=True)
+    place.hub_file.write_text(json.dumps({"url": os.environ["HOMEOSTAT_HUB_URL"], "pid": os.getpid()}))
+    found = checks._hub(place)
+    assert found.level == "ok" and "1 process(es) attached" in found.detail
+    hub.context.troubles.note("recording", "git is locked")
+    found = checks._hub(place)
+    assert found.level == "fail" and "recording: git is locked" in found.detail
+    hub.without_store("proposals", "actors")
+    found = checks._hub(place)
+    assert found.level == "fail" and "store" in found.detail
+
+
+def test_verify_without_a_state_says_so_and_makes_nothing(typed, committed):
+    answer = typed("verify")
+    assert answer.code != 0 and "Traceback" not in answer.err
+    assert not (committed / ".homeostat").exists()
+
+
+def test_verify_of_a_fresh_ledger_holds_and_of_a_shortened_one_does_not(typed, committed):
+    assert typed("token", "--agent", "bot").code == 0
+    answer = typed("verify", "--json")
+    body = json.loads(answer.out)
+    assert (answer.code, body["ok"]) == (0, True), body
+    assert {tuple(check) for check in body["checks"]} == {("number", "name", "ok", "detail")}
+    assert "the story holds" in typed("verify").err
+    head = committed / ".homeostat" / "ledger-head.json"
+    told = json.loads(head.read_text())
+    head.write_text(json.dumps({**told, "size": told["size"] + 1}))
+    answer = typed("verify")
+    assert answer.code == 5 and "FAIL" in answer.out and "altered or is missing" in answer.err

@@ -1,0 +1,197 @@
+"""The commands that speak to a hub, against one over fakes: what they print, and how they end."""
+
+import io
+import json
+import sys
+
+import pytest
+from hub_harness import BOT_TOKEN
+
+from homeostat.ports.proving import ProofRuns
+from homeostat.testing.fake_live import Misbehaviour
+from homeostat.testing.fake_prover import test_run as run_of
+from homeostat.testing.world import DIFF, PROCESS
+
+OTHER = "--- /dev/null\n+++ b/other.py\n@@ -0,0 +1 @@\n+value = 1\n"
+
+
+@pytest.fixture
+def patch(tmp_path):
+    path = tmp_path / "fix.patch"
+    path.write_text(DIFF)
+    return path
+
+
+def propose(typed, patch, *more):
+    return typed("propose", "--diff", patch, "--title", "Mend coupons", "--rationale", "They break.", *more)
+
+
+@pytest.fixture
+def proposed(hub, typed, patch, monkeypatch):
+    """Return the id of a validated proposal of a bot."""
+    with monkeypatch.context() as bot:
+        bot.setenv("HOMEOSTAT_TOKEN", BOT_TOKEN)
+        body = json.loads(propose(typed, patch, "--json").out)
+    assert body["state"] == "awaiting_approval"
+    return body["proposal_id"]
+
+
+def test_proposing_waits_for_the_verdict_and_says_what_is_next(hub, typed, patch):
+    answer = propose(
+        typed, patch, "--evidence", "seen", "--evidence", "twice", "--severity", "high", "--category", "bugfix"
+    )
+    assert answer.code == 0
+    assert "Mend coupons" in answer.out and "pending (awaiting_approval)" in answer.out
+    assert "live: can be swapped in" in answer.out
+    assert "handed in" in answer.err and "homeostat proposals diff" in answer.err
+
+
+def test_a_blocked_proposal_is_a_1_with_the_tests_that_broke(hub, typed, patch):
+    def broken(job):
+        red, green = run_of({"tests/test_it.py::test_it": "failed"}), run_of({"tests/test_it.py::test_it": "passed"})
+        return ProofRuns(sandbox="bubblewrap", base=green, candidate=red)
+
+    hub.world.prover.script(broken)
+    answer = propose(typed, patch)
+    assert answer.code == 1
+    assert "blocked" in answer.out and "broken tests: tests/test_it.py::test_it" in answer.out
+
+
+def test_without_waiting_the_proposal_is_handed_in(hub, typed, patch):
+    hub.paused.set()
+    answer = propose(typed, patch, "--no-wait", "--json")
+    assert answer.code == 0 and json.loads(answer.out)["state"] == "pending" and answer.err == ""
+
+
+def test_a_diff_may_come_from_standard_input(hub, typed, patch, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(DIFF.encode())))
+    assert propose(typed, "-").code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(None, "no-such-file"), (b"\xff\xfe", "bad-diff"), (b"x" * ((1 << 20) + 1), "diff-too-large")],
+    ids=["missing", "binary", "huge"],
+)
+def test_a_diff_that_cannot_be_read_is_refused_here(hub, typed, tmp_path, content, code):
+    path = tmp_path / "bad.patch"
+    if content is not None:
+        path.write_bytes(content)
+    answer = propose(typed, path)
+    assert (answer.code, answer.out) == (2, "") and f"error[{code}]" in answer.err
+
+
+def test_what_the_hub_refuses_is_an_error_with_its_code(hub, typed, patch):
+    patch.write_text("no diff")
+    answer = propose(typed, patch)
+    assert (answer.code, answer.out) == (2, "") and answer.err.startswith("error[")
+    answer = propose(typed, patch, "--finding", "f-0000000000000000")
+    assert answer.out == ""
+
+
+def test_text_that_is_not_text_is_refused_here(hub, typed, patch):
+    answer = typed("propose", "--diff", patch, "--title", "a\udcff", "--rationale", "r")
+    assert (answer.code, answer.out) == (2, "") and "error[not-text]" in answer.err
+
+
+def test_the_list_is_a_line_each(typed, proposed):
+    assert typed("proposals", "list").out.split("\t")[:3] == [proposed[:8], "pending", "awaiting_approval"]
+    body = json.loads(typed("proposals", "list", "--json").out)
+    assert (body["schema"], body["total"]) == (1, 1)
+    empty = typed("proposals", "list", "--status", "reverted")
+    assert (empty.code, empty.out, empty.err) == (0, "", "no proposals\n")
+    assert typed("proposals", "list", "--status", "nonsense").code == 2
+
+
+def test_one_is_shown_and_its_diff_is_exact(typed, proposed):
+    answer = typed("proposals", "show", proposed)
+    assert answer.out.splitlines()[0] == f"{proposed}  Mend coupons" and "They break." in answer.out
+    answer = typed("proposals", "diff", proposed)
+    assert answer.out == DIFF and "change digest sha256:" in answer.err
+    body = json.loads(typed("proposals", "diff", proposed, "--json").out)
+    assert set(body) == {"schema", "proposal_id", "change_digest", "base_commit", "diff"}
+
+
+def test_a_hostile_title_does_not_reach_the_terminal_as_it_is(hub, typed, patch):
+    answer = typed("propose", "--diff", patch, "--title", "Mend \x1b[2J\u202e", "--rationale", "r\x07")
+    shown = answer.out + typed("proposals", "list").out + typed("proposals", "show", answer.out.split()[0]).out
+    assert not set(shown) & set("\x1b\x07\u202e")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../../stats", "x/approve", "?status=approved", "#", "%2e%2e", "zzzz"])
+def test_a_name_that_is_nobodys_reaches_no_other_route(hub, typed, name):
+    for arguments in (
+        ("proposals", "show", name),
+        ("proposals", "diff", name),
+        ("revert", name),
+        ("findings", "show", name),
+    ):
+        answer = typed(*arguments)
+        assert (answer.code, answer.out) == (1, ""), arguments
+        assert "does not exist" in answer.err or "nobody's id" in answer.err
+
+
+def test_approving_applying_and_reverting_end_to_end(hub, typed, proposed):
+    answer = typed("proposals", "approve", proposed, "--notes", "good")
+    assert answer.code == 0 and "approved: approved sha256:" in answer.out
+    answer = typed("proposals", "apply", proposed, "--user", "ada")
+    assert (answer.code, answer.out) == (0, "Proposal applied successfully via HMR\n")
+    assert f"undo: homeostat revert {proposed[:8]}" in answer.err
+    again = typed("proposals", "apply", proposed, "--json")
+    assert again.code == 0
+    assert set(json.loads(again.out)) == {"schema", "ok", "status", "message", "restart_required", "proposal_id"}
+    answer = typed("revert", proposed, "--reason", "back")
+    assert answer.code == 0 and answer.out.startswith(f"{proposed[:8]} reverted: back")
+    assert typed("proposals", "apply", proposed).code == 1
+
+
+def test_an_application_that_fails_is_a_1_and_in_json_the_contracts_answer(hub, typed, proposed):
+    hub.world.live.misbehave(PROCESS, "swap", Misbehaviour.FAIL)
+    answer = typed("proposals", "apply", proposed)
+    assert (answer.code, answer.out) == (1, "") and answer.err.startswith("HMR application failed: ")
+    answer = typed("proposals", "apply", proposed, "--json")
+    body = json.loads(answer.out)
+    assert answer.code == 1 and body["ok"] is False and body["restart_required"] is True
+
+
+@pytest.mark.parametrize("verb", ["approve", "apply"])
+def test_a_digest_that_was_not_seen_is_refused(hub, typed, proposed, verb):
+    answer = typed("proposals", verb, proposed, "--digest", "sha256:" + "0" * 64)
+    assert answer.code in (1, 2) and answer.out == ""
+    assert hub.row(proposed).state == "awaiting_approval"
+
+
+def test_rejecting_deferring_and_resuming(hub, typed, proposed):
+    assert "deferred" in typed("proposals", "defer", proposed, "--reason", "later").out
+    assert "pending: resumed" in typed("proposals", "resume", proposed).out
+    hub.settle()
+    body = json.loads(typed("proposals", "reject", proposed, "--reason", "no", "--json").out)
+    assert body["status"] == "rejected"
+    answer = typed("proposals", "reject", proposed, "--reason", " ")
+    assert answer.code == 2 and "error[reason-missing]" in answer.err
+
+
+def test_a_bot_may_not_decide(typed, proposed, monkeypatch):
+    monkeypatch.setenv("HOMEOSTAT_TOKEN", BOT_TOKEN)
+    for arguments in (("proposals", "apply", proposed), ("proposals", "approve", proposed), ("revert", proposed)):
+        answer = typed(*arguments)
+        assert (answer.code, answer.out) == (1, "") and "error[not-a-person]" in answer.err
+
+
+def test_a_token_that_is_not_known_is_a_1(hub, typed, monkeypatch):
+    monkeypatch.setenv("HOMEOSTAT_TOKEN", "hst_wrong")
+    answer = typed("proposals", "list")
+    assert (answer.code, answer.out) == (1, "") and "error[unauthenticated]" in answer.err
+
+
+def test_findings_are_listed_and_shown(hub, typed):
+    assert typed("findings", "list").err == "no findings\n"
+    record = {"severityNumber": 17, "body": {"stringValue": "it broke"}}
+    body = {"resourceLogs": [{"scopeLogs": [{"logRecords": [record] * 3}]}]}
+    assert hub.client().post("/v1/logs", json=body).status_code == 200
+    line = typed("findings", "list").out.split("\t")
+    assert line[1] == "open" and line[3] == "3"
+    answer = typed("findings", "show", line[0])
+    assert answer.code == 0 and "it broke" in answer.out and "\n  - " in answer.out
+    assert json.loads(typed("findings", "show", line[0], "--json").out)["count"] == 3
+    assert len(json.loads(typed("findings", "list", "--json").out)["findings"]) == 1
