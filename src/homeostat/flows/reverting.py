@@ -56,11 +56,22 @@ def _request(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str, autom
             reasons=(f"proposal {proposal.id} is {proposal.state.value}: nothing of it is applied",),
         )
     back = kept_inverse(deps, proposal)
-    drift = deps.deployed.drift(back)
-    if drift and not automatic:
-        return _moved_on(drift)
     parent = deps.commits.head()
-    commit = deps.deployed.prepare(parent=parent, change=back, message=_message(proposal, reason), at=deps.clock.now())
+    try:
+        drift = deps.deployed.drift(back)
+    except Conflict:
+        if not automatic:
+            raise
+        movable = False
+    else:
+        if drift and not automatic:
+            return _moved_on(drift)
+        movable = not drift
+    # Harm ends even where the files cannot be had: then no commit is made, and a person must decide.
+    commit = parent
+    if movable:
+        message = _message(proposal, reason)
+        commit = deps.deployed.prepare(parent=parent, change=back, message=message, at=deps.clock.now())
     started = RevertStarted(parent=parent, commit=commit, reason=reason, automatic=automatic)
     outcome = transition(deps, proposal, started, actor=actor)
     if isinstance(outcome, Proposal):
@@ -92,10 +103,14 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
     back = kept_inverse(deps, proposal)
     if application.automatic_revert:
         _roll_back_live(deps, proposal, back)  # the harm ends before anything else is tried
+    if application.revert_commit == application.revert_parent:
+        aborted = RevertAborted(reason=_aborted("they were changed since", application.automatic_revert))
+        must(transition(deps, proposal, aborted, actor=SYSTEM))
+        return
     try:
         deps.deployed.advance(expected=application.revert_parent, commit=application.revert_commit, change=back)
     except Conflict as error:
-        aborted = RevertAborted(reason=_aborted(error, application.automatic_revert))
+        aborted = RevertAborted(reason=_aborted(error.message, application.automatic_revert))
         must(transition(deps, proposal, aborted, actor=SYSTEM))
         return
     left = deps.deployed.drift(change_of(deps, proposal))
@@ -148,10 +163,10 @@ def _runs_change(process: HostProcess, proposal: Proposal) -> bool:
     return application.at < process.started_at < application.reverting_at
 
 
-def _aborted(error: Conflict, automatic: bool) -> str:
+def _aborted(why: str, automatic: bool) -> str:
     if automatic:
-        return f"running processes were brought back, but files were not: {error.message}; a person must decide"
-    return error.message
+        return f"running processes were brought back, but files were not: {why}; a person must decide"
+    return why
 
 
 def _moved_on(drift: Sequence[Drift]) -> Denied:

@@ -26,6 +26,17 @@ FORBIDDEN_FILES = (
 OWN_FILES = ("homeostat.toml", ".homeostat/**")
 """The system cannot change its own settings, keys or ledger through a proposal."""
 
+RUNS_UNASKED = (
+    "*.pth",
+    "sitecustomize.py",
+    "usercustomize.py",
+    ".venv/**",
+    "venv/**",
+    "site-packages/**",
+    "dist-packages/**",
+)
+"""What every interpreter of the host would run at its start, and the environments it lives in."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyDocument:
@@ -59,7 +70,7 @@ def policy_in_force(settings: PolicySettings) -> PolicyDocument:
             )
     return PolicyDocument(
         rules_version=RULES_VERSION,
-        forbidden=(*FORBIDDEN_FILES, *OWN_FILES, *settings.forbidden_paths),
+        forbidden=(*FORBIDDEN_FILES, *OWN_FILES, *RUNS_UNASKED, *settings.forbidden_paths),
         max_files=20,
         max_changed_lines=400,
     )

@@ -15,9 +15,9 @@ from homeostat.adapters.git.mover import Move, Mover, StepHook, move_branch_alon
 from homeostat.adapters.git.objects import commit_change
 from homeostat.adapters.git.paths import Sides, check_deployable, encode_path, sides_of
 from homeostat.adapters.git.reader import tree_entries
-from homeostat.adapters.git.repository import GitRepository
+from homeostat.adapters.git.repository import Checkout, GitRepository
 from homeostat.adapters.git.tree_files import open_files
-from homeostat.core.errors import HomeostatError, OutcomeUnknown
+from homeostat.core.errors import Conflict, HomeostatError, OutcomeUnknown
 from homeostat.core.ids import CommitId
 from homeostat.model.change import TreeChange
 from homeostat.ports.repository import Drift
@@ -32,17 +32,23 @@ class GitDeployedTree:
     """
 
     def __init__(
-        self, repository: GitRepository, *, deployed_branch: str = "", on_step: StepHook = lambda step: None
+        self,
+        repository: GitRepository,
+        *,
+        deployed_branch: str = "",
+        must_be_checked_out: bool = False,
+        on_step: StepHook = lambda step: None,
     ) -> None:
         self._repository = repository
         self._configured = deployed_branch
+        self._must_be_checked_out = must_be_checked_out
         self._on_step = on_step
 
     def drift(self, change: TreeChange) -> Sequence[Drift]:
         sides = sides_of(change)
         check_deployable(sides)
         branch = self._repository.deployed_branch(self._configured)
-        checkout = self._repository.checkout_of(branch)
+        checkout = self._checkout_of(branch)
         head = checkout.head if checkout is not None else self._repository.head(branch)
         found = {drift.path: drift for drift in self._head_drift(head, sides)}
         if checkout is not None:
@@ -52,6 +58,16 @@ class GitDeployedTree:
                     if drift is not None:
                         found.setdefault(place.path, drift)
         return [found[path] for path in sorted(found)]
+
+    def _checkout_of(self, branch: str) -> Checkout | None:
+        checkout = self._repository.checkout_of(branch)
+        if checkout is None and self._must_be_checked_out:
+            raise Conflict(
+                "checkout-elsewhere",
+                f"`{branch}` is the deployed branch, and it is not checked out any more",
+                hint=f"git switch {branch}; or set host.deployed_branch and start the hub again",
+            )
+        return checkout
 
     def prepare(self, *, parent: CommitId, change: TreeChange, message: str, at: datetime) -> CommitId:
         """Make the commit object. `Conflict` (``base-differs``) when `parent` is not what the change was made for."""
@@ -81,7 +97,7 @@ class GitDeployedTree:
         move = Move(branch=branch, source=source, target=target, sides=sides, forward=forward)
         verify_commits(self._repository, source=source, target=target, sides=sides)
         with self._repository.exclusive():
-            checkout = self._repository.checkout_of(branch)
+            checkout = self._checkout_of(branch)
             if checkout is None:
                 move_branch_alone(self._repository, move)
                 self._on_step("branch-moved")

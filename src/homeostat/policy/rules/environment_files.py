@@ -10,7 +10,6 @@ from homeostat.policy.rules.shape import Rule
 
 _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("runs in every test", re.compile(r"(?i)(?:.*/)?conftest\.py")),
-    ("runs at the start of every interpreter", re.compile(r"(?i)(?:.*/)?(?:site|user)customize\.py|.*\.pth")),
     (
         "steers continuous integration",
         re.compile(r"(?i)\.(?:github|gitlab|circleci|ci|azure-pipelines)(?:/.*|-ci\.ya?ml)?"),

@@ -10,8 +10,6 @@ from homeostat.policy.rules.environment_files import RULE
     [
         "conftest.py",
         "tests/conftest.py",
-        "sitecustomize.py",
-        "x.pth",
         ".github/workflows/ci.yml",
         ".gitlab-ci.yml",
         "requirements.txt",

@@ -29,6 +29,11 @@ def _blocked(change):
         ".ENV",
         "\uff0eenv",
         ".env/inside",
+        "x.pth",
+        ".venv/lib/python3.11/site-packages/x.pth",
+        "src/sitecustomize.py",
+        "usercustomize.py",
+        "venv/bin/activate",
         "sub/.homeostat/ledger-head.json",
     ],
 )
