@@ -4,11 +4,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from homeostat.adapters.settings import LoadedSettings, load_settings
+from homeostat.adapters.settings import FILE_NAME, LoadedSettings, load_settings
 from homeostat.cli.hub_client import HubClient
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, show, show_table
@@ -87,7 +88,7 @@ def _diagnose(place: Place) -> Iterator[Diagnosis]:
     if settings:
         yield _hmr(settings[0])
         yield _tests(settings[0])
-    yield _uid()
+    yield from _try("separation", lambda: _uid(place))
     yield from _try("sandbox", lambda: _isolation(place))
 
 
@@ -157,7 +158,17 @@ def _hub(place: Place) -> Diagnosis:
             detail=f"{client.url}, no program attached",
             remedy="homeostat run -- YOUR COMMAND",
         )
+    if _settings_are_newer(place):
+        detail = f"{client.url}: homeostat.toml was changed after the hub was started"
+        return Diagnosis(level="warn", name="hub", detail=detail, remedy="start the hub again to use it")
     return Diagnosis(level="ok", name="hub", detail=f"{client.url}, {processes} process(es) attached")
+
+
+def _settings_are_newer(place: Place) -> bool:
+    try:
+        return (place.repository / FILE_NAME).stat().st_mtime > place.hub_file.stat().st_mtime
+    except OSError:
+        return False
 
 
 def _ledger(place: Place) -> list[Diagnosis]:
@@ -187,14 +198,28 @@ def _tests(loaded: LoadedSettings) -> Diagnosis:
     )
 
 
-def _uid() -> Diagnosis:
-    who = "root" if os.getuid() == 0 else f"uid {os.getuid()}"
+def _uid(place: Place) -> Diagnosis:
+    """Compare the owners of hub and programs; a program under the hub's uid can read its keys."""
+    if place.running_hub() is None:
+        return Diagnosis(level="ok", name="separation", detail="nothing runs now")
+    hub_uid = place.hub_file.stat().st_uid
+    pids = [item["pid"] for item in HubClient(place, timeout_s=10).get("/api/processes")["processes"]]
+    shared = [pid for pid in pids if _uid_of(pid) == hub_uid]
+    if not shared:
+        return Diagnosis(level="ok", name="separation", detail="no attached program runs under the hub's uid")
     return Diagnosis(
         level="warn",
         name="separation",
-        detail=f"hub and program run as {who}: that protects against mistakes, not against a hostile program",
+        detail=f"hub and program run as uid {hub_uid}: that protects against mistakes, not against a hostile program",
         remedy="run the program under another uid where that matters",
     )
+
+
+def _uid_of(pid: int) -> int | None:
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return None
 
 
 def _isolation(place: Place) -> list[Diagnosis]:

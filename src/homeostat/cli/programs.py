@@ -22,6 +22,7 @@ _SKIPPED = frozenset(
     [".git", ".homeostat", ".venv", "venv", "node_modules", "__pycache__", "build", "dist", "site-packages"]
 )
 _MAX_FILES = 2000
+_RUNS = re.compile(r"^if __name__ == ['\"]__main__['\"]", re.MULTILINE)
 _MAX_FILE_BYTES = 1 << 20
 _NOT_THE_PROGRAM = frozenset({"tests", "test", "docs", "doc", "examples", "example", "bench", "benchmarks", "scripts"})
 _MODULE = re.compile(r"[^\W\d][\w-]*")
@@ -147,13 +148,23 @@ def _find_start(repository: Path, has: frozenset[str]) -> Found | None:
     scripts = _table(_pyproject(repository), "project", "scripts")
     if len(scripts) == 1:
         return Found(value=(str(next(iter(scripts))),), why="the only console script in pyproject.toml")
-    for path in (repository / "main.py", repository / "app.py", *sorted(repository.glob("*/__main__.py"))):
-        if path.is_file() and _NOT_THE_PROGRAM.isdisjoint(path.relative_to(repository).parts):
-            if path.name == "__main__.py":
-                if "." in path.parent.name:
-                    continue
-                return Found(value=("python", "-m", path.parent.name), why=f"{path.parent.name}/__main__.py")
+    return _find_script(repository)
+
+
+def _find_script(repository: Path) -> Found | None:
+    """Find a package that can be run, or the one script at the top that is written to be run."""
+    packages = [*sorted(repository.glob("*/__main__.py")), *sorted(repository.glob("src/*/__main__.py"))]
+    for path in packages:
+        name, parts = path.parent.name, path.relative_to(repository).parts
+        if "." not in name and _NOT_THE_PROGRAM.isdisjoint(parts):
+            installed = "; the package must be installed, as by pip install -e ." if parts[0] == "src" else ""
+            return Found(value=("python", "-m", name), why=f"{'/'.join(parts)}{installed}")
+    for path in (repository / "main.py", repository / "app.py"):
+        if path.is_file():
             return Found(value=("python", path.name), why=f"{path.name} at the top")
+    scripts = [path for path in sorted(repository.glob("*.py")) if not _is_test(path) and _RUNS.search(_text(path))]
+    if len(scripts) == 1:
+        return Found(value=("python", scripts[0].name), why=f"{scripts[0].name}, the only script at the top")
     return None
 
 

@@ -13,7 +13,7 @@ from homeostat.cli.output import emit_json, say, show, show_diff, show_table
 from homeostat.cli.place import locate
 from homeostat.core.errors import InvalidInput, OutcomeUnknown
 from homeostat.core.limits import MAX_DIFF_BYTES
-from homeostat.model.proposal import Category, Severity
+from homeostat.model.proposal import REVERT_WAITS, Category, Severity
 
 _BASE = "/api/selfimprove/proposals"
 _POLL_S = 0.2
@@ -200,7 +200,7 @@ def apply(
         emit_json(body)
     elif body["ok"]:
         show(body["message"])
-        say(f"undo: homeostat revert {found['proposal_id'][:8]}")
+        _explain_application(client.get(f"{_BASE}/{found['proposal_id']}"))
     else:
         say(f"{body['error']}: {body['details']}")
     if not body["ok"]:
@@ -217,10 +217,23 @@ def revert(
     """Put back exactly what an applied proposal changed. Files, branch and running processes, together."""
     client = HubClient(locate(repo, state_dir))
     started = client.post(f"{_BASE}/{segment(proposal_id)}/revert", {"reason": reason})
-    body = _wait_while(client, started["proposal_id"], ("reverting",))
+    body = _wait_while(client, started["proposal_id"], ("reverting",), until_reason=REVERT_WAITS)
     _answer(body, as_json, body["state_reason"])
+    if body["state"] == "reverting":
+        say("it is called reverted as soon as they have followed; look again with `homeostat proposals show`")
+        raise typer.Exit(4)
     if body["state"] != "reverted":
         raise typer.Exit(1)
+
+
+def _explain_application(body: dict[str, Any]) -> None:
+    application = body["application"]
+    if body["restart_required"]:
+        say(f"it is on disk as commit {application['commit'][:12]}, and not live: {application['live_detail']}")
+        say("restart your program (not the machine) to run it")
+    else:
+        say(f"{application['live_detail']}; commit {application['commit'][:12]}")
+    say(f"undo: homeostat revert {body['proposal_id'][:8]}")
 
 
 def _read_diff(path: Path) -> str:
@@ -239,11 +252,13 @@ def _read_diff(path: Path) -> str:
         raise InvalidInput("bad-diff", f"{path} is not UTF-8 text (byte {error.start})") from error
 
 
-def _wait_while(client: HubClient, proposal_id: str, states: tuple[str, ...]) -> dict[str, Any]:
+def _wait_while(
+    client: HubClient, proposal_id: str, states: tuple[str, ...], *, until_reason: str | None = None
+) -> dict[str, Any]:
     deadline_s = time.monotonic() + 3600
     while True:
         body: dict[str, Any] = client.get(f"{_BASE}/{segment(proposal_id)}")
-        if body["state"] not in states:
+        if body["state"] not in states or (until_reason and body["state_reason"].startswith(until_reason)):
             return body
         if time.monotonic() > deadline_s:
             raise OutcomeUnknown("still-running", f"proposal {proposal_id} is still {body['state']} after an hour")
@@ -275,5 +290,9 @@ def _print_summary(body: dict[str, Any]) -> None:
                 show(f"  {word.replace('_', ' ')}: {', '.join(proof[word])}")
         if body["state"] == "blocked" and proof["candidate"]:
             show(proof["candidate"]["output_tail"][-2000:])
+    observation = body.get("observation")
+    if observation is not None:
+        left_s = max(observation["window_s"] - observation["elapsed_s"], 0)
+        show(f"  observed: {observation['reason']}; {left_s:.0f} s of the window are left")
     if body["state"] == "awaiting_approval":
         say(f"next: homeostat proposals diff {body['proposal_id'][:8]}, then approve or apply it")

@@ -3,6 +3,7 @@
 import logging
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -62,6 +63,8 @@ def up(
     def ready() -> None:
         say(f"homeostat is ready at {server.url}")
         say(f"state: {place.state_dir}   stop: Ctrl-C")
+        if not host.command:
+            say("no program is started with it: start yours with `homeostat run -- COMMAND`")
         if host.command:
             try:
                 host.start(on_exit=server.stop)
@@ -85,7 +88,11 @@ def run(command: Command = None, repo: Repo = None, state_dir: StateDir = None) 
     if not command:
         raise InvalidInput("no-command", "there is no program to run", hint="homeostat run -- python -m yourprogram")
     place = locate(repo, state_dir)
-    launch = _launch(place, _loaded(place), command)
+    settings = _loaded(place)
+    if place.running_hub() is None:
+        say("no hub is up: the program runs unwatched until you start one with `homeostat up`")
+    command = _findable(place, settings, command)
+    launch = _launch(place, settings, command)
     try:
         os.execvpe(command[0], command, launch.environment(os.environ))  # noqa: S606 - the user's own command
     except OSError as error:
@@ -118,11 +125,18 @@ def _stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _findable(place: Place, settings: Settings, command: Sequence[str]) -> list[str]:
+    """Name a program that is not on the PATH by its place beside the host's interpreter, where it is there."""
+    if shutil.which(command[0]) is not None:
+        return list(command)
+    return list(resolve_command(resolve_python(place.repository, settings.host.python), command))
+
+
 class _Host:
     """The program that `up` starts beside the hub."""
 
     def __init__(self, place: Place, settings: Settings, command: Sequence[str] | None) -> None:
-        self.command = list(command or settings.host.start_command)
+        self.command = _findable(place, settings, command) if command else list(settings.host.start_command)
         # What was typed is meant from where it was typed; what is configured, from the repository's top.
         self._folder = None if command else place.repository
         self.failure: HomeostatError | None = None

@@ -15,15 +15,12 @@ from homeostat.flows.transition import must, read, transition
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
-from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.proposal import REVERT_WAITS, Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.ports.repository import Drift
 from homeostat.proposals.lifecycle import RevertAborted, Reverted, RevertStarted, RevertWaits
 
 _REJOIN_S = 10.0
-
-WAITING = "files and branch are as before; waiting for running processes:"
-"""How the reason of a revert begins that some processes have not followed yet."""
 
 
 def request_revert(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) -> Proposal | Denied:
@@ -119,7 +116,7 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
     if still:
         # INVARIANT: it is called reverted only when no process runs it. Recovery asks again, until those
         # that cannot go back have been restarted and those that do not answer are known to be gone.
-        reason = f"{WAITING} {'; '.join(still)}"
+        reason = f"{REVERT_WAITS} {'; '.join(still)}"
         if reason != proposal.state_reason:
             must(transition(deps, proposal, RevertWaits(reason=reason), actor=SYSTEM))
         return

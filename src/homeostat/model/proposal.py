@@ -64,6 +64,9 @@ STATUS_OF: Mapping[ProposalState, str] = {
 IN_MOTION = frozenset({ProposalState.VALIDATING, ProposalState.APPLYING, ProposalState.REVERTING})
 """States in which a flow is at work; after a crash these are taken up again."""
 
+REVERT_WAITS = "files and branch are as before; waiting for running processes:"
+"""How the reason of a *reverting* proposal begins when only processes are still to follow."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeRef:

@@ -51,7 +51,7 @@ def test_a_fresh_repository_is_told_what_is_missing(typed, committed):
         ("tests", "fail", "set host.test_command"),
     ):
         assert (found[name]["level"], found[name]["remedy"]) == (level, remedy)
-    assert found["separation"]["level"] == "warn"
+    assert found["separation"] == {"level": "ok", "name": "separation", "detail": "nothing runs now", "remedy": ""}
     assert [name for name in found if name.startswith("sandbox")]
 
 
