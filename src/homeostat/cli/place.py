@@ -96,7 +96,7 @@ def _toplevel(start: Path) -> Path:
         return Path(top)
     if b"dubious ownership" in found.stderr:
         raise InvalidInput(
-            "foreign-repository",
+            "repository-not-trusted",
             f"git does not trust {start}: it belongs to another user",
             hint="run this as its owner, or allow it: git config --global --add safe.directory DIR",
         )

@@ -71,7 +71,7 @@ def test_a_repository_that_git_does_not_trust_is_named_as_such(typed, tmp_path, 
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(fake.parent))
     answer = typed("config", "show")
-    assert answer.code == 2 and "error[foreign-repository]" in answer.err
+    assert answer.code == 2 and "error[repository-not-trusted]" in answer.err
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "error[no-git]" in typed("config", "show").err
 
