@@ -18,7 +18,7 @@ from homeostat.audit.story import BackupResult, StoryInputs, named_commits
 from homeostat.core.errors import HomeostatError, NotFound
 from homeostat.core.ids import CommitId
 from homeostat.model.ledger import LedgerHead
-from homeostat.model.proposal import Proposal
+from homeostat.model.proposal import Application, Proposal
 from homeostat.ports.signer import Signer
 
 T = TypeVar("T")
@@ -45,7 +45,9 @@ def collect_story(repository: Path, state_dir: Path) -> StoryInputs:
         verify=signer.verify,
         proposals=snapshot.proposals,
         unrecorded=snapshot.unrecorded,
-        backups=[_look_at_backup(state_dir, name) for name in _backups_named(snapshot.proposals)],
+        row_digests=snapshot.row_digests,
+        actors=snapshot.actors,
+        backups=[_look_at_backup(repository, state_dir, item) for item in _applications(snapshot.proposals)],
         commits=_noting(problems, "git", frozenset(), lambda: _existing(repository, snapshot.proposals)),
         problems=problems,
     )
@@ -77,7 +79,15 @@ def _snapshot(state_dir: Path, signer: Signer) -> StoreSnapshot:
             store.close()
     except HomeostatError as error:
         problems = {"ledger": error.message, "proposals": error.message}
-        return StoreSnapshot(entries=(), head=EMPTY_HEAD, proposals=(), unrecorded=frozenset(), problems=problems)
+        return StoreSnapshot(
+            entries=(),
+            head=EMPTY_HEAD,
+            proposals=(),
+            unrecorded=frozenset(),
+            row_digests={},
+            actors=(),
+            problems=problems,
+        )
 
 
 def _head_file(state_dir: Path) -> LedgerHead | None:
@@ -89,13 +99,25 @@ def _trailers(repository: Path) -> Sequence[tuple[CommitId, str]]:
     return GitRecordBranch(open_repository(repository)).trailers(TRAILER_KEY)
 
 
-def _backups_named(proposals: Sequence[Proposal]) -> list[str]:
-    return [proposal.application.backup for proposal in proposals if proposal.application is not None]
+def _applications(proposals: Sequence[Proposal]) -> list[Application]:
+    return [proposal.application for proposal in proposals if proposal.application is not None]
 
 
-def _look_at_backup(state_dir: Path, name: str) -> BackupResult:
+def _look_at_backup(repository: Path, state_dir: Path, application: Application) -> BackupResult:
+    name = application.backup
     try:
         change = FolderBackupStore(state_dir / "backups").load(name)
+        reader = GitCommitReader(open_repository(repository))
+        # Whoever alters a snapshot can alter its manifest too; but not the commits that the ledger names.
+        for commit, sides in (
+            (application.before_commit, {item.old_path: item.before for item in change.files if item.before}),
+            (application.commit, {item.path: item.after for item in change.files if item.after}),
+        ):
+            held = reader.read_files(commit, list(sides))
+            other = sorted(path for path, side in sides.items() if held[path] != side)
+            if other:
+                detail = f"the backup {name} and commit {commit[:12]} hold different bytes for {other[0]!r}"
+                return BackupResult(name=name, intact=False, detail=detail)
     except HomeostatError as error:
         return BackupResult(name=name, intact=False, detail=error.message)
     return BackupResult(name=name, intact=True, detail=f"{len(change.files)} files")

@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from homeostat.core.digests import digest_bytes
+from homeostat.model.actor import Actor, Role
 from homeostat.model.ledger import LedgerEntry
 from homeostat.model.proposal import Proposal, ProposalState
 
 PROPOSAL_PREFIX = "proposal."
 _APPROVED = "proposal.approved"
+_CREDENTIAL_MADE = "token.made"
+_ROW_DIGEST = "row_digest"
 _PERSON = "person-"
 
 APPLIED_STATES = frozenset(
@@ -78,6 +81,28 @@ def diffs(proposals: Sequence[Proposal], moves: Moves) -> list[str]:
         elif not recorded:
             wrong.append(f"{proposal.id}: no entry recorded its diff")
     return wrong
+
+
+def rows(digests: Mapping[str, str], moves: Moves) -> list[str]:
+    """Check 6: each row, whole, is the one that the last entry of its proposal was written with."""
+    recorded = ((subject, own[-1].seq, own[-1].body.get(_ROW_DIGEST)) for subject, own in moves.items())
+    return [
+        f"{subject}: its row is not the one that entry {seq} was written with"
+        for subject, seq, digest in recorded
+        if digest is not None and subject in digests and digests[subject] != digest
+    ]
+
+
+def credentials(actors: Sequence[Actor], entries: Sequence[LedgerEntry]) -> list[str]:
+    """Check 7: whoever may approve was given that right in the ledger, and under a person's pseudonym."""
+    made = {
+        entry.subject for entry in entries if entry.kind == _CREDENTIAL_MADE and entry.body.get("role") == Role.OWNER
+    }
+    return [
+        f"{actor.id} may approve, but the ledger knows of no such credential"
+        for actor in actors
+        if actor.may_approve and not (actor.id in made and actor.id.startswith(_PERSON))
+    ]
 
 
 def approvals(proposals: Sequence[Proposal], moves: Moves) -> list[str]:

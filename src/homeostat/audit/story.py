@@ -5,9 +5,9 @@
 3. The head file knows nothing that the database does not.
 4. Neither do the trailers of the status commits in Git, and there are some.
 5. Each proposal stands in the state that its entries lead to, and none is without row or entries.
-6. Its diff is the one that was recorded, byte for byte.
-7. What was applied is what a person approved.
-8. The backup of every applied change is there and intact.
+6. Its diff is the one that was recorded, byte for byte, and so is all else in its row.
+7. What was applied is what a person approved, and the ledger knows every person's credential.
+8. The backup of every applied change is there, intact, and holds what its commits hold.
 9. The commits that the proposals name exist.
 
 A check that could not look fails. A ledger that fails check 2 still has its entries compared in 5
@@ -24,8 +24,9 @@ from dataclasses import dataclass
 
 from homeostat.audit.chain import EMPTY_HEAD, ChainBroken, verify_integrity
 from homeostat.audit.head import HeadFault, HeadReport, compare_head
-from homeostat.audit.proposal_story import APPLIED_STATES, approvals, diffs, group_moves, states
+from homeostat.audit.proposal_story import APPLIED_STATES, approvals, credentials, diffs, group_moves, rows, states
 from homeostat.core.ids import CommitId
+from homeostat.model.actor import Actor
 from homeostat.model.ledger import LedgerEntry, LedgerHead
 from homeostat.model.proposal import Proposal
 
@@ -58,6 +59,10 @@ class StoryInputs:
     unrecorded: frozenset[str]
     """Ids of proposals whose status commit is still to be made."""
 
+    row_digests: Mapping[str, str]
+    """Proposal id → the digest of its row, as the ledger has it of each row that was written."""
+
+    actors: Sequence[Actor]
     backups: Sequence[BackupResult]
     commits: frozenset[CommitId]
     """Of the commits that the proposals name, those that exist in the repository."""
@@ -103,21 +108,21 @@ def verify_story(inputs: StoryInputs) -> tuple[Check, ...]:
             rows_unread + states(inputs.proposals, moves),
             f"{len(inputs.proposals)} proposals stand where their entries lead",
         ),
-        # 6. Its diff is the one that was recorded, byte for byte.
+        # 6. Its diff is the one that was recorded, byte for byte, and so is all else in its row.
         _check(
             6,
             "diffs",
-            rows_unread + diffs(inputs.proposals, moves),
-            f"{len(inputs.proposals)} diffs are the recorded ones",
+            rows_unread + diffs(inputs.proposals, moves) + rows(inputs.row_digests, moves),
+            f"{len(inputs.proposals)} diffs, and their rows, are the recorded ones",
         ),
-        # 7. What was applied is what a person approved.
+        # 7. What was applied is what a person approved, and the ledger knows every person's credential.
         _check(
             7,
             "approvals",
-            rows_unread + approvals(inputs.proposals, moves),
+            rows_unread + approvals(inputs.proposals, moves) + credentials(inputs.actors, inputs.entries),
             "every applied change was approved by a person, as that change",
         ),
-        # 8. The backup of every applied change is there and intact.
+        # 8. The backup of every applied change is there, intact, and holds what its commits hold.
         _backups(inputs),
         # 9. The commits that the proposals name exist.
         _commits(inputs),

@@ -9,6 +9,8 @@ from homeostat.adapters.keys import Ed25519Signer
 from homeostat.audit.chain import EMPTY_HEAD, append, head_of
 from homeostat.audit.story import BackupResult, StoryInputs, named_commits, verify_story
 from homeostat.core.digests import digest_bytes
+from homeostat.model.actor import Actor, Role
+from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Application, ProposalState, Review
 from homeostat.testing.example_rows import PERSON, START, example_entry, example_proposal, move_entry
 
@@ -16,6 +18,7 @@ SIGNER = Ed25519Signer.generate()
 BEFORE, APPLIED, REVERT = "a" * 40, "b" * 40, "c" * 40
 WITNESS = "d" * 40
 S = ProposalState
+OWNER = Actor(id=PERSON, role=Role.OWNER, name="Ada")
 
 
 def ledger(drafts):
@@ -47,7 +50,8 @@ def life(*, until=S.IMPLEMENTED):
         ),
         ("reverted", S.REVERTED, {}, {}),
     ]
-    drafts = [example_entry("hub.started"), move_entry(row, "submitted", S.PENDING)]
+    made = EntryDraft(kind="token.made", actor=OWNER.id, subject=OWNER.id, body={"role": "owner"})
+    drafts = [made, move_entry(row, "submitted", S.PENDING)]
     for event, to, facts, changes in steps:
         drafts.append(move_entry(row, event, to, **facts))
         row = replace(row, state=to, version=row.version + 1, **changes)
@@ -67,6 +71,8 @@ def inputs_of(row, drafts, **changes):
         verify=SIGNER.verify,
         proposals=[row],
         unrecorded=frozenset(),
+        row_digests={},
+        actors=[OWNER],
         backups=[BackupResult(name="20260105/b", intact=True, detail="3 files")],
         commits=frozenset({BEFORE, APPLIED, REVERT}),
         problems={},
@@ -293,3 +299,31 @@ def test_many_faults_of_one_kind_are_named_in_part_and_counted():
     inputs = inputs_of(*life())
     many = [example_proposal(number) for number in range(10, 30)]
     assert failed(replace(inputs, proposals=[*inputs.proposals, *many]))[5].endswith("(and 15 more)")
+
+
+def test_a_row_that_is_not_the_one_its_last_entry_was_written_with_is_found():
+    row, drafts = life()
+    drafts[-1] = replace(drafts[-1], body={**drafts[-1].body, "row_digest": "sha256:" + "1" * 64})
+    assert failed(inputs_of(row, drafts, row_digests={row.id: "sha256:" + "1" * 64})) == {}
+    found = failed(inputs_of(row, drafts, row_digests={row.id: "sha256:" + "2" * 64}))
+    assert set(found) == {6} and "its row is not the one" in found[6]
+
+
+@pytest.mark.parametrize(
+    "intruder",
+    [
+        Actor(id="person-000000000666", role=Role.OWNER, name="x"),
+        Actor(id="agent-000000000666", role=Role.OWNER, name="a bot whose row was altered"),
+    ],
+)
+def test_an_owner_whom_the_ledger_does_not_know_is_found(intruder):
+    found = failed(inputs_of(*life(), actors=[OWNER, intruder]))
+    assert set(found) == {7} and intruder.id in found[7]
+
+
+def test_a_bot_that_was_given_its_token_and_made_an_owner_afterwards_is_found():
+    row, drafts = life()
+    bot = Actor(id="agent-000000000666", role=Role.AGENT, name="bot")
+    drafts.insert(1, EntryDraft(kind="token.made", actor=PERSON, subject=bot.id, body={"role": "agent"}))
+    assert failed(inputs_of(row, drafts, actors=[OWNER, bot])) == {}
+    assert set(failed(inputs_of(row, drafts, actors=[OWNER, replace(bot, role=Role.OWNER)]))) == {7}

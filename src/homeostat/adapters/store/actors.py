@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import RowMapping, exc, insert, select, update
+from sqlalchemy import Connection, RowMapping, exc, insert, select, update
 
 from homeostat.adapters.store.database import Database
 from homeostat.adapters.store.tables import actors
@@ -60,6 +60,11 @@ class SqlActors:
                 f"the name of {actor_id} is erased, but a reader still keeps an old page of the database alive",
                 hint="erase it again in a moment",
             )
+
+
+def read_actors(connection: Connection) -> Sequence[Actor]:
+    """Return every actor, in a transaction of the caller's."""
+    return [_decode(row) for row in connection.execute(select(actors).order_by(actors.c.id)).mappings()]
 
 
 def _decode(row: RowMapping) -> Actor:

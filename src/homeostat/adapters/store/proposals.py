@@ -9,6 +9,7 @@ from homeostat.adapters.store.database import Database
 from homeostat.adapters.store.documents import decode_proposal, encode_proposal
 from homeostat.adapters.store.ledger import LedgerTransaction, SqlLedger
 from homeostat.adapters.store.records import want_record
+from homeostat.adapters.store.row_digest import ROW_DIGEST, row_digest
 from homeostat.adapters.store.tables import proposals
 from homeostat.core.digests import Digest
 from homeostat.core.errors import Conflict, NotFound
@@ -28,26 +29,28 @@ class SqlProposals:
 
     def insert(self, proposal: Proposal, entry: EntryDraft) -> LedgerEntry:
         with self._ledger.transaction() as current:
+            row = encode_proposal(proposal)
             try:
-                current.connection.execute(insert(proposals), encode_proposal(proposal))
+                current.connection.execute(insert(proposals), row)
             except exc.IntegrityError as error:
                 raise Conflict("proposal-exists", f"there is a proposal {proposal.id} already") from error
-            written = current.append(entry)
+            written = current.append(_with_digest(entry, row))
             want_record(current.connection, proposal.id, version=proposal.version, seq=written.seq)
             return written
 
     def save(self, proposal: Proposal, entry: EntryDraft | None) -> Proposal:
         saved = replace(proposal, version=proposal.version + 1)
+        row = encode_proposal(saved)
         with self._ledger.transaction() as current:
             guarded = (
                 update(proposals)
                 .where(proposals.c.id == proposal.id, proposals.c.version == proposal.version)
-                .values(**encode_proposal(saved))
+                .values(**row)
             )
             if current.connection.execute(guarded).rowcount != 1:
                 raise _refusal(current, proposal)
             if entry is not None:
-                written = current.append(entry)
+                written = current.append(_with_digest(entry, row))
                 want_record(current.connection, saved.id, version=saved.version, seq=written.seq)
         return saved
 
@@ -81,6 +84,10 @@ class SqlProposals:
     def _read(self, query: Select[tuple[object, ...]]) -> Sequence[Proposal]:
         with self._database.reading() as connection:
             return [decode_proposal(row) for row in connection.execute(query).mappings()]
+
+
+def _with_digest(entry: EntryDraft, row: Mapping[str, object]) -> EntryDraft:
+    return replace(entry, body={**entry.body, ROW_DIGEST: row_digest(row)})
 
 
 def _newest_first(query: Select[tuple[object, ...]]) -> Select[tuple[object, ...]]:

@@ -6,13 +6,16 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, select
 
+from homeostat.adapters.store.actors import read_actors
 from homeostat.adapters.store.database import Database
 from homeostat.adapters.store.documents import decode_proposal
 from homeostat.adapters.store.ledger import decode_entry, read_head
 from homeostat.adapters.store.records import read_pending
+from homeostat.adapters.store.row_digest import row_digest
 from homeostat.adapters.store.tables import ledger, proposals
 from homeostat.audit.chain import EMPTY_HEAD
 from homeostat.core.errors import IntegrityFailure
+from homeostat.model.actor import Actor
 from homeostat.model.ledger import LedgerEntry, LedgerHead
 from homeostat.model.proposal import Proposal
 
@@ -28,6 +31,11 @@ class StoreSnapshot:
     proposals: Sequence[Proposal]
     unrecorded: frozenset[str]
     """Ids of proposals whose status commit is still to be made."""
+
+    row_digests: Mapping[str, str]
+    """Proposal id → the digest of its row as it was read."""
+
+    actors: Sequence[Actor]
 
     problems: Mapping[str, str]
     """``ledger|proposals`` → why, as `homeostat.audit.story` wants it."""
@@ -46,6 +54,8 @@ def take_snapshot(database: Database) -> StoreSnapshot:
             head=_noting(problems, "ledger", EMPTY_HEAD, lambda: read_head(connection)),
             proposals=_noting(problems, "proposals", [], lambda: _proposals(connection)),
             unrecorded=frozenset(proposal_id for proposal_id, _ in read_pending(connection)),
+            row_digests={row["id"]: row_digest(dict(row)) for row in connection.execute(select(proposals)).mappings()},
+            actors=read_actors(connection),
             problems=problems,
         )
 
