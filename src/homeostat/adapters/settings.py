@@ -28,6 +28,12 @@ _DOCUMENTED_VARIABLES: Mapping[str, str] = {
     "AETHERRA_HMR_MODE": "hmr.mode",
     "AETHERRA_PROFILE": "profile",
 }
+_DOCUMENTED_KEYS: Mapping[str, str] = {
+    "self_improvement.hmr_enabled": "hmr.enabled",
+    "self_improvement.hmr_mode": "hmr.mode",
+}
+"""Where the source document has a setting in another table (its ``config.json.self_improvement``)."""
+
 _NOT_SETTINGS = (
     "HOMEOSTAT_STATE_DIR",
     "HOMEOSTAT_HUB_URL",
@@ -106,7 +112,10 @@ def _read_file(path: Path) -> dict[str, _Raw]:
             raise InvalidInput("bad-setting", f"{where(table)}: there is no table [{_name(table)}]", hint=hint)
         for key, value in content.items():
             name = f"{table}.{key}"
-            values[name] = _Raw(value=value, source=where(name))
+            meant = _DOCUMENTED_KEYS.get(name, name)
+            if meant in values:
+                raise InvalidInput("bad-setting", f"{where(name)}: `{name}` and `{meant}` are the same setting")
+            values[meant] = _Raw(value=value, source=where(name))
     return values
 
 

@@ -305,3 +305,16 @@ def test_any_file_is_read_or_refused_in_our_words(tmp_path_factory, text):
         assert error.code == "bad-setting" and error.message.startswith("homeostat.toml")
     else:
         assert loaded.settings == Settings()
+
+
+def test_the_source_documents_keys_of_self_improvement_mean_ours(tmp_path):
+    (tmp_path / "homeostat.toml").write_text("[self_improvement]\nhmr_enabled = true\nhmr_mode = 'aggressive'\n")
+    loaded = load_settings(tmp_path, {})
+    assert loaded.settings.hmr.enabled is True and loaded.settings.hmr.mode.value == "aggressive"
+    assert next(item.source for item in loaded.origins if item.name == "hmr.enabled") == "homeostat.toml:2"
+
+
+def test_a_setting_that_is_there_under_both_names_is_an_error(tmp_path):
+    (tmp_path / "homeostat.toml").write_text("[hmr]\nenabled = true\n[self_improvement]\nhmr_enabled = false\n")
+    with pytest.raises(InvalidInput, match=r"toml:4.*same setting"):
+        load_settings(tmp_path, {})
