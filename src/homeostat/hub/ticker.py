@@ -40,13 +40,19 @@ class Ticker:
         self._chores = chores
         self._beat_s = beat_s
         self._stop = threading.Event()
+        self._woken = threading.Event()
         self._thread = threading.Thread(target=self._run, name="homeostat-ticker", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def wake(self) -> None:
+        """Beat now: something happened that an applied change may be waiting for."""
+        self._woken.set()
+
     def close(self) -> None:
         self._stop.set()
+        self._woken.set()
         self._thread.join(timeout=10)
 
     def beat(self, count: int) -> None:
@@ -62,7 +68,11 @@ class Ticker:
 
     def _run(self) -> None:
         count = 0
-        while not self._stop.wait(self._beat_s):
+        while True:
+            self._woken.wait(self._beat_s)
+            self._woken.clear()
+            if self._stop.is_set():
+                return
             count += 1
             self.beat(count)
 

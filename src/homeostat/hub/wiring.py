@@ -39,7 +39,6 @@ from homeostat.hub.metrics import HubMetrics
 from homeostat.hub.ticker import Ticker
 from homeostat.model.actor import SYSTEM, Actor, Role
 from homeostat.model.ledger import EntryDraft
-from homeostat.model.process import HostProcess
 from homeostat.model.settings import Settings
 from homeostat.policy.document import policy_in_force
 from homeostat.ports.proving import Prover
@@ -100,20 +99,12 @@ class Hub:
         troubles, metrics = Troubles(), HubMetrics()
         of_agents = CumulativeReader()
 
-        def on_telemetry(kind: str, body: Mapping[str, Any], process: HostProcess) -> None:
-            if kind == "logs":
-                done = ingest_logs(deps, body)
-            else:
-                done = ingest_metrics(deps, body, reader=of_agents, attested=True)
-            metrics.ingested.labels(kind, "accepted").inc(done.accepted)
-            metrics.ingested.labels(kind, "rejected").inc(done.rejected)
-
         gateway = AgentGateway(
             socket_path=choose_socket_path(state_dir),
             master_key=keys.agent_key,
             clock=clock,
-            on_telemetry=on_telemetry,
-            on_processes_changed=lambda: None,
+            on_telemetry=lambda kind, body, _process: _take(deps, metrics, of_agents, kind, body),
+            on_processes_changed=lambda: ticker.wake(),
         )
         starter = DurableStarter(
             database=state_dir / "flows.sqlite",
@@ -126,6 +117,8 @@ class Hub:
             new_id=ids.new_uuid,
         )
         deps = wrap(_deps(settings, git, store, state_dir, gateway, starter))
+        sweep = partial(_sweep, state_dir, gateway)
+        ticker = Ticker(deps, troubles, chores={"sweeping launches": sweep})
         gateway.start()
         undo.callback(gateway.close)
         starter.launch()
@@ -133,8 +126,6 @@ class Hub:
         _take_up(deps, troubles)
         # The self-test takes a moment; the first proof should not have to wait for it.
         threading.Thread(target=_test_isolation, args=(deps.prover, troubles), daemon=True).start()
-        sweep = partial(_sweep, state_dir, gateway)
-        ticker = Ticker(deps, troubles, chores={"sweeping launches": sweep})
         ticker.start()
         undo.callback(ticker.close)
         return HubContext(
@@ -155,7 +146,9 @@ def _deps(
     gateway: AgentGateway,
     starter: DurableStarter,
 ) -> Deps:
-    branch = settings.host.deployed_branch
+    # Where none is configured, the branch that is checked out now is the one that runs, whatever the
+    # user looks at later.
+    branch = git.deployed_branch(settings.host.deployed_branch)
     return Deps(
         clock=SystemClock(),
         ids=RandomIds(),
@@ -171,12 +164,19 @@ def _deps(
         commits=GitCommitReader(git, deployed_branch=branch),
         candidates=GitCandidateBranch(git),
         record_branch=GitRecordBranch(git),
-        deployed=GitDeployedTree(git, deployed_branch=branch),
+        deployed=GitDeployedTree(git, deployed_branch=branch, must_be_checked_out=not settings.host.deployed_branch),
         backups=FolderBackupStore(state_dir / "backups"),
         prover=WorkerProver(state_dir=state_dir),
         live=gateway,
         start=starter,
     )
+
+
+def _take(deps: Deps, metrics: HubMetrics, reader: CumulativeReader, kind: str, body: Mapping[str, Any]) -> None:
+    """Take in what an agent that proved its key told."""
+    done = ingest_logs(deps, body) if kind == "logs" else ingest_metrics(deps, body, reader=reader, attested=True)
+    metrics.ingested.labels(kind, "accepted").inc(done.accepted)
+    metrics.ingested.labels(kind, "rejected").inc(done.rejected)
 
 
 def _note(troubles: Troubles, name: str, proposal_id: ProposalId, error: Exception | None) -> None:
@@ -245,7 +245,8 @@ def _register_owner(store: SqlStore, keys: Keys, new_id: Callable[[], str]) -> N
     digest = digest_bytes(keys.owner_token.encode("ascii"))
     if store.actors.by_token(digest) is None:
         identity = ActorId(f"person-{new_id().replace('-', '')[:12]}")
-        store.actors.create(actor=Actor(id=identity, role=Role.OWNER, name="owner"), token_digest=digest)
+        # The entry first: an owner without one is what `homeostat verify` takes for tampering.
         store.ledger.append(
             EntryDraft(kind="token.made", actor=SYSTEM.id, subject=identity, body={"role": Role.OWNER.value})
         )
+        store.actors.create(actor=Actor(id=identity, role=Role.OWNER, name="owner"), token_digest=digest)
