@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from homeostat.core.digests import Digest
 from homeostat.core.ids import ActorId, CommitId, ProposalId
 from homeostat.model.actor import Actor, Role
 from homeostat.model.change import REGULAR, ChangeKind, FileChange, FileState, TreeChange
@@ -17,6 +18,8 @@ BOT = Actor(id=ActorId("agent-0123456789ab"), role=Role.AGENT, name="fixer-bot")
 BASE = CommitId("a" * 40)
 DIFF = "--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n"
 POLICY = policy_in_force(PolicySettings())
+POLICY_DIGEST = Digest("sha256:" + "5" * 64)
+"""Of some policy or other: records must not change with the rules."""
 
 
 def state(text: str | bytes) -> FileState:
@@ -64,7 +67,7 @@ def proposal(**changes: object) -> Proposal:
         updated_at=NOW,
         state=ProposalState.PENDING,
         state_reason="handed in",
-        change=change_ref(BASE, DIFF.encode(), POLICY.digest),
+        change=change_ref(BASE, DIFF.encode(), POLICY_DIGEST),
         diff=DIFF,
         files=("x.py",),
     )

@@ -49,7 +49,7 @@ _APPLIED = frozenset(
 
 
 def request_apply(
-    deps: Deps, proposal_id: ProposalId, *, actor: Actor, seen: Digest | None, label: str = ""
+    deps: Deps, proposal_id: ProposalId, *, actor: Actor, seen: Digest | None, label: str = "", forced: bool = False
 ) -> Proposal | Denied:
     """Approve (when that is still to be done) and start applying. Asked twice, it happens once.
 
@@ -74,7 +74,7 @@ def request_apply(
     if proposal.state is ProposalState.APPROVED:
         outcome = transition(deps, proposal, ApplyAsked(), actor=actor)
     else:
-        outcome = approve(deps, proposal_id, actor=actor, seen=seen, apply_requested=True, label=label)
+        outcome = approve(deps, proposal_id, actor=actor, seen=seen, apply_requested=True, label=label, forced=forced)
     if isinstance(outcome, Proposal):
         deps.start.apply_asked(outcome.id)
     return outcome

@@ -21,6 +21,7 @@ def approve(
     actor: Actor,
     seen: Digest | None,
     apply_requested: bool = False,
+    forced: bool = False,
     notes: str = "",
     label: str = "",
 ) -> Proposal | Denied:
@@ -32,7 +33,8 @@ def approve(
     if isinstance(consent, Denied):
         return consent
     review = _review(deps, proposal, actor, "approved", notes, label, unreviewed=consent.unreviewed)
-    return transition(deps, proposal, Approved(review=review, apply_requested=apply_requested), actor=actor)
+    approved = Approved(review=review, apply_requested=apply_requested, forced=forced)
+    return transition(deps, proposal, approved, actor=actor)
 
 
 def policy_changed() -> Denied:

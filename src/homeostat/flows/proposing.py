@@ -166,9 +166,8 @@ def _base_commit(deps: Deps, submission: Submission) -> CommitId | Denied:
 
 def _known(deps: Deps, diff_digest: Digest, base: CommitId) -> Proposal | Denied | None:
     for proposal in deps.proposals.find_by_diff(diff_digest):
-        if proposal.state is ProposalState.REVERTED or (
-            proposal.state is ProposalState.FAILED and proposal.application is not None
-        ):
+        taken_back = proposal.application is not None and proposal.application.automatic_revert
+        if proposal.state is ProposalState.REVERTED or taken_back:
             return Denied(
                 code="locked-out",
                 reasons=(f"this diff was taken back before, as proposal {proposal.id}: {proposal.state_reason}",),

@@ -98,20 +98,16 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
     deps.live.wait_until_gathered(timeout_s=_REJOIN_S)
     deps.live.wait_until_connected(application.processes, timeout_s=_REJOIN_S)
     back = kept_inverse(deps, proposal)
-    if application.automatic_revert:
-        _roll_back_live(deps, proposal, back)  # the harm ends before anything else is tried
+    # Harm ends before anything else is tried.
+    still = _roll_back_live(deps, proposal, back) if application.automatic_revert else []
     if application.revert_commit == application.revert_parent:
-        aborted = RevertAborted(reason=_aborted("they were changed since", application.automatic_revert))
-        must(transition(deps, proposal, aborted, actor=SYSTEM))
+        _abort(deps, proposal, "they were changed since", still)
         return
     try:
         deps.deployed.advance(expected=application.revert_parent, commit=application.revert_commit, change=back)
     except Conflict as error:
-        aborted = RevertAborted(reason=_aborted(error.message, application.automatic_revert))
-        must(transition(deps, proposal, aborted, actor=SYSTEM))
+        _abort(deps, proposal, error.message, still)
         return
-    left = deps.deployed.drift(change_of(deps, proposal))
-    assert not left, f"advance returned, but {left[0].path} is {left[0].problem}"
     still = _roll_back_live(deps, proposal, back)
     if still:
         # INVARIANT: it is called reverted only when no process runs it. Recovery asks again, until those
@@ -121,6 +117,9 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
             must(transition(deps, proposal, RevertWaits(reason=reason), actor=SYSTEM))
         return
     detail = f"files and branch are as before (commit {application.revert_commit[:12]}), running processes too"
+    edited = deps.deployed.drift(change_of(deps, proposal))
+    if edited:
+        detail += f"; edited since: {', '.join(item.path for item in edited)}"
     must(transition(deps, proposal, Reverted(detail=detail), actor=SYSTEM))
     deps.candidates.delete(proposal.id)
 
@@ -160,10 +159,14 @@ def _runs_change(process: HostProcess, proposal: Proposal) -> bool:
     return application.at < process.started_at < application.reverting_at
 
 
-def _aborted(why: str, automatic: bool) -> str:
-    if automatic:
-        return f"running processes were brought back, but files were not: {why}; a person must decide"
-    return why
+def _abort(deps: Deps, proposal: Proposal, why: str, still: Sequence[str]) -> None:
+    """Note that the files could not be had; of an automatic revert also what became of the processes."""
+    assert proposal.application is not None
+    reason = why
+    if proposal.application.automatic_revert:
+        live = "; ".join(still) or "running processes were brought back"
+        reason = f"{live}, but files were not: {why}; a person must decide"
+    must(transition(deps, proposal, RevertAborted(reason=reason), actor=SYSTEM))
 
 
 def _moved_on(drift: Sequence[Drift]) -> Denied:

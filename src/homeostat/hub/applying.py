@@ -36,6 +36,7 @@ def apply_and_wait(
     actor: Actor,
     seen: Digest | None,
     label: str,
+    forced: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> ApplyResponse:
     """Approve and apply one proposal and answer when it is done; blocking, bounded.
@@ -44,7 +45,11 @@ def apply_and_wait(
     counted as an attempt; an HMR application only by the one that caused it.
     """
     started_s = deps.clock.monotonic_s()
-    response, caused = _apply(deps, proposal_id, actor, seen, label, sleep)
+
+    def ask(identity: ProposalId) -> Proposal | Denied:
+        return request_apply(deps, identity, actor=actor, seen=seen, label=label, forced=forced)
+
+    response, caused = _apply(deps, proposal_id, ask, sleep)
     metrics.apply_duration.observe(deps.clock.monotonic_s() - started_s)
     metrics.applies.labels(response.status, str(response.restart_required).lower()).inc()
     if caused and response.message == HMR_DONE:
@@ -55,11 +60,14 @@ def apply_and_wait(
 
 
 def _apply(
-    deps: Deps, proposal_id: str, actor: Actor, seen: Digest | None, label: str, sleep: Callable[[float], None]
+    deps: Deps,
+    proposal_id: str,
+    ask: Callable[[ProposalId], Proposal | Denied],
+    sleep: Callable[[float], None],
 ) -> tuple[ApplyResponse, bool]:
     try:
         identity = parse_proposal_id(proposal_id)
-        outcome, caused = _ask(deps, identity, actor, seen, label)
+        outcome, caused = _ask(deps, identity, ask)
         if isinstance(outcome, Denied) and outcome.code != "apply-failed":
             return apply_error(proposal_id, error_text(outcome.code), "; ".join(outcome.reasons)), False
         return response_of(_wait(deps, identity, sleep)), caused
@@ -69,7 +77,7 @@ def _apply(
 
 
 def _ask(
-    deps: Deps, proposal_id: ProposalId, actor: Actor, seen: Digest | None, label: str
+    deps: Deps, proposal_id: ProposalId, ask: Callable[[ProposalId], Proposal | Denied]
 ) -> tuple[Proposal | Denied, bool]:
     """Ask for the application; say too whether it is this request that caused it."""
     # Several at once: the first asks, and the others find it asked, not a row that moves under them.
@@ -77,7 +85,7 @@ def _ask(
         for _ in range(_MAX_TRIES):
             asked = _is_asked(read(deps, proposal_id))
             try:
-                outcome = request_apply(deps, proposal_id, actor=actor, seen=seen, label=label)
+                outcome = ask(proposal_id)
             except Conflict as error:
                 if error.code != "stale-row":
                     raise

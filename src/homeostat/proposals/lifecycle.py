@@ -34,6 +34,8 @@ class Proved:
 class Approved:
     review: Review
     apply_requested: bool
+    forced: bool = False
+    """Waiting was to be skipped; policy never is. On record, because nobody may do so unseen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +171,7 @@ def step(proposal: Proposal, event: Event, *, at: datetime) -> Step | Denied:
             return _move(proposal, S.VALIDATING, "validating", at, "policy and tests are running")
         case Proved(report=report):
             return _proved(proposal, report, at)
-        case Approved(review=review, apply_requested=apply_requested):
+        case Approved(review=review, apply_requested=apply_requested, forced=forced):
             moved = replace(proposal, review=review, apply_requested=apply_requested)
             note = "approved without a second pair of eyes" if review.unreviewed else "approved"
             return _move(
@@ -178,7 +180,7 @@ def step(proposal: Proposal, event: Event, *, at: datetime) -> Step | Denied:
                 "approved",
                 at,
                 note,
-                facts={"change_seen": review.change_digest, "unreviewed": review.unreviewed, "label": review.label},
+                facts={"change_seen": review.change_digest, "unreviewed": review.unreviewed, "forced": forced},
             )
         case ApplyAsked():
             return _move(replace(proposal, apply_requested=True), S.APPROVED, "apply_asked", at, "applying was asked")

@@ -208,11 +208,13 @@ def test_a_decision_between_look_and_word_is_taken_as_it_stands(served, owner):
     assert served.row(identity).state is S.REJECTED
 
 
-def test_who_applied_stands_in_the_ledger_by_pseudonym_and_the_label_beside_it(served, owner):
+def test_who_applied_and_that_it_was_forced_stand_in_the_ledger_and_the_label_in_the_row_alone(served, owner):
     identity = served.submit()
     apply(owner, identity, user="admin", force=True)
     entry = next(item for item in served.world.deps.ledger.entries() if item.kind == "proposal.approved")
-    assert (entry.actor, entry.subject, entry.body["label"]) == ("person-00000000000a", identity, "admin (force)")
+    assert (entry.actor, entry.subject, entry.body["forced"]) == ("person-00000000000a", identity, True)
+    assert "admin" not in repr(served.world.deps.ledger.entries())
+    assert served.world.deps.proposals.get(identity).review.label == "admin"
 
 
 def test_force_never_skips_a_refusal(served, owner):

@@ -156,10 +156,10 @@ def headings(page: str) -> list[str]:
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_the_record_is_as_it_was_agreed(name: str) -> None:
-    """Set HOMEOSTAT_UPDATE_GOLDEN=1 to write what is rendered now, then read the difference."""
+    """Set RENEW_GOLDEN=1 to write what is rendered now, then read the difference."""
     path = GOLDEN / f"proposal_{name}.md"
     rendered = render(CASES[name]())
-    if os.environ.get("HOMEOSTAT_UPDATE_GOLDEN"):
+    if os.environ.get("RENEW_GOLDEN"):
         path.write_bytes(rendered)
     assert rendered == path.read_bytes()
 

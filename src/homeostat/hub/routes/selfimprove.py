@@ -28,7 +28,8 @@ def apply(request: ApplyRequest, context: Context, actor: Person) -> ApplyRespon
         request.proposal_id,
         actor=actor,
         seen=Digest(request.change_digest) if request.change_digest else None,
-        label=_label(request.user, request.force),
+        label=request.user,
+        forced=request.force,
     )
     return outcome if outcome.ok else JSONResponse(outcome.model_dump(), status_code=400)
 
@@ -41,7 +42,7 @@ def batch_apply(request: BatchApplyRequest, context: Context, actor: Person) -> 
         raise InvalidInput("batch-too-large", f"a batch has at most {limit} proposals")
     results = [
         apply_and_wait(
-            context.deps, context.metrics, item, actor=actor, seen=None, label=_label(request.user, request.force)
+            context.deps, context.metrics, item, actor=actor, seen=None, label=request.user, forced=request.force
         )
         for item in dict.fromkeys(request.proposal_ids)
     ]
@@ -53,7 +54,3 @@ def batch_apply(request: BatchApplyRequest, context: Context, actor: Person) -> 
         restart_required=any(item.restart_required for item in results),
         results=list(results),
     )
-
-
-def _label(user: str, force: bool) -> str:
-    return f"{user} (force)".strip() if force else user
