@@ -76,6 +76,15 @@ def test_where_no_kind_holds_nothing_is_run_and_the_remedy_is_given(leaking, sho
     assert all(isolation.remedy in runs.refused for isolation in leaking.isolation())
 
 
+@pytest.mark.parametrize("kind", ["fake", "worker"])
+def test_whoever_asks_after_the_end_is_told_that_the_hub_is_stopping(kind, shop, tmp_path):
+    prover = FakeProver() if kind == "fake" else WorkerProver(state_dir=tmp_path)
+    prover.close()
+    with pytest.raises(Unavailable) as caught:
+        prover.prove(shop.job())
+    assert caught.value.code == "hub-stopping"
+
+
 def test_an_unknown_commit_is_the_workers_answer_and_not_its_death(worker, shop):
     with pytest.raises(NotFound):
         worker.prove(shop.job(candidate=CommitId("0" * 40)))

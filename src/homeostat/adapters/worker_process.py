@@ -36,13 +36,16 @@ class WorkerProver:
         self._state_dir = state_dir
         self._lock = threading.Lock()
         self._isolation: tuple[Isolation, ...] | None = None
+        self._workers_lock = threading.Lock()
+        self._workers: set[subprocess.Popen[bytes]] = set()
+        self._closed = False
 
     def isolation(self) -> Sequence[Isolation]:
         """Return what the self-test found, usable kinds first. `Unavailable` when it died or hung."""
         with self._lock:
             if self._isolation is None:
                 words = ["--self-test", "--state-folder", str(self._state_dir)]
-                self._isolation = wire.decode_isolation(_ask(words, b"", timeout_s=_SELF_TEST_S))
+                self._isolation = wire.decode_isolation(self._ask(words, b"", timeout_s=_SELF_TEST_S))
             return self._isolation
 
     def prove(self, job: ProofJob) -> ProofRuns:
@@ -54,26 +57,53 @@ class WorkerProver:
             reason = f"no sandbox on this machine holds, so nothing may be run: {remedies}"
             return ProofRuns(sandbox="", base=None, candidate=None, refused=reason)
         timeout_s = 2 * job.timeout_s + _CHECKOUTS_S
-        return wire.decode_runs(_ask([], wire.encode_request(job, kinds), timeout_s=timeout_s))
+        return wire.decode_runs(self._ask([], wire.encode_request(job, kinds), timeout_s=timeout_s))
+
+    def close(self) -> None:
+        """Ask every worker to end. It takes what is sandboxed with it, and its asker is told so."""
+        with self._workers_lock:
+            self._closed = True
+            for process in self._workers:
+                process.terminate()
+
+    def _ask(self, words: Sequence[str], question: bytes, *, timeout_s: float) -> bytes:
+        """Start a worker, hand it the question and return its answer. `Unavailable` when there is none."""
+        process = self._start(words)
+        try:
+            answer, talk = process.communicate(question, timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise Unavailable("worker-timeout", f"the worker did not end within {timeout_s:g} s") from error
+        finally:
+            with self._workers_lock:
+                self._workers.discard(process)
+                closed = self._closed
+            _end(process)
+        if closed and process.returncode != 0:
+            raise _stopping()
+        return _answer_of(process, answer, talk)
+
+    def _start(self, words: Sequence[str]) -> subprocess.Popen[bytes]:
+        with self._workers_lock:
+            if self._closed:
+                raise _stopping()
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "homeostat.worker", "--parent", str(os.getpid()), *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                cwd="/",
+                env=_environment(),
+            )
+            self._workers.add(process)
+            return process
 
 
-def _ask(words: Sequence[str], question: bytes, *, timeout_s: float) -> bytes:
-    """Start a worker, hand it the question and return its answer. `Unavailable` when there is none."""
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "homeostat.worker", "--parent", str(os.getpid()), *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        cwd="/",
-        env=_environment(),
-    )
-    try:
-        answer, talk = process.communicate(question, timeout=timeout_s)
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable("worker-timeout", f"the worker did not end within {timeout_s:g} s") from error
-    finally:
-        _end(process)
+def _stopping() -> Unavailable:
+    return Unavailable("hub-stopping", "the hub is being stopped, and its proofs with it")
+
+
+def _answer_of(process: subprocess.Popen[bytes], answer: bytes, talk: bytes) -> bytes:
     if process.returncode != 0 or not answer:
         last = talk.decode("utf-8", "replace").strip().rpartition("\n")[2][:300]
         raise Unavailable("worker-died", f"the worker ended with {process.returncode}: {last}")

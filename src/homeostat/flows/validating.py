@@ -82,6 +82,8 @@ def _run_tests(
     try:
         runs = deps.prover.prove(job)
     except Unavailable as error:
+        if error.code == "hub-stopping":
+            raise  # the row stays as it is, and the next hub proves it
         # A worker that died answers nothing; the proposal may be handed in again, it is not judged.
         return _refused((error.message,), ProofVerdict.INCONCLUSIVE, findings, elapsed_ms())
     return judge_proof(runs, changed_python=bool(job.changed_modules), policy=findings, duration_ms=elapsed_ms())

@@ -73,7 +73,7 @@ class Hub:
             self._undo = undo.pop_all()
 
     def close(self) -> None:
-        """Stop the beat, the agents' door, the flows and the store, in this order."""
+        """Stop the beat, the proofs, the flows, the agents' door and the store, in this order."""
         self._undo.close()
 
     def _wire(
@@ -117,12 +117,12 @@ class Hub:
             new_id=ids.new_uuid,
         )
         deps = wrap(_deps(settings, git, store, state_dir, gateway, starter))
-        sweep = partial(_sweep, state_dir, gateway)
-        ticker = Ticker(deps, troubles, chores={"sweeping launches": sweep})
+        ticker = Ticker(deps, troubles, chores={"sweeping launches": partial(_sweep, state_dir, gateway)})
         gateway.start()
         undo.callback(gateway.close)
         starter.launch()
         undo.callback(starter.close)
+        undo.callback(deps.prover.close)  # first, or the flows would be waited for as long as tests may run
         _take_up(deps, troubles)
         # The self-test takes a moment; the first proof should not have to wait for it.
         threading.Thread(target=_test_isolation, args=(deps.prover, troubles), daemon=True).start()

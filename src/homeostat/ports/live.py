@@ -30,6 +30,8 @@ class LiveChange:
 
 
 class LiveProcesses(Protocol):
+    """Each method raises `Unavailable` (``hub-stopping``) when the hub is ending: nothing follows from that."""
+
     def processes(self) -> Sequence[HostProcess]:
         """Return every attached process, those whose connection was lost within the lease too."""
         ...

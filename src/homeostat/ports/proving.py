@@ -64,5 +64,12 @@ class Prover(Protocol):
         ...
 
     def prove(self, job: ProofJob) -> ProofRuns:
-        """Run the tests on base and candidate. `Unavailable` when the worker died or hung."""
+        """Run the tests on base and candidate. `Unavailable` when the worker died or hung.
+
+        `Unavailable` (``hub-stopping``) after `close`: this says nothing about the change.
+        """
+        ...
+
+    def close(self) -> None:
+        """End what runs, at once; whoever waits for it, or asks later, is told ``hub-stopping``."""
         ...

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from homeostat.core.errors import HomeostatError
+from homeostat.core.errors import HomeostatError, Unavailable
 from homeostat.model.proof import TestRun
 from homeostat.ports.proving import Isolation, IsolationCheck, ProofJob, ProofRuns
 
@@ -47,6 +47,7 @@ class FakeProver:
         self._isolation = tuple(isolation)
         self._answers: deque[Answer] = deque(answers)
         self.jobs: list[ProofJob] = []
+        self._closed = False
 
     def script(self, *answers: Answer) -> None:
         """Add answers for the next proofs."""
@@ -55,8 +56,13 @@ class FakeProver:
     def isolation(self) -> Sequence[Isolation]:
         return tuple(sorted(self._isolation, key=lambda isolation: not isolation.usable))
 
+    def close(self) -> None:
+        self._closed = True
+
     def prove(self, job: ProofJob) -> ProofRuns:
         self.jobs.append(job)
+        if self._closed:
+            raise Unavailable("hub-stopping", "the hub is being stopped")
         usable = [isolation for isolation in self.isolation() if isolation.usable]
         if not usable:
             remedies = "; or ".join(isolation.remedy for isolation in self._isolation if isolation.remedy)

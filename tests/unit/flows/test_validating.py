@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from homeostat.core.errors import Unavailable
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.validating import validate
@@ -42,6 +44,17 @@ def test_a_worker_that_died_is_inconclusive_never_a_pass():
     proposal = validated(world)
     assert proposal.state is ProposalState.BLOCKED
     assert proposal.proof.verdict is ProofVerdict.INCONCLUSIVE
+
+
+def test_a_hub_that_is_stopped_judges_nothing_and_the_next_one_proves_it():
+    world = World()
+    world.prover.script(Unavailable("hub-stopping", "the hub is being stopped"))
+    proposal = submit(world.deps, Submission(title="Mend", rationale="why", diff=DIFF), actor=BOT)
+    with pytest.raises(Unavailable):
+        world.run()
+    assert world.deps.proposals.get(proposal.id).state is ProposalState.VALIDATING
+    world.restart()
+    assert world.deps.proposals.get(proposal.id).state is ProposalState.AWAITING_APPROVAL
 
 
 def test_without_a_test_command_nothing_is_proved():

@@ -136,6 +136,7 @@ class AgentGateway:
     # LiveProcesses
 
     def processes(self) -> Sequence[HostProcess]:
+        self._check_open()
         self._expire()
         return self._roster.processes()
 
@@ -149,17 +150,27 @@ class AgentGateway:
         return self._command(process_id, "rollback", {"change_id": change_id}, timeout_s=timeout_s)
 
     def wait_until_connected(self, process_ids: Sequence[str], *, timeout_s: float) -> bool:
-        return self._roster.wait_until_connected(map(ProcessId, process_ids), timeout_s=timeout_s)
+        settled = self._roster.wait_until_connected(map(ProcessId, process_ids), timeout_s=timeout_s)
+        self._check_open()
+        return settled
 
     def wait_until_gathered(self, *, timeout_s: float) -> bool:
         left_s = self._gathered_at_s - time.monotonic()
         if left_s > 0:
             self._closing.wait(min(left_s, timeout_s))
+        self._check_open()
         return time.monotonic() >= self._gathered_at_s
+
+    def _check_open(self) -> None:
+        # Programs that are not connected because this hub is ending are not programs that are gone:
+        # what a flow would conclude from that, and write down, would be wrong.
+        if self._closing.is_set():
+            raise Unavailable("hub-stopping", "the hub is being stopped; the next one goes on from here")
 
     # Commands
 
     def _command(self, process_id: ProcessId, kind: str, body: dict[str, Any], *, timeout_s: float) -> LiveResult:
+        self._check_open()
         deadline_s = time.monotonic() + timeout_s
         found = self._roster.find(process_id)
         session = found[1] if found is not None else None
@@ -178,6 +189,7 @@ class AgentGateway:
         finally:
             session.asking.release()
         if isinstance(answer, Unanswered):
+            self._check_open()
             return _unreachable(process_id, answer.reason if answer.sent else f"{answer.reason}; nothing was done")
         return _result(process_id, answer)
 

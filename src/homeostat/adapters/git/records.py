@@ -1,6 +1,7 @@
 """The orphan branch of Markdown records, ``homeostat/proposals``: one commit for every status change."""
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -15,6 +16,9 @@ BRANCH = f"{OWN_PREFIX}proposals"
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
 _TRIES = 200
+_LOCK_PATIENCE_S = 1.5
+"""Flows wait for their records: a stale lock must not hold up the watch over applied changes for longer."""
+
 _MAX_SUBJECT_CHARS = 200
 _MAX_FILES = 1000
 
@@ -41,6 +45,7 @@ class GitRecordBranch:
         if not files or len(files) > _MAX_FILES:
             raise InvalidInput("bad-record", f"a record has 1 to {_MAX_FILES} files")
         message = record_message(subject, trailers)
+        patience = _Patience()
         for _ in range(_TRIES):
             head = self._repository.branch_head(self._branch)
             tree = write_tree(self._repository, base=head, files=plain_files(files))
@@ -55,14 +60,16 @@ class GitRecordBranch:
                 if error.code != "ref-moved":
                     raise
             except Unavailable as error:
-                # Another writer of this very ref, for a moment; a lock that stays is reported below.
+                # Another writer of this very ref, for a moment; a lock that stays is reported.
                 if error.code != "git-lock-held":
                     raise
+                if patience.is_over(head):
+                    break
             else:
                 return commit
         raise Unavailable(
             "records-busy",
-            f"`{self._branch}` could not be moved in {_TRIES} tries",
+            f"`{self._branch}` cannot be moved: somebody holds its lock, or moves it all the time",
             hint=f"if no git is running, remove `{self._repository.common_dir}/refs/heads/{self._branch}.lock`",
         )
 
@@ -97,6 +104,20 @@ class GitRecordBranch:
         raw = self._repository.git.read("cat-file", "commit", head).out
         headers, _, body = raw.partition(b"\n\n")
         return headers.startswith(f"tree {tree}\n".encode()) and body == (message + "\n").encode("utf-8", "replace")
+
+
+class _Patience:
+    """Ends when the branch was locked for so long and did not move: then its lock was left by a process that died."""
+
+    def __init__(self) -> None:
+        self._head: CommitId | None = None
+        self._since_s = 0.0
+
+    def is_over(self, head: CommitId | None) -> bool:
+        now_s = time.monotonic()
+        if not self._since_s or head != self._head:
+            self._head, self._since_s = head, now_s
+        return now_s - self._since_s > _LOCK_PATIENCE_S
 
 
 def record_message(subject: str, trailers: Mapping[str, str]) -> str:

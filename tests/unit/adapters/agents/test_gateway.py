@@ -234,6 +234,21 @@ def test_a_young_hub_says_that_it_may_not_have_heard_of_everyone_yet_and_waits_n
         assert gateway.wait_until_gathered(timeout_s=0)
 
 
+def test_a_closed_door_lets_nobody_conclude_that_programs_are_gone(place):
+    with place.hub(gather_s=60.0) as gateway, agent(place):
+        (process,) = connected(gateway)
+        gateway.close()
+        for ask in (
+            gateway.processes,
+            lambda: gateway.rollback(process.id, "c1", timeout_s=1.0),
+            lambda: gateway.wait_until_connected([process.id], timeout_s=1.0),
+            lambda: gateway.wait_until_gathered(timeout_s=1.0),
+        ):
+            with pytest.raises(Unavailable) as caught:
+                ask()
+            assert caught.value.code == "hub-stopping"
+
+
 def test_a_process_that_says_goodbye_is_gone_at_once(place):
     with place.hub() as gateway, agent(place) as there:
         connected(gateway)

@@ -9,7 +9,7 @@ import pytest
 
 from homeostat.adapters.git.records import GitRecordBranch, record_message
 from homeostat.adapters.git.repository import open_repository
-from homeostat.core.errors import Conflict, InvalidInput
+from homeostat.core.errors import Conflict, InvalidInput, Unavailable
 from homeostat.testing.git_repository import UserRepository
 
 AT = datetime(2026, 1, 10, tzinfo=UTC)
@@ -79,6 +79,23 @@ def test_processes_that_publish_at_once_lose_nothing(user: UserRepository, recor
     assert len(records.trailers("Who")) == 20
     assert {name for name in names if records.read(f"proposals/{name}.md") == name.encode()} == names
     assert user.git("rev-list", "--count", "--min-parents=2", "homeostat/proposals") == b"0\n"
+
+
+def test_a_lock_that_a_dead_git_left_is_reported_within_seconds(user: UserRepository, records: GitRecordBranch) -> None:
+    def publish(name: str) -> None:
+        records.publish(files={"proposals/index.md": name.encode()}, subject=name, trailers={}, at=AT)
+
+    publish("first")
+    lock = user.root / ".git" / "refs" / "heads" / "homeostat" / "proposals.lock"
+    lock.touch()
+    began_s = time.monotonic()
+    with pytest.raises(Unavailable) as caught:
+        publish("second")
+    assert time.monotonic() - began_s < 10
+    assert caught.value.hint is not None and str(lock) in caught.value.hint
+    lock.unlink()
+    publish("second")
+    assert records.read("proposals/index.md") == b"second"
 
 
 def test_a_commit_that_somebody_pushed_to_the_branch_is_kept(user: UserRepository, records: GitRecordBranch) -> None:
