@@ -42,12 +42,14 @@ class FakeLive:
     """Implements `homeostat.ports.live.LiveProcesses`. Thread safe.
 
     A process has loaded some sources; a swap whose old source is not the loaded one is refused, as
-    the reloader would. `calls` lists every command that was made, in order.
+    the reloader would. `calls` lists every command that was made, in order. A wait takes no longer
+    than `longest_wait_s`, whatever it was asked for: a world on a fake clock has no time to lose.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, longest_wait_s: float | None = None) -> None:
         self.calls: list[tuple[str, ProcessId, str]] = []
         self._lock = threading.Condition()
+        self._longest_wait_s = longest_wait_s
         self._processes: dict[ProcessId, _Process] = {}
         self._gone: set[str] = set()
         self._gathered = True
@@ -109,11 +111,14 @@ class FakeLive:
 
     def wait_until_connected(self, process_ids: Sequence[str], *, timeout_s: float) -> bool:
         with self._lock:
-            return self._lock.wait_for(lambda: all(map(self._settled, process_ids)), timeout=timeout_s)
+            return self._lock.wait_for(lambda: all(map(self._settled, process_ids)), timeout=self._bounded(timeout_s))
 
     def wait_until_gathered(self, *, timeout_s: float) -> bool:
         with self._lock:
-            return self._lock.wait_for(lambda: self._gathered, timeout=timeout_s)
+            return self._lock.wait_for(lambda: self._gathered, timeout=self._bounded(timeout_s))
+
+    def _bounded(self, timeout_s: float) -> float:
+        return timeout_s if self._longest_wait_s is None else min(timeout_s, self._longest_wait_s)
 
     def _settled(self, process_id: str) -> bool:
         process = self._processes.get(ProcessId(process_id))

@@ -89,7 +89,7 @@ class World:
         self.clock = SteppingClock()
         self.store = MemoryStore(clock=self.clock)
         self.repository = MemoryRepository()
-        self.live = FakeLive()
+        self.live = FakeLive(longest_wait_s=0.01)
         self.prover = FakeProver()
         self.starter = QueuedStarter()
         self.backups = MemoryBackupStore(self.repository.faults)
