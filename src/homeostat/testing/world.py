@@ -85,11 +85,11 @@ class CountedIds:
 class World:
     """One repository with one program, one process that runs it, and one hub."""
 
-    def __init__(self, *, settings: Settings = WORLD_SETTINGS) -> None:
+    def __init__(self, *, settings: Settings = WORLD_SETTINGS, longest_wait_s: float = 0.01) -> None:
         self.clock = SteppingClock()
         self.store = MemoryStore(clock=self.clock)
         self.repository = MemoryRepository()
-        self.live = FakeLive(longest_wait_s=0.01)
+        self.live = FakeLive(longest_wait_s=longest_wait_s)
         self.prover = FakeProver()
         self.starter = QueuedStarter()
         self.backups = MemoryBackupStore(self.repository.faults)

@@ -196,7 +196,7 @@ def test_with_hmr_disabled_a_restart_is_needed_and_then_observed():
 
 
 def test_right_after_a_restart_of_the_hub_a_program_that_dials_in_late_takes_the_change_too():
-    world = World()
+    world = World(longest_wait_s=10)
     proposal = ready(world)
     request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
     world.live.lose(PROCESS)
