@@ -28,7 +28,8 @@ def collect_story(repository: Path, state_dir: Path) -> StoryInputs:
     """Read everything that is there; what cannot be read is named in `problems`, never left out.
 
     The witnesses are read before the database: a commit in between then looks like a witness that
-    lags. `IntegrityFailure` or `Unavailable` when there is no public key to check signatures with.
+    lags. What the database says was recorded in Git is looked for in Git afterwards.
+    `IntegrityFailure` or `Unavailable` when there is no public key to check signatures with.
     """
     problems: dict[str, str] = {}
     signer = load_verifier(state_dir)
@@ -37,11 +38,13 @@ def collect_story(repository: Path, state_dir: Path) -> StoryInputs:
     trailers = _noting(problems, "git", none, lambda: _trailers(repository))
     snapshot = _snapshot(state_dir, signer)
     problems |= snapshot.problems
+    later_trailers = _noting(problems, "git", none, lambda: _trailers(repository))
     return StoryInputs(
         entries=snapshot.entries,
         db_head=snapshot.head,
         head_file=head_file,
         trailers=trailers,
+        later_trailers=later_trailers,
         verify=signer.verify,
         proposals=snapshot.proposals,
         unrecorded=snapshot.unrecorded,

@@ -3,7 +3,7 @@
 1. The ledger can be read whole, and is not empty.
 2. Its chain holds: numbers, links, hashes, and every signature.
 3. The head file knows nothing that the database does not.
-4. Neither do the trailers of the status commits in Git, and there are some.
+4. Neither do the trailers of the status commits in Git, and they reach as far as the rows say.
 5. Each proposal stands in the state that its entries lead to, and none is without row or entries.
 6. Its diff is the one that was recorded, byte for byte, and so is all else in its row.
 7. What was applied is what a person approved, and the ledger knows every person's credential.
@@ -23,8 +23,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from homeostat.audit.chain import EMPTY_HEAD, ChainBroken, verify_integrity
-from homeostat.audit.head import HeadFault, HeadReport, compare_head
-from homeostat.audit.proposal_story import APPLIED_STATES, approvals, credentials, diffs, group_moves, rows, states
+from homeostat.audit.head import HeadFault, HeadReport, compare_head, parse_trailer
+from homeostat.audit.proposal_story import (
+    APPLIED_STATES,
+    Moves,
+    approvals,
+    credentials,
+    diffs,
+    group_moves,
+    rows,
+    states,
+)
 from homeostat.core.ids import CommitId
 from homeostat.model.actor import Actor
 from homeostat.model.ledger import LedgerEntry, LedgerHead
@@ -51,6 +60,9 @@ class StoryInputs:
     head_file: LedgerHead | None
     trailers: Sequence[tuple[CommitId, str]]
     """(commit, value) of the ledger trailer on every status commit, as Git has them."""
+
+    later_trailers: Sequence[tuple[CommitId, str]]
+    """The same, read after the rows: what the rows say was recorded must be among them."""
 
     verify: Callable[[bytes, str], bool]
     """Checks a signature with the ledger's public key."""
@@ -99,8 +111,8 @@ def verify_story(inputs: StoryInputs) -> tuple[Check, ...]:
         _chain(inputs),
         # 3. The head file knows nothing that the database does not.
         _head_file(inputs, heads),
-        # 4. Neither do the trailers of the status commits in Git, and there are some.
-        _trailers(inputs, heads),
+        # 4. Neither do the trailers of the status commits in Git, and they reach as far as the rows say.
+        _trailers(inputs, heads, moves),
         # 5. Each proposal stands in the state that its entries lead to, and none is without row or entries.
         _check(
             5,
@@ -167,13 +179,26 @@ def _head_file(inputs: StoryInputs, heads: HeadReport) -> Check:
     return _check(3, "head file", wrong, good)
 
 
-def _trailers(inputs: StoryInputs, heads: HeadReport) -> Check:
+def _trailers(inputs: StoryInputs, heads: HeadReport, moves: Moves) -> Check:
     wrong = _unread(inputs, "git", "ledger")
     wrong += [item.detail for item in heads.findings if item.commit is not None]
     recorded = [item for item in inputs.proposals if item.id not in inputs.unrecorded]
     if recorded and not heads.trailers and "git" not in inputs.problems:
         wrong.append(f"{len(recorded)} proposals were recorded in Git, but no status commit carries a ledger head")
+    elif "git" not in inputs.problems:
+        wrong += _cut_off(recorded, moves, inputs.later_trailers)
     return _check(4, "Git trailers", wrong, f"{heads.trailers} status commits witness the same ledger")
+
+
+def _cut_off(recorded: Sequence[Proposal], moves: Moves, trailers: Sequence[tuple[CommitId, str]]) -> list[str]:
+    heads = [head.size for _, value in trailers if (head := parse_trailer(value)) is not None]
+    reach = max(heads, default=0)
+    last = {proposal.id: moves[proposal.id][-1].seq for proposal in recorded if proposal.id in moves}
+    return [
+        f"{subject}: entry {seq} was recorded in Git, but the status commits end at entry {reach}: some were cut off"
+        for subject, seq in last.items()
+        if seq > reach
+    ]
 
 
 def _backups(inputs: StoryInputs) -> Check:

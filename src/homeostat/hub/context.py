@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from homeostat.core.errors import HomeostatError
 from homeostat.flows.deps import Deps
 from homeostat.hub.metrics import HubMetrics
 from homeostat.telemetry.otlp import CumulativeReader
@@ -16,6 +17,12 @@ class Troubles:
 
     def note(self, activity: str, text: str) -> None:
         self.last[activity] = text
+
+    def note_error(self, activity: str, error: Exception) -> None:
+        """Note what a person needs to know of an error: our own say how to mend it, too."""
+        hint = error.hint if isinstance(error, HomeostatError) else None
+        text = str(error) if isinstance(error, HomeostatError) else f"{type(error).__name__}: {error}"
+        self.note(activity, f"{text} ({hint})" if hint else text)
 
     def clear(self, activity: str) -> None:
         self.last.pop(activity, None)

@@ -96,9 +96,9 @@ class Ticker:
             work()
         except HomeostatError as error:
             _log.warning("[SI] %s: %s", activity, error)
-            self._troubles.note(activity, str(error))
+            self._troubles.note_error(activity, error)
         except Exception as error:  # a process edge: the beat must go on, and the trouble is shown
             _log.exception("[SI] %s failed", activity)
-            self._troubles.note(activity, f"{type(error).__name__}: {error}")
+            self._troubles.note_error(activity, error)
         else:
             self._troubles.clear(activity)

@@ -184,7 +184,7 @@ def _note(troubles: Troubles, name: str, proposal_id: ProposalId, error: Excepti
     if error is None:
         troubles.clear(activity)
     else:
-        troubles.note(activity, f"{type(error).__name__}: {error}")
+        troubles.note_error(activity, error)
 
 
 def _take_up(deps: Deps, troubles: Troubles) -> None:
@@ -192,14 +192,14 @@ def _take_up(deps: Deps, troubles: Troubles) -> None:
         recover(deps)
     except HomeostatError as error:
         # A stale lock in Git, say. The beat tries again, and a hub that is up can be asked what it lacks.
-        troubles.note("recovering", str(error))
+        troubles.note_error("recovering", error)
 
 
 def _test_isolation(prover: Prover, troubles: Troubles) -> None:
     try:
         usable = any(kind.usable for kind in prover.isolation())
     except HomeostatError as error:
-        troubles.note("isolation", error.message)
+        troubles.note_error("isolation", error)
         return
     if not usable:
         troubles.note("isolation", "no sandbox holds here: nothing can be proved; see `homeostat doctor`")

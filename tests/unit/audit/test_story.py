@@ -68,6 +68,7 @@ def inputs_of(row, drafts, **changes):
         db_head=head,
         head_file=head,
         trailers=[(WITNESS, head.trailer()), (WITNESS, head_of(entries[1]).trailer())],
+        later_trailers=[(WITNESS, head.trailer())],
         verify=SIGNER.verify,
         proposals=[row],
         unrecorded=frozenset(),
@@ -161,6 +162,18 @@ class TestWitnesses:
         inputs = inputs_of(*life(), trailers=[])
         assert "no status commit carries a ledger head" in failed(inputs)[4]
         assert failed(replace(inputs, unrecorded=frozenset({inputs.proposals[0].id}))) == {}
+
+    def test_status_commits_that_were_cut_off_are_found_by_what_the_rows_say_was_recorded(self):
+        inputs = inputs_of(*life())
+        until = head_of(inputs.entries[-2])
+        cut = replace(inputs, trailers=[(WITNESS, until.trailer())], later_trailers=[(WITNESS, until.trailer())])
+        assert f"end at entry {until.size}" in failed(cut)[4]
+        assert failed(replace(cut, unrecorded=frozenset({inputs.proposals[0].id}))) == {}
+
+    def test_a_hub_that_records_while_the_story_is_collected_is_not_taken_for_tampering(self):
+        inputs = inputs_of(*life())
+        before = head_of(inputs.entries[-2])
+        assert failed(replace(inputs, trailers=[(WITNESS, before.trailer())])) == {}
 
 
 class TestStates:
