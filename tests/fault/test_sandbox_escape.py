@@ -222,7 +222,8 @@ def start_hub(shop: Shop, kind: Kind, marker: str, temporary: Path) -> subproces
         f"import sys; sys.path[:0] = {sys.path!r}\n"
         "from homeostat.adapters import worker_process\nfrom homeostat.adapters.sandbox import wire\n"
         "from homeostat.core.errors import Unavailable\n"
-        f"try: wire.decode_runs(worker_process._ask([], {request!r}, timeout_s=100))\n"
+        f"prover = worker_process.WorkerProver(state_dir={str(temporary)!r})\n"
+        f"try: wire.decode_runs(prover._ask([], {request!r}, timeout_s=100))\n"
         "except Unavailable as error: print(error.code, flush=True)\n"
     )
     environment = {**os.environ, "TMPDIR": str(temporary)}
@@ -278,11 +279,11 @@ def test_a_launcher_that_is_killed_takes_the_sandbox_along_and_is_no_answer(shop
     assert list(temporary.iterdir()) == []
 
 
-def test_a_worker_that_hangs_is_ended_and_is_no_answer(shop, kind):
+def test_a_worker_that_hangs_is_ended_and_is_no_answer(shop, kind, tmp_path):
     marker = uuid.uuid4().hex
     job = shop.job(candidate=shop.change(**{"src/shop/price.py": persistent(marker)}), timeout_s=120.0)
     with pytest.raises(Unavailable) as caught:
-        worker_process._ask([], wire.encode_request(job, [kind]), timeout_s=3.0)
+        worker_process.WorkerProver(state_dir=tmp_path)._ask([], wire.encode_request(job, [kind]), timeout_s=3.0)
     assert caught.value.code == "worker-timeout"
     wait_until(lambda: not alive(marker), "sandboxed processes outlived the worker")
 

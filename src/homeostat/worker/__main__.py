@@ -50,4 +50,11 @@ def _on_stop(number: int, frame: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+    except SystemExit as stop:
+        # Everything is put away. Threads of the self-test may wait for a lock that the exception of the
+        # signal left taken, and an orderly end would wait for them for ever.
+        sys.stderr.flush()
+        os._exit(stop.code if isinstance(stop.code, int) else 1)
+    sys.exit(code)
