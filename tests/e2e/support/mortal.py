@@ -1,0 +1,183 @@
+"""A real hub that ends its own process with SIGKILL at a chosen call of one of its ports.
+
+It is wired by the product itself (`HubServer`, with `wrap` around the ports) and runs in a process of
+its own, forked from a server that has imported everything already: a hub's imports take two seconds,
+and these tests start a hundred. `run_up` is `homeostat up` in such a process.
+"""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from e2e.support.processes import descendants
+
+from homeostat.adapters.sandbox import kernel
+
+EFFECTS: Mapping[str, frozenset[str]] = {
+    "proposals": frozenset({"insert", "save"}),
+    "records": frozenset({"mark_recorded"}),
+    "findings": frozenset({"put_finding"}),
+    "ledger": frozenset({"append"}),
+    "candidates": frozenset({"commit", "delete"}),
+    "record_branch": frozenset({"publish"}),
+    "deployed": frozenset({"prepare", "advance", "retreat"}),
+    "backups": frozenset({"save"}),
+    "prover": frozenset({"prove"}),
+    "live": frozenset({"swap", "rollback"}),
+    "start": frozenset({"submitted", "apply_asked", "revert_asked"}),
+}
+"""Every call of a port that changes something outside the hub's memory. Telemetry and tokens are left out."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When the hub dies: at the n-th such call since it was armed, before, after or amid its effect."""
+
+    call: str
+    """``port.method``, or ``deployed.step NAME`` for a step inside the move of branch and checkout."""
+
+    nth: int = 1
+    when: str = "after"
+
+    def __str__(self) -> str:
+        return f"{self.when}-{self.call.replace(' ', '-').replace('/', '-')}-{self.nth}"
+
+
+class _Fate:
+    def __init__(self, moment: Moment | None, armed: Path, trace: Path) -> None:
+        self._moment = moment
+        self._armed = armed
+        self._trace = trace
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def around(self, name: str, call: Callable[[], Any]) -> Any:
+        when = self._when(name)
+        if when == "before":
+            _die()
+        if when == "amid":
+            threading.Thread(target=_die_amid_tests, daemon=True).start()
+        result = call()
+        if when == "after":
+            _die()
+        return result
+
+    def _when(self, name: str) -> str:
+        if not self._armed.exists():
+            return ""
+        with self._lock:
+            with self._trace.open("a") as trace:
+                trace.write(f"{name}\n")
+            if self._moment is None or name != self._moment.call:
+                return ""
+            self._count += 1
+            return self._moment.when if self._count == self._moment.nth else ""
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_amid_tests() -> None:
+    """Wait until the host's tests run in the sandbox, and die."""
+    while True:
+        for pid in descendants(os.getpid()):
+            with contextlib.suppress(OSError):
+                if b"unittest" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    _die()
+        time.sleep(0.002)
+
+
+class _Mortal:
+    def __init__(self, name: str, port: Any, fate: _Fate) -> None:
+        self._name = name
+        self._port = port
+        self._fate = fate
+
+    def __getattr__(self, method: str) -> Any:
+        if method == "isolation":
+            return lambda: ()  # this hub will not live to use what the self-test finds
+        real = getattr(self._port, method)
+        if method not in EFFECTS[self._name]:
+            return real
+        return lambda *args, **options: self._fate.around(f"{self._name}.{method}", lambda: real(*args, **options))
+
+
+def _run_mortal(root: str, log: str, armed: str, trace: str, moment: Moment | None) -> None:
+    _redirect(log)
+    from homeostat.adapters.git.deployed import GitDeployedTree
+    from homeostat.adapters.git.repository import open_repository
+    from homeostat.adapters.settings import load_settings
+    from homeostat.flows.deps import Deps
+    from homeostat.hub.serving import HubServer
+
+    logging.basicConfig(level=logging.WARNING)
+    repository = Path(root)
+    fate = _Fate(moment, Path(armed), Path(trace))
+
+    def wrap(deps: Deps) -> Deps:
+        tree = GitDeployedTree(
+            open_repository(repository),
+            on_step=lambda step: fate.around(f"deployed.step {step}", lambda: None),
+        )
+        ports = {item.name: getattr(deps, item.name) for item in fields(deps) if item.name in EFFECTS}
+        ports["deployed"] = tree
+        mortal: dict[str, Any] = {name: _Mortal(name, port, fate) for name, port in ports.items()}
+        return replace(deps, **mortal)
+
+    settings = load_settings(repository, {}).settings
+    settings = replace(settings, hub=replace(settings.hub, port=0))
+    server = HubServer(settings=settings, repository=repository, state_dir=repository / ".homeostat", wrap=wrap)
+    server.run(lambda: None)
+
+
+def _run_up(root: str, log: str, command: Sequence[str]) -> None:
+    _redirect(log)
+    from homeostat.cli.main import main
+
+    os.chdir(root)
+    sys.argv = ["homeostat", "up", "--port", "0", *(("--", *command) if command else ())]
+    main()
+
+
+def _redirect(log: str) -> None:
+    for name in [name for name in os.environ if name.startswith(("HOMEOSTAT_", "AETHERRA_"))]:
+        del os.environ[name]
+    os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for number in (1, 2):
+        os.dup2(handle, number)
+    os.setsid()
+    # Should the test run itself be killed, the server that forked this process ends, and this one with it.
+    kernel.die_with_parent(signal.SIGKILL, os.getppid())
+
+
+def _server() -> "multiprocessing.context.ForkServerContext":
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["homeostat.hub.serving", "homeostat.cli.main", "homeostat.adapters.settings"])
+    return context
+
+
+def start_mortal(root: Path, log: Path, *, armed: Path, trace: Path, moment: Moment | None) -> ForkServerProcess:
+    """Start a hub that dies at `moment`, once the file `armed` is there."""
+    arguments = (str(root), str(log), str(armed), str(trace), moment)
+    process = _server().Process(target=_run_mortal, args=arguments)
+    process.start()
+    return process
+
+
+def start_up(root: Path, log: Path, *command: str) -> ForkServerProcess:
+    """Start `homeostat up --port 0 [-- COMMAND]` in the repository."""
+    process = _server().Process(target=_run_up, args=(str(root), str(log), command))
+    process.start()
+    return process
