@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 UV := .tools/uv/bin/uv
 STAMP := $(VENV)/.homeostat-installed
 
-.PHONY: help demo test check bench system-deps lock clean
+.PHONY: help demo test soak check bench system-deps lock clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -17,6 +17,9 @@ demo: $(STAMP)  ## run the whole loop on a real service
 
 test: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(STAMP)  ## run what takes minutes to hours: the tests marked `matrix`
+	$(BIN)/python -m pytest -m matrix $(PYTEST_ARGS)
 
 check: $(STAMP)  ## lint, types, layers, architecture tests
 	$(BIN)/ruff check .
