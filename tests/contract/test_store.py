@@ -277,6 +277,14 @@ class TestErrors:
         touched = store.findings.record([(B, "other", example_occurrence(6)), (A, "no order <number>", early)])
         assert [(item.key, item.count) for item in touched] == [(B, 1), (A, 3)]
 
+    def test_a_batch_that_is_sent_again_counts_once_and_still_shows_its_groups(self, store):
+        batch = [(A, "t", example_occurrence(0)), (B, "t", example_occurrence(1)), (A, "t", example_occurrence(2))]
+        first = store.findings.record(batch, source="x", batch=group_key("batch 1"))
+        assert store.findings.record(batch, source="x", batch=group_key("batch 1")) == first
+        assert store.findings.error_counts() == {"error": 3}
+        store.findings.record(batch, source="x", batch=group_key("batch 2"))
+        assert store.findings.error_counts() == {"error": 6}
+
     def test_nothing_recorded_touches_nothing(self, store):
         assert list(store.findings.record([])) == []
 
@@ -361,6 +369,18 @@ class TestVitals:
         store.vitals.record_ticks(ticks[::-1])
         assert list(store.vitals.ticks(since=at(0), until=at(9))) == ticks
         assert list(store.vitals.ticks(since=at(1), until=at(2.5))) == [ticks[1]]
+
+    def test_a_tick_that_is_sent_again_counts_once(self, store):
+        tick = example_tick(1)
+        store.vitals.record_ticks([tick, example_tick(2)])
+        store.vitals.record_ticks([tick, example_tick(3), tick])
+        assert list(store.vitals.ticks(since=at(0), until=at(9))) == [example_tick(n) for n in (1, 2, 3)]
+
+    def test_two_parts_of_one_interval_are_two_ticks(self, store):
+        parts = [example_tick(1), example_tick(1, errors_logged=9), example_tick(1, process_id="another")]
+        store.vitals.record_ticks(parts[:1])
+        store.vitals.record_ticks(parts[1:])
+        assert list(store.vitals.ticks(since=at(0), until=at(9))) == parts
 
     def test_no_tick_is_no_tick(self, store):
         store.vitals.record_ticks([])

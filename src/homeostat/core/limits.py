@@ -22,6 +22,9 @@ MAX_BATCH_APPLY = 10
 MAX_HTTP_BODY_BYTES = 8 << 20
 MAX_OTLP_RECORDS = 20_000
 MAX_ERROR_TEMPLATES = 10_000
+MAX_BATCHES_REMEMBERED = 20_000
+"""Batches of errors that are known again when they are sent again; a retry comes within minutes."""
+
 MAX_SAMPLES_PER_TEMPLATE = 20
 MAX_DIFF_HUNKS = 2_000
 MAX_PATCHED_BYTES = 16 << 20

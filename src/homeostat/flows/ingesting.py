@@ -1,14 +1,15 @@
 """Taking telemetry in: parse, clean again, group, store; groups at the floor become findings."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from homeostat.core.digests import Digest, digest_bytes
 from homeostat.flows.deps import Deps
 from homeostat.improvement.findings import decide, finding_id_of
 from homeostat.model.actor import SYSTEM
-from homeostat.model.finding import Finding
+from homeostat.model.finding import ErrorOccurrence, Finding
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.vitals import UNATTESTED, VitalsTick
 from homeostat.telemetry.otlp import CumulativeReader, parse_logs, parse_metrics
@@ -25,15 +26,19 @@ class Ingested:
     """Findings that are new, or were resolved and are open again."""
 
 
-def ingest_logs(deps: Deps, body: Mapping[str, Any]) -> Ingested:
-    """Store the error records of one OTLP logs request. Durable when it returns."""
+def ingest_logs(deps: Deps, body: Mapping[str, Any], *, source: str) -> Ingested:
+    """Store the error records of one OTLP logs request. Durable when it returns, and counted once however often sent.
+
+    `source` is the id of the actor who sent it, or `AGENTS`: whose error groups make room when there are too many.
+    """
     parsed = parse_logs(body, now=deps.clock.now(), repository=deps.repository_path)
     keyed = []
     for occurrence in parsed.records:
         key, template = template_of(occurrence)
         keyed.append((key, template, occurrence))
     fresh: list[Finding] = []
-    for group in deps.findings.record(keyed) if keyed else ():
+    batch = _batch_of(parsed.records)
+    for group in deps.findings.record(keyed, source=source, batch=batch) if keyed else ():
         existing = deps.findings.get_finding(finding_id_of(group.key))
         finding = decide(group, floor=deps.settings.findings.floor, now=deps.clock.now(), existing=existing)
         if finding is None:
@@ -61,6 +66,28 @@ def ingest_metrics(
     if parsed.records:
         deps.vitals.record_ticks(parsed.records if attested else [_unattested(tick) for tick in parsed.records])
     return Ingested(accepted=len(parsed.records), rejected=parsed.rejected)
+
+
+def _batch_of(records: Sequence[ErrorOccurrence]) -> Digest | None:
+    """Return what a repeated request is known by; None where like errors may have arisen twice.
+
+    Times in whole seconds, as some senders have them, do not tell a repetition from a second error. A
+    record that came without its time has that of receipt, and so is never taken for a repetition.
+    """
+    if not any(record.at.microsecond for record in records):
+        return None
+    known_by = (
+        (
+            record.process_id,
+            record.at.isoformat(),
+            record.severity,
+            record.logger,
+            record.exception_type,
+            record.message,
+        )
+        for record in records
+    )
+    return digest_bytes("\0".join(map("\0".join, known_by)).encode("utf-8", "surrogatepass"))
 
 
 def _unattested(tick: VitalsTick) -> VitalsTick:

@@ -38,6 +38,7 @@ from homeostat.hub.context import HubContext, Troubles
 from homeostat.hub.metrics import HubMetrics
 from homeostat.hub.ticker import Ticker
 from homeostat.model.actor import SYSTEM, Actor, Role
+from homeostat.model.finding import AGENTS
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.settings import Settings
 from homeostat.policy.document import policy_in_force
@@ -174,7 +175,10 @@ def _deps(
 
 def _take(deps: Deps, metrics: HubMetrics, reader: CumulativeReader, kind: str, body: Mapping[str, Any]) -> None:
     """Take in what an agent that proved its key told."""
-    done = ingest_logs(deps, body) if kind == "logs" else ingest_metrics(deps, body, reader=reader, attested=True)
+    if kind == "logs":
+        done = ingest_logs(deps, body, source=AGENTS)
+    else:
+        done = ingest_metrics(deps, body, reader=reader, attested=True)
     metrics.ingested.labels(kind, "accepted").inc(done.accepted)
     metrics.ingested.labels(kind, "rejected").inc(done.rejected)
 

@@ -7,6 +7,9 @@ from enum import StrEnum
 from homeostat.core.digests import Digest
 from homeostat.core.ids import CommitId, FindingId
 
+AGENTS = "agents"
+"""Source of the errors that agents reported which proved their key; of others it is the id of their token's actor."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeLocation:

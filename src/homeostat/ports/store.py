@@ -74,10 +74,18 @@ class LedgerStore(Protocol):
 
 
 class FindingStore(Protocol):
-    def record(self, occurrences: Sequence[tuple[Digest, str, ErrorOccurrence]]) -> Sequence[ErrorGroup]:
+    def record(
+        self,
+        occurrences: Sequence[tuple[Digest, str, ErrorOccurrence]],
+        *,
+        source: str = "",
+        batch: Digest | None = None,
+    ) -> Sequence[ErrorGroup]:
         """Count cleaned occurrences into their groups and return the groups that were touched.
 
-        Each item is (group key, message template, occurrence). Durable when it returns.
+        Each item is (group key, message template, occurrence). Durable when it returns. The same `batch`
+        again counts nothing and returns the groups as they stand. `source` is whose groups they are when
+        room must be made.
         """
         ...
 
@@ -101,7 +109,9 @@ class FindingStore(Protocol):
 
 
 class VitalsStore(Protocol):
-    def record_ticks(self, ticks: Sequence[VitalsTick]) -> None: ...
+    def record_ticks(self, ticks: Sequence[VitalsTick]) -> None:
+        """Keep these ticks; one that is there already, equal in everything, is not kept twice."""
+        ...
 
     def ticks(self, *, since: datetime, until: datetime) -> Sequence[VitalsTick]:
         """Return ticks that ended in (since, until], oldest first."""

@@ -15,7 +15,7 @@ from homeostat.audit.chain import EMPTY_HEAD, append, head_of
 from homeostat.core.digests import Digest
 from homeostat.core.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
 from homeostat.core.ids import ActorId, FindingId, ProposalId
-from homeostat.core.limits import MAX_ERROR_TEMPLATES, MAX_SAMPLES_PER_TEMPLATE
+from homeostat.core.limits import MAX_BATCHES_REMEMBERED, MAX_SAMPLES_PER_TEMPLATE
 from homeostat.model.actor import Actor, Role
 from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
@@ -23,6 +23,7 @@ from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.vitals import VitalsTick
 from homeostat.ports.clock import Clock
 from homeostat.ports.signer import Signer
+from homeostat.telemetry.making_room import Standing, choose_to_go, place_of, source_of_group, surplus_of
 
 _RANK = ("warning", "error", "critical")
 
@@ -63,6 +64,8 @@ class Rows:
     records: dict[ProposalId, _Record] = field(default_factory=dict)
     ledger: list[LedgerEntry] = field(default_factory=list)
     groups: dict[Digest, ErrorGroup] = field(default_factory=dict)
+    sources: dict[Digest, str] = field(default_factory=dict)
+    batches: dict[Digest, None] = field(default_factory=dict)
     times: dict[Digest, list[datetime]] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
     findings: dict[FindingId, Finding] = field(default_factory=dict)
@@ -75,6 +78,8 @@ class Rows:
             records=dict(self.records),
             ledger=list(self.ledger),
             groups=dict(self.groups),
+            sources=dict(self.sources),
+            batches=dict(self.batches),
             times={key: list(times) for key, times in self.times.items()},
             totals=dict(self.totals),
             findings=dict(self.findings),
@@ -224,11 +229,24 @@ class MemoryFindings:
     def __init__(self, memory: _Memory) -> None:
         self._memory = memory
 
-    def record(self, occurrences: Sequence[tuple[Digest, str, ErrorOccurrence]]) -> Sequence[ErrorGroup]:
+    def record(
+        self,
+        occurrences: Sequence[tuple[Digest, str, ErrorOccurrence]],
+        *,
+        source: str = "",
+        batch: Digest | None = None,
+    ) -> Sequence[ErrorGroup]:
         with self._memory.writing() as rows:
+            if batch is not None:
+                if batch in rows.batches:
+                    return [
+                        rows.groups[key] for key in dict.fromkeys(item[0] for item in occurrences) if key in rows.groups
+                    ]
+                rows.batches = dict.fromkeys([*rows.batches, batch][-MAX_BATCHES_REMEMBERED:])
             touched: dict[Digest, None] = {}
             for key, template, occurrence in occurrences:
                 rows.groups[key] = _merge(rows.groups.get(key), key, template, occurrence)
+                rows.sources[key] = source_of_group(rows.sources.get(key, ""), source)
                 rows.times.setdefault(key, []).append(occurrence.at)
                 rows.totals[occurrence.severity] = rows.totals.get(occurrence.severity, 0) + 1
                 touched[key] = None
@@ -239,6 +257,7 @@ class MemoryFindings:
         with self._memory.writing() as rows:
             known = rows.findings.get(finding.id)
             rows.groups.setdefault(finding.group.key, finding.group)
+            rows.sources.setdefault(finding.group.key, "")
             rows.findings[finding.id] = finding
             if known is not None and known.state is finding.state:
                 return False
@@ -269,7 +288,10 @@ class MemoryVitals:
 
     def record_ticks(self, ticks: Sequence[VitalsTick]) -> None:
         with self._memory.writing() as rows:
-            rows.ticks.extend(ticks)
+            # Ticks cannot be hashed, and a test's world has few of one moment.
+            for tick in ticks:
+                if not any(tick == known for known in rows.ticks if known.end == tick.end):
+                    rows.ticks.append(tick)
 
     def ticks(self, *, since: datetime, until: datetime) -> Sequence[VitalsTick]:
         return sorted((tick for tick in self._memory.rows.ticks if since < tick.end <= until), key=_end)
@@ -349,14 +371,20 @@ def _merge(known: ErrorGroup | None, key: Digest, template: str, occurrence: Err
 
 
 def _evict(rows: Rows) -> None:
-    surplus = len(rows.groups) - MAX_ERROR_TEMPLATES
-    if surplus <= 0:
-        return
+    surplus = surplus_of(len(rows.groups))
     kept = {finding.group.key for finding in rows.findings.values()}
-    candidates = sorted((group.last_at, key) for key, group in rows.groups.items() if key not in kept)
-    for _, key in candidates[:surplus]:
-        del rows.groups[key]
-        del rows.times[key]
+    standings = [
+        Standing(
+            key=key,
+            source=rows.sources[key],
+            place=place_of(group.location.path, group.location.function, group.exception_type),
+            last_us=int(group.last_at.timestamp() * 1e6),
+        )
+        for key, group in rows.groups.items()
+        if surplus and key not in kept
+    ]
+    for key in choose_to_go(standings, surplus):
+        del rows.groups[key], rows.times[key], rows.sources[key]
 
 
 def _rank(severity: str) -> int:

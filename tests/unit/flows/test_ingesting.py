@@ -1,5 +1,6 @@
 import pytest
 
+from homeostat.core.errors import OutcomeUnknown
 from homeostat.flows.ingesting import ingest_logs, ingest_metrics
 from homeostat.model.finding import FindingState
 from homeostat.telemetry.otlp import CumulativeReader
@@ -25,35 +26,61 @@ def logs(*records):
     return {"resourceLogs": [{"resource": {}, "scopeLogs": [{"scope": {"name": "shop"}, "logRecords": list(records)}]}]}
 
 
+def take(world, body, source="agent-1"):
+    return ingest_logs(world.deps, body, source=source)
+
+
 def now_s(world):
     return world.clock.now().timestamp()
 
 
 def test_the_third_like_error_makes_a_finding_and_the_fourth_does_not_make_another():
     world = World()
-    opened = [ingest_logs(world.deps, logs(error(f"'coupon{n}'", at_s=now_s(world)))).findings for n in range(4)]
+    opened = [take(world, logs(error(f"'coupon{n}'", at_s=now_s(world)))).findings for n in range(4)]
     assert [len(found) for found in opened] == [0, 0, 1, 0]
     (finding,) = world.deps.findings.findings()
     assert finding.state is FindingState.OPEN and finding.group.count == 4
     assert [entry.kind for entry in world.store.ledger.entries()] == ["finding.opened"]
 
 
+def test_a_request_that_is_sent_again_counts_once_unless_its_times_do_not_tell():
+    world = World()
+    told = logs(error("a", at_s=now_s(world)), error("b", at_s=now_s(world)))
+    for _ in range(3):
+        take(world, told)
+    assert world.deps.findings.error_counts() == {"error": 2}
+    for _ in range(3):
+        take(world, logs(error("c", at_s=int(now_s(world)))))
+    assert world.deps.findings.error_counts() == {"error": 5}
+
+
+def test_a_finding_that_a_crash_kept_back_is_made_when_the_request_comes_again():
+    world = World()
+    told = logs(*(error("boom", at_s=now_s(world)) for _ in range(3)))
+    world.store.faults.fail_before_commit = 0
+    world.store.faults.fail_after_commit = 1
+    with pytest.raises(OutcomeUnknown):
+        take(world, told)
+    assert len(take(world, told).findings) == 1
+    assert world.deps.findings.error_counts() == {"error": 3}
+
+
 def test_a_critical_error_is_a_finding_at_once():
     world = World()
-    assert len(ingest_logs(world.deps, logs(error("boom", at_s=now_s(world), severity=21))).findings) == 1
+    assert len(take(world, logs(error("boom", at_s=now_s(world), severity=21))).findings) == 1
 
 
 def test_nothing_private_is_stored():
     world = World()
-    ingest_logs(world.deps, logs(*(error("ann@example.org from 10.0.0.7", at_s=now_s(world)) for _ in range(3))))
+    take(world, logs(*(error("ann@example.org from 10.0.0.7", at_s=now_s(world)) for _ in range(3))))
     assert "ann@example.org" not in repr(world.deps.findings.findings())
     assert "10.0.0.7" not in repr(world.deps.findings.findings())
 
 
 def test_an_empty_or_partly_bad_body_is_counted_not_fatal():
     world = World()
-    assert ingest_logs(world.deps, {}).accepted == 0
-    done = ingest_logs(world.deps, logs(error("x", at_s=now_s(world)), {"severityNumber": "??"}))
+    assert take(world, {}).accepted == 0
+    done = take(world, logs(error("x", at_s=now_s(world)), {"severityNumber": "??"}))
     assert done.accepted == 1
 
 

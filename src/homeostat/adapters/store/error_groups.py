@@ -1,7 +1,7 @@
 """Counting cleaned occurrences into their groups, and reading the groups back.
 
-Bounded in every direction: groups by `MAX_ERROR_TEMPLATES` (the one not seen for longest goes, unless
-a finding was made of it), samples by `MAX_SAMPLES_PER_TEMPLATE` (the newest stay), and time by
+Bounded in every direction: groups by `MAX_ERROR_TEMPLATES` (`homeostat.telemetry.making_room` says which
+go; one that a finding was made of stays), samples by `MAX_SAMPLES_PER_TEMPLATE` (the newest stay), and time by
 seconds, each holding a count with its first and last moment.
 """
 
@@ -15,6 +15,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from homeostat.adapters.store.sample_document import decode_sample, encode_sample
 from homeostat.adapters.store.tables import (
+    error_batches,
     error_groups,
     error_samples,
     error_seconds,
@@ -25,8 +26,9 @@ from homeostat.adapters.store.tables import (
 )
 from homeostat.core.digests import Digest
 from homeostat.core.ids import CommitId
-from homeostat.core.limits import MAX_ERROR_TEMPLATES, MAX_SAMPLES_PER_TEMPLATE
+from homeostat.core.limits import MAX_BATCHES_REMEMBERED, MAX_SAMPLES_PER_TEMPLATE
 from homeostat.model.finding import CodeLocation, ErrorGroup, ErrorOccurrence
+from homeostat.telemetry.making_room import Standing, choose_to_go, place_of, source_of_group, surplus_of
 
 _RANK = {"warning": 0, "error": 1, "critical": 2}
 _SECOND_US = 1_000_000
@@ -42,13 +44,25 @@ class _Batch:
     occurrences: list[ErrorOccurrence] = field(default_factory=list)
 
 
-def record_occurrences(connection: Connection, items: Sequence[tuple[Digest, str, ErrorOccurrence]]) -> list[Digest]:
+def note_batch(connection: Connection, digest: Digest) -> bool:
+    """Remember that a batch of errors is counted in this transaction; False when it was counted before."""
+    noted = connection.execute(insert(error_batches).values(digest=digest).on_conflict_do_nothing())
+    if noted.rowcount != 1:
+        return False
+    newest = select(func.max(error_batches.c.id)).scalar_subquery()
+    connection.execute(delete(error_batches).where(error_batches.c.id <= newest - MAX_BATCHES_REMEMBERED))
+    return True
+
+
+def record_occurrences(
+    connection: Connection, items: Sequence[tuple[Digest, str, ErrorOccurrence]], *, source: str
+) -> list[Digest]:
     """Count them in the caller's transaction; return the keys that were touched."""
     batches: dict[Digest, _Batch] = {}
     for key, template, occurrence in items:
         batches.setdefault(key, _Batch(template)).occurrences.append(occurrence)
     known = _known_groups(connection, batches)
-    rows = [_merge(known.get(key), key, batch) for key, batch in batches.items()]
+    rows = [_merge(known.get(key), key, batch, source) for key, batch in batches.items()]
     upsert = insert(error_groups)
     columns = {column.name: upsert.excluded[column.name] for column in error_groups.c if column.name != "key"}
     connection.execute(upsert.on_conflict_do_update(index_elements=["key"], set_=columns), rows)
@@ -76,6 +90,7 @@ def put_group(connection: Connection, group: ErrorGroup) -> None:
         "first_us": to_us(group.first_at),
         "last_us": to_us(group.last_at),
         "commit_id": group.commit,
+        "source": "",
     }
     connection.execute(plain_insert(error_groups), row)
     _keep_samples(connection, {group.key: _Batch(group.message_template, list(group.samples))}, full=())
@@ -117,13 +132,14 @@ def _known_groups(connection: Connection, keys: Iterable[Digest]) -> dict[Digest
     return rows
 
 
-def _merge(known: RowMapping | None, key: Digest, batch: _Batch) -> dict[str, Any]:
+def _merge(known: RowMapping | None, key: Digest, batch: _Batch, source: str) -> dict[str, Any]:
     latest = max(batch.occurrences, key=lambda item: item.at)
     times = [to_us(item.at) for item in batch.occurrences]
     severities = [item.severity for item in batch.occurrences]
     first_us, last_us, count = min(times), max(times), len(times)
     if known is not None:
         severities.append(known["severity"])
+        source = source_of_group(known["source"] or "", source)
         first_us, count = min(first_us, known["first_us"]), count + known["count"]
     row: dict[str, Any] = {
         "key": key,
@@ -139,7 +155,7 @@ def _merge(known: RowMapping | None, key: Digest, batch: _Batch) -> dict[str, An
         row = {name: known[name] for name in row}
         last_us = known["last_us"]
     severity = max(severities, key=lambda word: _RANK.get(word, -1))
-    return {**row, "severity": severity, "count": count, "first_us": first_us, "last_us": last_us}
+    return {**row, "severity": severity, "count": count, "first_us": first_us, "last_us": last_us, "source": source}
 
 
 def _count_seconds(connection: Connection, batches: Mapping[Digest, _Batch]) -> None:
@@ -204,16 +220,22 @@ def _keep_samples(connection: Connection, batches: Mapping[Digest, _Batch], *, f
 
 
 def _evict(connection: Connection) -> None:
-    surplus = connection.execute(select(func.count()).select_from(error_groups)).scalar_one() - MAX_ERROR_TEMPLATES
-    if surplus <= 0:
+    surplus = surplus_of(connection.execute(select(func.count()).select_from(error_groups)).scalar_one())
+    if not surplus:
         return
-    longest_unseen = (
-        select(error_groups.c.key)
-        .where(error_groups.c.key.not_in(select(findings.c.key)))
-        .order_by(error_groups.c.last_us, error_groups.c.key)
-        .limit(surplus)
+    looked_at = (error_groups.c[name] for name in ("key", "source", "path", "function", "exception_type", "last_us"))
+    query = select(*looked_at).where(error_groups.c.key.not_in(select(findings.c.key)))
+    standings = (
+        Standing(
+            key=row.key,
+            source=row.source or "",
+            place=place_of(row.path, row.function, row.exception_type),
+            last_us=row.last_us,
+        )
+        for row in connection.execute(query)
     )
-    connection.execute(delete(error_groups).where(error_groups.c.key.in_(longest_unseen)))
+    for chunk in _chunks(choose_to_go(standings, surplus)):
+        connection.execute(delete(error_groups).where(error_groups.c.key.in_(chunk)))
 
 
 def _group(row: RowMapping, samples: tuple[ErrorOccurrence, ...]) -> ErrorGroup:

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.sqlite import insert
 from homeostat.adapters.store.database import Database
 from homeostat.adapters.store.error_groups import (
     count_seconds_since,
+    note_batch,
     put_group,
     read_groups,
     record_occurrences,
@@ -28,12 +29,21 @@ class SqlFindings:
         self._database = database
         self._ledger = ledger
 
-    def record(self, occurrences: Sequence[tuple[Digest, str, ErrorOccurrence]]) -> Sequence[ErrorGroup]:
+    def record(
+        self,
+        occurrences: Sequence[tuple[Digest, str, ErrorOccurrence]],
+        *,
+        source: str = "",
+        batch: Digest | None = None,
+    ) -> Sequence[ErrorGroup]:
         """As in the port. A group that had to make room for others at once is not returned."""
         if not occurrences:
             return []
         with self._database.writing() as connection:
-            touched = record_occurrences(connection, occurrences)
+            if batch is not None and not note_batch(connection, batch):
+                touched = list(dict.fromkeys(key for key, _, _ in occurrences))
+            else:
+                touched = record_occurrences(connection, occurrences, source=source)
             return list(read_groups(connection, touched).values())
 
     def put_finding(self, finding: Finding, entry: EntryDraft) -> bool:

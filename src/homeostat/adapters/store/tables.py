@@ -81,7 +81,17 @@ error_groups = Table(
     Column("first_us", BigInteger, nullable=False),
     Column("last_us", BigInteger, nullable=False, index=True),
     Column("commit_id", Text, nullable=True),
+    Column("source", Text, nullable=True),
 )
+
+error_batches = Table(
+    "error_batches",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("digest", Text, nullable=False),
+    UniqueConstraint("digest"),
+)
+"""The newest batches of errors that were counted: one that is sent again is not counted again."""
 
 error_samples = Table(
     "error_samples",
@@ -129,7 +139,10 @@ ticks = Table(
     Column("start_us", BigInteger, nullable=False),
     Column("end_us", BigInteger, nullable=False, index=True),
     Column("document", Text, nullable=False),
+    Column("identity", Text, nullable=True),
+    Index("ix_ticks_identity", "identity", unique=True),
 )
+"""`identity` is the digest of all the rest: a tick that is sent again has the same one."""
 
 actors = Table(
     "actors",

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, insert, select
+from sqlalchemy import RowMapping, delete, select
+from sqlalchemy.dialects.sqlite import insert
 
 from homeostat.adapters.store.database import Database
 from homeostat.adapters.store.tables import error_seconds, from_us, ticks, to_us
+from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import IntegrityFailure, InvalidInput
 from homeostat.model.vitals import RouteVitals, VitalsTick
 
@@ -20,11 +22,10 @@ class SqlVitals:
         self._database = database
 
     def record_ticks(self, batch: Sequence[VitalsTick]) -> None:
-        """As in the port. Ticks are kept as they come: one that is sent twice counts twice."""
         rows = [_encode(tick) for tick in batch]
         if rows:
             with self._database.writing() as connection:
-                connection.execute(insert(ticks), rows)
+                connection.execute(insert(ticks).on_conflict_do_nothing(index_elements=["identity"]), rows)
 
     def ticks(self, *, since: datetime, until: datetime) -> Sequence[VitalsTick]:
         query = (
@@ -65,11 +66,14 @@ def _encode(tick: VitalsTick) -> dict[str, Any]:
         text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except ValueError as error:
         raise InvalidInput("not-finite", f"a vitals tick of process {tick.process_id[:40]} is not finite") from error
+    start_us, end_us = to_us(tick.start), to_us(tick.end)
     return {
         "process_id": tick.process_id,
-        "start_us": to_us(tick.start),
-        "end_us": to_us(tick.end),
+        "start_us": start_us,
+        "end_us": end_us,
         "document": text,
+        # The document belongs to it: a collector may send the parts of one interval in several requests.
+        "identity": digest_bytes(f"{tick.process_id}\n{start_us}\n{end_us}\n{text}".encode("utf-8", "surrogatepass")),
     }
 
 

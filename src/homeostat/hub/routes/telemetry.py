@@ -27,7 +27,7 @@ async def post_logs(request: Request, context: Context, actor: Caller) -> dict[s
     data = await request.body()
 
     def take() -> Ingested:
-        return ingest_logs(context.deps, _decode(data, request))
+        return ingest_logs(context.deps, _decode(data, request), source=actor.id)
 
     return _answer(context, "logs", await run_in_threadpool(take), "rejectedLogRecords")
 

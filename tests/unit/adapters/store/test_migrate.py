@@ -1,9 +1,11 @@
 """The schema: what the migrations make is what the code uses, from nothing and from any older step."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -83,7 +85,8 @@ def test_the_newest_step_is_the_one_that_the_code_expects():
 def test_every_migration_belongs_to_the_installed_package():
     folder = Path(package.__file__).parent / "migrations"
     assert (folder / "env.py").is_file()
-    assert [path.name for path in (folder / "versions").glob("r*.py")] == ["r0001_first_tables.py"]
+    steps = sorted(path.name[:5] for path in (folder / "versions").glob("r*.py"))
+    assert steps == [f"r{number:04}" for number in range(1, int(HEAD_REVISION) + 1)]
 
 
 def test_opening_again_keeps_what_is_there(tmp_path):
@@ -106,6 +109,27 @@ def test_a_migration_that_is_not_finished_leaves_nothing(tmp_path):
     database.close()
     open_store(tmp_path).close()
     assert differences(tmp_path / "h.sqlite") == []
+
+
+def test_a_database_of_any_older_version_is_brought_up_to_date_with_what_is_in_it(tmp_path):
+    for revision in (f"{number:04}" for number in range(1, int(HEAD_REVISION))):
+        folder = tmp_path / revision
+        folder.mkdir()
+        database = Database(folder / "h.sqlite", busy_timeout_s=1, read_only=False)
+        with database.writing() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(Path(package.__file__).parent / "migrations"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+            for row in (1, 2):
+                connection.exec_driver_sql(
+                    "INSERT INTO ticks (id, process_id, start_us, end_us, document) VALUES (?, 'p', 0, 9, '{}')", (row,)
+                )
+        database.close()
+        open_store(folder).close()
+        assert differences(folder / "h.sqlite") == []
+        with closing(sqlite3.connect(folder / "h.sqlite")) as connection:
+            assert connection.execute("SELECT count(*) FROM ticks").fetchone() == (2,)
 
 
 def test_a_folder_with_odd_characters_is_no_obstacle(tmp_path):
