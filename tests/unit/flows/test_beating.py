@@ -2,9 +2,9 @@ from dataclasses import replace
 
 from homeostat.core.errors import Conflict
 from homeostat.flows.applying import request_apply
+from homeostat.flows.beating import beat
 from homeostat.flows.proposing import Submission, submit
 from homeostat.hub.context import Troubles
-from homeostat.hub.ticker import Ticker
 from homeostat.model.proposal import ProposalState
 from homeostat.testing.world import BOT, DIFF, OWNER, World, file
 
@@ -41,7 +41,7 @@ def test_an_applied_change_that_cannot_be_looked_at_does_not_stop_the_watch_over
             return world.deps.proposals.get(proposal_id)
 
     troubles = Troubles()
-    Ticker(replace(world.deps, proposals=Picky()), troubles, chores={}).beat(1)
+    beat(replace(world.deps, proposals=Picky()), troubles, 1, chores={})
 
     assert set(seen) == {first, second}
     assert "this row is in the way" in troubles.last["observing"]

@@ -1,0 +1,79 @@
+"""What the hub does by itself at each beat: watch applied changes, catch Git up, take up what got stuck."""
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Protocol
+
+from homeostat.core.errors import HomeostatError, Unavailable
+from homeostat.flows.deps import Deps
+from homeostat.flows.observing import observe, oldest_vitals_needed
+from homeostat.flows.recording import catch_up
+from homeostat.flows.recovering import recover
+from homeostat.model.proposal import ProposalState
+
+_log = logging.getLogger(__name__)
+
+RECOVER_EVERY = 20
+"""Beats between two looks for flows that got stuck."""
+
+_WATCHED = frozenset({ProposalState.OBSERVING, ProposalState.AWAITING_RESTART})
+_NAMED = 5
+_PRUNE_EVERY = 7200
+_KEEP_VITALS = timedelta(hours=26)
+"""A day and a margin: later detectors compare with the same hours of the day before."""
+
+
+class Notes(Protocol):
+    """Where the last failure of each activity is shown."""
+
+    def note_error(self, activity: str, error: Exception) -> None: ...
+
+    def clear(self, activity: str) -> None: ...
+
+
+def beat(deps: Deps, notes: Notes, count: int, *, chores: Mapping[str, Callable[[], object]]) -> None:
+    """Do everything that is due at beat `count`. An activity that fails is noted and tried again at its next beat.
+
+    `chores` are small things by name that are done at each look for stuck flows.
+    """
+    due: dict[str, Callable[[], object]] = {
+        "observing": lambda: _observe(deps),
+        "recording": lambda: catch_up(deps),
+    }
+    if count % RECOVER_EVERY == 0:
+        due |= {"recovering": lambda: recover(deps), **chores}
+    if count % _PRUNE_EVERY == 0:
+        due["pruning"] = lambda: _prune(deps)
+    for activity, work in due.items():
+        _try(notes, activity, work)
+
+
+def _observe(deps: Deps) -> None:
+    troubled = []
+    for proposal in deps.proposals.find(states=_WATCHED, limit=1000):
+        try:
+            observe(deps, proposal.id)
+        except HomeostatError as error:  # the others are watched all the same
+            troubled.append(f"{proposal.id}: {error}")
+    if troubled:
+        raise Unavailable("not-observed", "; ".join(troubled[:_NAMED]))
+
+
+def _prune(deps: Deps) -> None:
+    needed = oldest_vitals_needed(deps)
+    before = deps.clock.now() - _KEEP_VITALS
+    deps.vitals.prune(before=before if needed is None else min(before, needed))
+
+
+def _try(notes: Notes, activity: str, work: Callable[[], object]) -> None:
+    try:
+        work()
+    except HomeostatError as error:
+        _log.warning("[SI] %s: %s", activity, error)
+        notes.note_error(activity, error)
+    except Exception as error:  # a process edge: the beat must go on, and the trouble is shown
+        _log.exception("[SI] %s failed", activity)
+        notes.note_error(activity, error)
+    else:
+        notes.clear(activity)
