@@ -90,9 +90,13 @@ def read_launch(path: str) -> Launch:
     return launch
 
 
+def _told_state_dir() -> str | None:
+    return os.environ.get("HOMEOSTAT_STATE_DIR") or os.environ.get("AETHERRA_STATE_DIR")
+
+
 def find_state_dir(given: str | os.PathLike[str] | None) -> str:
     """Return the state directory: the one that was named, or the nearest above the working directory."""
-    named = os.fspath(given) if given is not None else os.environ.get("HOMEOSTAT_STATE_DIR")
+    named = os.fspath(given) if given is not None else _told_state_dir()
     if named:
         return os.path.abspath(named)
     here = os.getcwd()

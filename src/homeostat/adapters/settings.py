@@ -2,8 +2,8 @@
 
 Every value knows its origin. An unknown key, a wrong type or a value out of range is an error that
 names the line (or the variable); nothing is guessed. One exception is the source document's: an
-invalid ``AETHERRA_HMR_MODE`` is said and read as ``safe``. Of the documented variables that this
-version cannot honour, one that loosens is said and left alone, one that tightens is refused.
+invalid ``AETHERRA_HMR_MODE`` is said and read as ``safe``. What becomes of the source documents'
+variables is `homeostat.model.documented`. The profile decides what the defaults are.
 """
 
 import math
@@ -13,21 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, assert_never, get_type_hints
 
 from homeostat.core.errors import InvalidInput
-from homeostat.model.settings import HmrMode, Profile, Settings, table_names
+from homeostat.model.documented import DOCUMENTED, Honoured, Loosens, NothingReadsIt, TellsWhere, Tightens, is_no
+from homeostat.model.settings import PROFILE_DEFAULTS, HmrMode, Profile, Settings, table_names
 
 FILE_NAME = "homeostat.toml"
 
 _MAX_FILE_BYTES = 1 << 20
 _MAX_SHOWN_CHARS = 60
 
-_DOCUMENTED_VARIABLES: Mapping[str, str] = {
-    "AETHERRA_HMR_ENABLED": "hmr.enabled",
-    "AETHERRA_HMR_MODE": "hmr.mode",
-    "AETHERRA_PROFILE": "profile",
-}
 _DOCUMENTED_KEYS: Mapping[str, str] = {
     "self_improvement.hmr_enabled": "hmr.enabled",
     "self_improvement.hmr_mode": "hmr.mode",
@@ -55,7 +51,7 @@ class Origin:
     name: str
     value: Any
     source: str
-    """``default``, ``homeostat.toml:LINE`` or the name of a variable."""
+    """``default``, ``profile NAME``, ``homeostat.toml:LINE`` or the name of a variable."""
 
     doc: str
 
@@ -163,18 +159,7 @@ def _plain(key: str) -> str:
 
 def _read_environment(environment: Mapping[str, str], warnings: list[str]) -> dict[str, _Raw]:
     known = {f"HOMEOSTAT_{name.replace('.', '_').upper()}": name for name in _names()}
-    values: dict[str, _Raw] = {}
-    for variable, name in _DOCUMENTED_VARIABLES.items():
-        raw = environment.get(variable)
-        if raw is None:
-            continue
-        if name == "hmr.mode" and raw.strip().lower() not in {"safe", "aggressive", "force"}:
-            warnings.append(f"{variable}={_short(raw)} is neither safe nor aggressive: safe is used")
-            raw = "safe"
-        if name == "profile" and raw.strip().lower() == "production":
-            raw = "prod"
-        values[name] = _Raw(value=raw, source=variable, is_text=True)
-    _mind_what_is_not_honoured(environment, warnings)
+    values = _read_documented(environment, warnings)
     for variable, raw in environment.items():
         if not variable.startswith("HOMEOSTAT_") or variable.startswith(_NOT_SETTINGS):
             continue
@@ -185,16 +170,48 @@ def _read_environment(environment: Mapping[str, str], warnings: list[str]) -> di
     return values
 
 
-def _mind_what_is_not_honoured(environment: Mapping[str, str], warnings: list[str]) -> None:
-    if environment.get("AETHERRA_HMR_AUTO_RELOAD", "").strip().lower() not in _FALSE | {""}:
-        warnings.append("AETHERRA_HMR_AUTO_RELOAD is not honoured: a change goes live when it was approved")
-    if environment.get("AETHERRA_SELFINC_STRICT", "").strip().lower() not in _FALSE | {""}:
-        # Going on would accept what this variable forbids.
-        raise InvalidInput(
-            "bad-setting",
-            "AETHERRA_SELFINC_STRICT asks that only signed proposals are accepted, and this version cannot check that",
-            hint="unset it: every change is still approved by a person, digest by digest",
-        )
+def _read_documented(environment: Mapping[str, str], warnings: list[str]) -> dict[str, _Raw]:
+    values: dict[str, _Raw] = {}
+    for variable in sorted(name for name in environment if name.startswith("AETHERRA_")):
+        raw = environment[variable]
+        match DOCUMENTED.get(variable):
+            case None:
+                warnings.append(f"{_name(variable)} is no setting; see docs/reference/settings.md")
+            case Honoured(setting):
+                told = _documented_text(variable, raw, warnings)
+                if told is not None and setting not in values:  # AETHERRA_PROFILE comes before AETHERRA_QUIET
+                    values[setting] = _Raw(value=told, source=variable, is_text=True)
+            case TellsWhere():
+                pass
+            case Tightens(asks, instead, zero_asks_too):
+                if not is_no(raw) or (zero_asks_too and raw.strip()):
+                    # Going on would allow what this variable forbids.
+                    raise InvalidInput(
+                        "bad-setting",
+                        f"{variable} {asks}, and this version cannot do that",
+                        hint=f"unset it: {instead}",
+                    )
+            case Loosens(instead):
+                if not is_no(raw):
+                    warnings.append(f"{variable} is not honoured: {instead}")
+            case NothingReadsIt(part):
+                warnings.append(f"{variable} does nothing: there is no {part} yet")
+            case treatment:
+                assert_never(treatment)
+    return values
+
+
+def _documented_text(variable: str, raw: str, warnings: list[str]) -> str | None:
+    """Return what a documented variable's text means in our words; None when it sets nothing."""
+    word = raw.strip().lower()
+    if variable == "AETHERRA_QUIET":
+        return None if is_no(raw) else Profile.QUIET.value
+    if variable == "AETHERRA_PROFILE" and word == "production":
+        return Profile.PROD.value
+    if variable == "AETHERRA_HMR_MODE" and word not in {"safe", "aggressive", "force"}:
+        warnings.append(f"{variable}={_short(raw)} is neither safe nor aggressive: safe is used")
+        return HmrMode.SAFE.value
+    return raw
 
 
 def _names() -> list[str]:
@@ -218,8 +235,9 @@ def _build(values: Mapping[str, _Raw], warnings: tuple[str, ...]) -> LoadedSetti
     origins: list[Origin] = []
     hints = get_type_hints(Settings)
     profile_field = next(item for item in fields(Settings) if item.name == "profile")
-    value, source = _value("profile", Profile, Profile.STANDARD, profile_field.metadata, values)
+    value, source = _value("profile", Profile, (Profile.STANDARD, "default"), profile_field.metadata, values)
     settings = replace(settings, profile=value)
+    of_profile = {name: (wanted, f"profile {value.value}") for name, wanted in PROFILE_DEFAULTS[value].items()}
     origins.append(Origin(name="profile", value=value, source=source, doc=profile_field.metadata["doc"]))
     for table in table_names():
         changed: dict[str, Any] = {}
@@ -227,7 +245,8 @@ def _build(values: Mapping[str, _Raw], warnings: tuple[str, ...]) -> LoadedSetti
         for item in fields(hints[table]):
             name = f"{table}.{item.name}"
             kind = get_type_hints(hints[table])[item.name]
-            value, source = _value(name, kind, getattr(default_table, item.name), item.metadata, values)
+            fallback = of_profile.get(name, (getattr(default_table, item.name), "default"))
+            value, source = _value(name, kind, fallback, item.metadata, values)
             changed[item.name] = value
             origins.append(Origin(name=name, value=value, source=source, doc=item.metadata["doc"]))
         settings = replace(settings, **{table: replace(default_table, **changed)})
@@ -235,10 +254,10 @@ def _build(values: Mapping[str, _Raw], warnings: tuple[str, ...]) -> LoadedSetti
 
 
 def _value(
-    name: str, kind: Any, default: Any, metadata: Mapping[str, Any], values: Mapping[str, _Raw]
+    name: str, kind: Any, fallback: tuple[Any, str], metadata: Mapping[str, Any], values: Mapping[str, _Raw]
 ) -> tuple[Any, str]:
     if name not in values:
-        return default, "default"
+        return fallback
     raw, source = values[name], values[name].source
     try:
         value = _of_text(raw.value.strip(), kind) if raw.is_text else _of_toml(raw.value, kind)
@@ -249,6 +268,8 @@ def _value(
         raise InvalidInput("bad-setting", f"{source}: `{name}` is {_short(value)}; it must be from {low} to {high}")
     if name == "hub.bind" and value not in ("127.0.0.1", "::1", "localhost"):
         raise InvalidInput("bad-setting", f"{source}: `hub.bind` must be a loopback address, not {_short(value)}")
+    if name == "self_improvement.require_approval" and not value:
+        raise InvalidInput("bad-setting", f"{source}: `{name}` cannot be false: nothing goes live that nobody approved")
     return value, source
 
 

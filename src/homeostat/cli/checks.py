@@ -15,6 +15,7 @@ from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, show, show_table
 from homeostat.cli.place import Place, locate
 from homeostat.core.errors import HomeostatError
+from homeostat.model.settings import Profile
 
 if TYPE_CHECKING:
     from homeostat.audit.story import Check
@@ -88,7 +89,8 @@ def _diagnose(place: Place) -> Iterator[Diagnosis]:
     if settings:
         yield _hmr(settings[0])
         yield _tests(settings[0])
-    yield from _try("separation", lambda: _uid(place))
+    strict = bool(settings) and settings[0].settings.profile is Profile.PROD
+    yield from _try("separation", lambda: _uid(place, strict=strict))
     yield from _try("sandbox", lambda: _isolation(place))
 
 
@@ -198,8 +200,11 @@ def _tests(loaded: LoadedSettings) -> Diagnosis:
     )
 
 
-def _uid(place: Place) -> Diagnosis:
-    """Compare the owners of hub and programs; a program under the hub's uid can read its keys."""
+def _uid(place: Place, *, strict: bool) -> Diagnosis:
+    """Compare the owners of hub and programs; a program under the hub's uid can read its keys.
+
+    `strict` (profile `prod`) calls that a failure.
+    """
     if place.running_hub() is None:
         return Diagnosis(level="ok", name="separation", detail="nothing runs now")
     hub_uid = place.hub_file.stat().st_uid
@@ -208,7 +213,7 @@ def _uid(place: Place) -> Diagnosis:
     if not shared:
         return Diagnosis(level="ok", name="separation", detail="no attached program runs under the hub's uid")
     return Diagnosis(
-        level="warn",
+        level="fail" if strict else "warn",
         name="separation",
         detail=f"hub and program run as uid {hub_uid}: that protects against mistakes, not against a hostile program",
         remedy="run the program under another uid where that matters",

@@ -81,8 +81,8 @@ class Place:
 def locate(repo: Path | None, state_dir: Path | None) -> Place:
     """Find the repository (given, or the one around the working directory) and its state directory."""
     repository = _toplevel(repo or Path.cwd())
-    told = state_dir or (Path(os.environ["HOMEOSTAT_STATE_DIR"]) if os.environ.get("HOMEOSTAT_STATE_DIR") else None)
-    return Place(repository=repository, state_dir=(told or repository / ".homeostat").absolute())
+    told = os.environ.get("HOMEOSTAT_STATE_DIR") or os.environ.get("AETHERRA_STATE_DIR")
+    return Place(repository=repository, state_dir=(state_dir or Path(told or repository / ".homeostat")).absolute())
 
 
 def _toplevel(start: Path) -> Path:

@@ -22,7 +22,7 @@ from homeostat.cli.place import Place, locate
 from homeostat.cli.programs import resolve_command, resolve_python
 from homeostat.core.errors import HomeostatError, InvalidInput, NotFound
 from homeostat.core.ids import CommitId
-from homeostat.model.settings import Settings
+from homeostat.model.settings import LogLevel, Settings
 
 if TYPE_CHECKING:
     from homeostat.adapters.agents.launch import Launch
@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
 def up(
     command: Command = None,
     port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="0: any free port.")] = None,
+    verbose: Annotated[int, typer.Option("-v", count=True, help="Say more; twice: everything.")] = 0,
     repo: Repo = None,
     state_dir: StateDir = None,
 ) -> None:
@@ -54,7 +55,8 @@ def up(
     """
     place = locate(repo, state_dir)
     settings = _settings(place, port)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    level = settings.log.level if not verbose else LogLevel.INFO if verbose == 1 else LogLevel.DEBUG
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     from homeostat.hub.serving import HubServer  # takes a second to import: only where a hub is started
 
     server = HubServer(settings=settings, repository=place.repository, state_dir=place.state_dir)

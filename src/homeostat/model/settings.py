@@ -3,8 +3,10 @@
 Reading files and the environment is `homeostat.adapters.settings`; this module has no effects.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 
@@ -19,6 +21,13 @@ class Profile(StrEnum):
 class HmrMode(StrEnum):
     SAFE = "safe"
     AGGRESSIVE = "aggressive"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 def setting(default: Any, doc: str, *, low: float | None = None, high: float | None = None) -> Any:
@@ -96,6 +105,7 @@ class SelfImprovementSettings:
 
     enabled: bool = setting(True, "Whether proposals may be applied at all.")
     batch_limit: int = setting(10, "Proposals in one batch-apply request.", low=1, high=10)
+    require_approval: bool = setting(True, "A person approves every change; false is refused.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +116,18 @@ class PolicySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """Table ``[log]``: what the hub writes to its standard error."""
+
+    level: LogLevel = setting(LogLevel.WARNING, "The least severe record that is written (`up -v` lowers it).")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of one hub."""
 
     profile: Profile = setting(
-        Profile.STANDARD, "In `prod` nobody approves their own proposal; later parts take more from it."
+        Profile.STANDARD, "Sets the defaults of the others, see below. In `prod` nobody approves their own proposal."
     )
     host: HostSettings = field(default_factory=HostSettings)
     hub: HubSettings = field(default_factory=HubSettings)
@@ -120,6 +137,29 @@ class Settings:
     observation: ObservationSettings = field(default_factory=ObservationSettings)
     self_improvement: SelfImprovementSettings = field(default_factory=SelfImprovementSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+
+PROFILE_DEFAULTS: Mapping[Profile, Mapping[str, Any]] = MappingProxyType(
+    {
+        Profile.STANDARD: {},
+        Profile.DEV: {"observation.window_s": 300.0, "observation.min_requests": 10, "log.level": LogLevel.INFO},
+        Profile.PROD: {"observation.baseline_s": 3600.0, "observation.min_requests": 100},
+        Profile.TEST: {
+            "observation.window_s": 10.0,
+            "observation.baseline_s": 30.0,
+            "observation.min_requests": 10,
+            "proof.timeout_s": 60.0,
+            "hub.port": 0,
+        },
+        Profile.QUIET: {"log.level": LogLevel.ERROR},
+    }
+)
+"""What a profile sets where neither the file nor the environment does.
+
+A profile changes how long and how much is looked at, never whether: proof, consent and the watch are
+the same in all of them, and `prod` adds what `homeostat.rollout.consent` says.
+"""
 
 
 def table_names() -> tuple[str, ...]:

@@ -133,6 +133,48 @@ def test_strict_mode_is_refused_rather_than_ignored(load, refused):
         assert load(AETHERRA_SELFINC_STRICT=raw).warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("variable", "raw"),
+    [
+        ("AETHERRA_NET_STRICT", "1"),
+        ("AETHERRA_HMR_STRICT", "true"),
+        ("AETHERRA_HMR_ALLOWED_SOURCES", "a,b"),
+        ("AETHERRA_GUARD_INTEGRATION_PER_HOUR", "5"),
+        ("AETHERRA_GUARD_ROLLBACKS_PER_HOUR", "0"),  # no limit at all is not what 0 asks for
+        ("AETHERRA_REQUIRE_CAPABILITIES", "1"),
+    ],
+)
+def test_a_protection_that_is_not_there_is_refused_rather_than_ignored(refused, variable, raw):
+    assert variable in refused(**{variable: raw})
+
+
+def test_what_belongs_to_a_part_that_is_not_there_is_said(load):
+    (warning,) = load(AETHERRA_KERNEL_DLQ="1").warnings
+    assert "AETHERRA_KERNEL_DLQ" in warning and "yet" in warning
+
+
+def test_the_documented_log_level_and_quiet_are_honoured(load):
+    assert load(AETHERRA_LOG_LEVEL="DEBUG").settings.log.level == "debug"
+    assert load(AETHERRA_QUIET="1").settings.profile is Profile.QUIET
+    assert load(AETHERRA_QUIET="0").settings.profile is Profile.STANDARD
+    assert load(AETHERRA_QUIET="1", AETHERRA_PROFILE="prod").settings.profile is Profile.PROD
+
+
+def test_a_profile_sets_defaults_and_says_so_and_the_file_wins(load):
+    loaded = load('profile = "dev"\n[observation]\nmin_requests = 7\n')
+    assert loaded.settings.observation.window_s == 300
+    assert source_of(loaded, "observation.window_s") == "profile dev"
+    assert (loaded.settings.observation.min_requests, source_of(loaded, "observation.min_requests")) == (
+        7,
+        "homeostat.toml:3",
+    )
+
+
+def test_approval_cannot_be_switched_off(load, refused):
+    assert load("[self_improvement]\nrequire_approval = true\n").settings.self_improvement.require_approval
+    assert "homeostat.toml:2" in refused("[self_improvement]\nrequire_approval = false\n")
+
+
 def test_automatic_reload_is_said_not_to_be_honoured(load):
     assert "AETHERRA_HMR_AUTO_RELOAD" in load(AETHERRA_HMR_AUTO_RELOAD="1").warnings[0]
     assert load(AETHERRA_HMR_AUTO_RELOAD="0").warnings == ()
@@ -145,7 +187,6 @@ def test_other_variables_of_ours_are_not_settings_and_an_unknown_one_is_said(loa
         "HOMEOSTAT_TOKEN": "x",
         "HOMEOSTAT_TEST_DATA": "x",
         "HOMEOSTAT_AGENT_LAUNCH": "x",
-        "AETHERRA_SOMETHING": "x",
         "HOME": "x",
     }
     assert load(**known).warnings == ()
