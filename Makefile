@@ -16,7 +16,7 @@ demo: $(STAMP)  ## run the whole loop on a real service
 	PATH="$(CURDIR)/.tools/uv/bin:$$PATH" $(BIN)/homeostat demo
 
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 soak: $(STAMP)  ## run what takes minutes to hours: the tests marked `matrix`
 	$(BIN)/python -m pytest -m matrix $(PYTEST_ARGS)

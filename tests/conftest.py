@@ -5,6 +5,12 @@ import os
 import pytest
 
 
+@pytest.fixture
+def tmp_path(tmp_path_factory):
+    """A folder with a short path, also in a parallel run: a Unix socket's path holds about 108 bytes."""
+    return tmp_path_factory.mktemp("t")
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield

@@ -533,7 +533,7 @@ class TestLimits:
         assert len(only(NAMES + many).hunks) == MAX_DIFF_HUNKS
         assert denied(NAMES + many + PLAIN.replace(b"x.txt", b"y.txt")).code == "too-many-hunks"
 
-    @pytest.mark.timeout(10)
+    @pytest.mark.timeout(60)
     @pytest.mark.parametrize(
         "data",
         [
