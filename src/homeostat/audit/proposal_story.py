@@ -14,6 +14,7 @@ from homeostat.model.proposal import Proposal, ProposalState
 
 PROPOSAL_PREFIX = "proposal."
 _APPROVED = "proposal.approved"
+_EDITED = "proposal.edited"
 _CREDENTIAL_MADE = "token.made"
 _ROW_DIGEST = "row_digest"
 _PERSON = "person-"
@@ -74,13 +75,27 @@ def diffs(proposals: Sequence[Proposal], moves: Moves) -> list[str]:
         row = proposal.change.diff_digest
         if digest_bytes(proposal.diff.encode("utf-8", "surrogatepass")) != row:
             wrong.append(f"{proposal.id}: the stored diff does not match its own digest")
-        recorded = [(entry.seq, entry.body.get("diff_digest")) for entry in moves.get(proposal.id, ())]
+        recorded = _of_revision(moves.get(proposal.id, ()))
         bad = next((item for item in recorded if item[1] != row), None)
         if bad is not None:
             wrong.append(f"{proposal.id}: entry {bad[0]} recorded the diff {bad[1]!r}, the row has {row}")
         elif not recorded:
             wrong.append(f"{proposal.id}: no entry recorded its diff")
     return wrong
+
+
+def _of_revision(own: Sequence[LedgerEntry]) -> list[tuple[int, object]]:
+    """Return (entry, diff digest) of the present revision, and of any entry before it that left its own revision."""
+    recorded: list[tuple[int, object]] = []
+    before: list[tuple[int, object]] = []
+    for entry in own:
+        diff = entry.body.get("diff_digest")
+        if entry.kind == _EDITED:
+            recorded = []
+        elif recorded and recorded[0][1] != diff:
+            before.append((entry.seq, diff))
+        recorded.append((entry.seq, diff))
+    return [*before, *recorded]
 
 
 def rows(digests: Mapping[str, str], moves: Moves) -> list[str]:

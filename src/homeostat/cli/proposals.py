@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_proposals)
     group.command("show")(show_proposal)
     group.command("diff")(diff)
+    group.command("edit")(edit)
     group.command("approve")(approve)
     group.command("reject")(reject)
     group.command("defer")(defer)
@@ -131,6 +132,38 @@ def diff(proposal_id: ProposalId, repo: Repo = None, state_dir: StateDir = None,
         return
     say(f"on {body['base_commit'][:12]}, change digest {body['change_digest']}")
     show_diff(body["diff"])
+
+
+def edit(
+    proposal_id: ProposalId,
+    diff_file: Annotated[Path | None, typer.Option("--diff", help="A new diff; `-` reads standard input.")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="A new title.")] = None,
+    rationale: Annotated[str | None, typer.Option("--rationale", help="A new reason.")] = None,
+    base: Annotated[str, typer.Option("--base", help="Commit the new diff is made on; default: the head.")] = "",
+    evidence: Annotated[list[str] | None, typer.Option("--evidence", help="Evidence in the place of the old.")] = None,
+    digest: Digest = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is validated.")] = True,
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new revision. It is validated anew, and an approval of the one before counts no more."""
+    told = {"title": title, "rationale": rationale, "base_commit": base, "evidence": evidence, "change_digest": digest}
+    wanted: dict[str, Any] = {name: value for name, value in told.items() if value}
+    if diff_file is not None:
+        wanted["diff"] = _read_diff(diff_file)
+    if not wanted.keys() - {"change_digest"}:
+        raise InvalidInput("nothing-to-edit", "an edit changes something", hint="give --diff, --title or --rationale")
+    client = HubClient(locate(repo, state_dir))
+    body = client.post(f"{_BASE}/{segment(proposal_id)}/edit", wanted)
+    if wait:
+        body = _wait_while(client, body["proposal_id"], _UNDECIDED)
+    if as_json:
+        emit_json(body)
+    else:
+        _print_summary(body)
+    if body["state"] == "blocked":
+        raise typer.Exit(1)
 
 
 def approve(

@@ -16,6 +16,9 @@ MAX_EVIDENCE_ITEMS = 100
 MAX_UNDECIDED = 200
 """Proposals that wait for proof or decision, above which agents can add no more."""
 
+MAX_REVISIONS = 100
+"""Revisions of one proposal; each leaves some lines in its log."""
+
 MAX_BATCH_APPLY = 10
 """Proposals in one batch-apply request (the source document's limit)."""
 

@@ -16,7 +16,7 @@ from homeostat.model.actor import Actor, Role
 from homeostat.model.change import TreeChange
 from homeostat.model.finding import Finding
 from homeostat.model.ledger import EntryDraft
-from homeostat.model.proposal import Category, Proposal, ProposalState, Severity
+from homeostat.model.proposal import Category, ChangeRef, Proposal, ProposalState, Severity
 from homeostat.model.verdict import Denied
 from homeostat.policy.check import check_change
 from homeostat.policy.rules.secrets import RULE as SECRETS
@@ -40,7 +40,7 @@ _UNDECIDED = frozenset({ProposalState.PENDING, ProposalState.VALIDATING, Proposa
 _PSEUDONYM = re.compile(r"(?i)(?:person|agent|system)-")
 """What a bot may not call itself: it would stand in the record as somebody else."""
 
-_one_at_a_time = threading.Lock()
+one_submission_at_a_time = threading.Lock()
 """Held between looking for a diff and storing it. One hub holds a state directory, so this is enough."""
 
 
@@ -67,14 +67,11 @@ def submit(deps: Deps, submission: Submission, *, actor: Actor) -> Proposal | De
     was taken back before is locked out. One that carries a secret is refused before anything of it
     is stored: neither the store nor Git may ever hold it.
     """
-    _check_texts(submission)
-    if actor.role is Role.AGENT and _undecided(deps) >= MAX_UNDECIDED:
-        return Denied(
-            code="too-many-undecided",
-            reasons=(f"{MAX_UNDECIDED} proposals wait for proof or decision; an agent can add no more",),
-            hint="try again when some of them are decided",
-        )
-    base = _base_commit(deps, submission)
+    check_texts(submission)
+    refused = queue_is_full(deps, actor)
+    if refused is not None:
+        return refused
+    base = base_commit(deps, submission.base_commit)
     if isinstance(base, Denied):
         return base
     diff = submission.diff.encode("utf-8")
@@ -82,29 +79,17 @@ def submit(deps: Deps, submission: Submission, *, actor: Actor) -> Proposal | De
     if isinstance(change, Denied):
         return change
     ref = change_ref(base, diff, deps.policy.digest)
-    known = _known(deps, ref.diff_digest, base)
+    known = known_diff(deps, ref.diff_digest, base)
     if known is not None:
         return known
-    secrets = [finding for finding in check_change(deps.policy, change).findings if finding.rule == SECRETS.id]
-    if secrets:
-        deps.ledger.append(
-            EntryDraft(
-                kind="proposal.refused",
-                actor=actor.id,
-                subject=ref.diff_digest,
-                body={"code": "secret-in-diff", "diff_digest": ref.diff_digest},
-            )
-        )
-        return Denied(
-            code="secret-in-diff",
-            reasons=tuple(f"{item.path}:{item.line}: {item.message}" for item in secrets),
-            hint=secrets[0].remedy,
-        )
+    refused = refuse_secrets(deps, change, ref, actor)
+    if refused is not None:
+        return refused
     finding = _finding(deps, submission)
     proposal = _new_proposal(deps, submission, actor, base, change, finding)
-    with _one_at_a_time:
+    with one_submission_at_a_time:
         # Looked at once more: the same diff may have been handed in while this one was read.
-        known = _known(deps, ref.diff_digest, base)
+        known = known_diff(deps, ref.diff_digest, base)
         if known is not None:
             return known
         _insert(deps, proposal, actor)
@@ -150,11 +135,43 @@ def _finding(deps: Deps, submission: Submission) -> Finding | None:
     return finding
 
 
-def _base_commit(deps: Deps, submission: Submission) -> CommitId | Denied:
+def queue_is_full(deps: Deps, actor: Actor) -> Denied | None:
+    """Refuse an agent when too much waits for proof or decision; a person is never kept out."""
+    if actor.role is not Role.AGENT or _undecided(deps) < MAX_UNDECIDED:
+        return None
+    return Denied(
+        code="too-many-undecided",
+        reasons=(f"{MAX_UNDECIDED} proposals wait for proof or decision; an agent can add no more",),
+        hint="try again when some of them are decided",
+    )
+
+
+def refuse_secrets(deps: Deps, change: TreeChange, ref: ChangeRef, actor: Actor) -> Denied | None:
+    """Refuse a change that carries a secret, on record and before anything of it is stored."""
+    secrets = [finding for finding in check_change(deps.policy, change).findings if finding.rule == SECRETS.id]
+    if not secrets:
+        return None
+    deps.ledger.append(
+        EntryDraft(
+            kind="proposal.refused",
+            actor=actor.id,
+            subject=ref.diff_digest,
+            body={"code": "secret-in-diff", "diff_digest": ref.diff_digest},
+        )
+    )
+    return Denied(
+        code="secret-in-diff",
+        reasons=tuple(f"{item.path}:{item.line}: {item.message}" for item in secrets),
+        hint=secrets[0].remedy,
+    )
+
+
+def base_commit(deps: Deps, named: str) -> CommitId | Denied:
+    """Return the commit that a diff is made on: the deployed head, or an ancestor of it that was named."""
     head = deps.commits.head()
-    if not submission.base_commit:
+    if not named:
         return head
-    base = deps.commits.resolve(submission.base_commit)
+    base = deps.commits.resolve(named)
     if not deps.commits.is_ancestor(base, head):
         return Denied(
             code="base-not-deployed",
@@ -164,8 +181,13 @@ def _base_commit(deps: Deps, submission: Submission) -> CommitId | Denied:
     return base
 
 
-def _known(deps: Deps, diff_digest: Digest, base: CommitId) -> Proposal | Denied | None:
+def known_diff(
+    deps: Deps, diff_digest: Digest, base: CommitId, *, besides: ProposalId | None = None
+) -> Proposal | Denied | None:
+    """Return the open proposal that has this diff on this base already, or the refusal where it was taken back."""
     for proposal in deps.proposals.find_by_diff(diff_digest):
+        if proposal.id == besides:
+            continue
         taken_back = proposal.application is not None and proposal.application.automatic_revert
         if proposal.state is ProposalState.REVERTED or taken_back:
             return Denied(
@@ -188,14 +210,14 @@ def _new_proposal(
 ) -> Proposal:
     now = deps.clock.now()
     # A bot's name is no personal data and tells the reviewer much; a person stands as pseudonym.
-    named = _one_line(clean(submission.author or actor.name or ""))[:80]
+    named = one_line(clean(submission.author or actor.name or ""))[:80]
     is_label = actor.role is Role.AGENT and named and not _PSEUDONYM.match(named)
     author = named if is_label else actor.id
     return Proposal(
         id=ProposalId(deps.ids.new_uuid()),
         version=1,
         revision=1,
-        title=_one_line(clean(submission.title)),
+        title=one_line(clean(submission.title)),
         rationale=clean(submission.rationale.strip()),
         category=submission.category,
         severity=submission.severity,
@@ -220,13 +242,15 @@ def _undecided(deps: Deps) -> int:
     return sum(counts.get(state, 0) for state in _UNDECIDED)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return text with every run of white space as one space."""
     return " ".join(text.split())
 
 
-def _check_texts(submission: Submission) -> None:
+def check_texts(submission: Submission) -> None:
+    """Raise `InvalidInput` for a text that is missing, too long, or none."""
     # Cleaning makes plain line ends of the odd ones and drops what cannot be seen: what is left counts.
-    if not _one_line(clean(submission.title)) or len(submission.title) > MAX_TITLE_CHARS or "\n" in submission.title:
+    if not one_line(clean(submission.title)) or len(submission.title) > MAX_TITLE_CHARS or "\n" in submission.title:
         raise InvalidInput("bad-title", f"a title is one line of 1 to {MAX_TITLE_CHARS} characters")
     if not submission.rationale.strip() or len(submission.rationale) > MAX_TEXT_CHARS:
         raise InvalidInput("bad-rationale", f"a rationale has 1 to {MAX_TEXT_CHARS} characters")

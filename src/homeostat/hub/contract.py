@@ -107,6 +107,20 @@ class SubmitRequest(BaseModel):
     finding_id: str = Field(default="", max_length=100)
 
 
+class EditRequest(BaseModel):
+    """Body of an edit: what is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str | None = Field(default=None, min_length=1, max_length=MAX_TITLE_CHARS)
+    rationale: str | None = Field(default=None, min_length=1, max_length=MAX_TEXT_CHARS)
+    diff: str | None = Field(default=None, min_length=1)
+    base_commit: str = Field(default="", max_length=200)
+    evidence: list[str] | None = None
+    change_digest: str | None = Field(default=None, max_length=100)
+    """What the caller saw. When given and different from the row's, the edit is refused."""
+
+
 class DecisionRequest(BaseModel):
     """Body of the decisions on one proposal."""
 
@@ -126,6 +140,7 @@ class ProposalBody(BaseModel):
     status: str
     state: str
     state_reason: str
+    revision: int
     category: str
     severity: str
     author: str

@@ -82,6 +82,7 @@ def _common(proposal: Proposal) -> dict[str, Any]:
         "status": proposal.status,
         "state": proposal.state.value,
         "state_reason": proposal.state_reason,
+        "revision": proposal.revision,
         "category": proposal.category.value,
         "severity": proposal.severity.value,
         "author": proposal.author,

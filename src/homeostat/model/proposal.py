@@ -64,6 +64,9 @@ STATUS_OF: Mapping[ProposalState, str] = {
 IN_MOTION = frozenset({ProposalState.VALIDATING, ProposalState.APPLYING, ProposalState.REVERTING})
 """States in which a flow is at work; after a crash these are taken up again."""
 
+FIRST_TITLE = "first_title"
+"""Key of `Proposal.provenance` that keeps the title of the first revision, when a later one changed it."""
+
 REVERT_WAITS = "files and branch are as before; waiting for running processes:"
 """How the reason of a *reverting* proposal begins when only processes are still to follow."""
 
@@ -150,6 +153,9 @@ class Proposal:
     """The label the submitter gave, or the pseudonym of the submitter."""
 
     submitted_by: ActorId
+    editors: tuple[ActorId, ...] = ()
+    """Who made revisions after the first, each once: their approval is as little a second look as the submitter's."""
+
     created_at: datetime
     updated_at: datetime
     state: ProposalState

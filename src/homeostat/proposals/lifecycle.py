@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import assert_never
 
 from homeostat.core.canonical_json import JsonValue
-from homeostat.core.ids import CommitId
+from homeostat.core.ids import ActorId, CommitId
 from homeostat.model.proof import ProofReport, ProofVerdict
-from homeostat.model.proposal import Application, Proposal, ProposalState, Review
+from homeostat.model.proposal import FIRST_TITLE, Application, ChangeRef, Proposal, ProposalState, Review
 from homeostat.model.verdict import Denied
 
 S = ProposalState
@@ -124,7 +124,29 @@ class RevertAborted:
     reason: str
 
 
-DecisionEvent = ValidationStarted | Proved | Approved | ApplyAsked | Rejected | Deferred | Resumed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edited:
+    """Somebody who may do so made a new revision; nothing that was said of the one before counts for it."""
+
+    by: ActorId
+    title: str
+    rationale: str
+    evidence: tuple[str, ...]
+    change: ChangeRef
+    diff: str
+    files: tuple[str, ...]
+
+    def is_as(self, proposal: Proposal) -> bool:
+        """Tell whether the row says all of this already."""
+        return (self.title, self.rationale, self.evidence, self.change) == (
+            proposal.title,
+            proposal.rationale,
+            proposal.evidence,
+            proposal.change,
+        )
+
+
+DecisionEvent = ValidationStarted | Proved | Approved | ApplyAsked | Rejected | Deferred | Resumed | Edited
 RevertEvent = RevertStarted | RevertWaits | Reverted | RevertAborted
 ApplicationEvent = ApplyStarted | WentLive | RestartNeeded | ApplyFailed | RestartSeen | ObservedWell | RevertEvent
 Event = DecisionEvent | ApplicationEvent
@@ -137,6 +159,7 @@ ALLOWED_FROM: Mapping[type, frozenset[ProposalState]] = {
     Rejected: frozenset({S.PENDING, S.AWAITING_APPROVAL, S.APPROVED, S.DEFERRED, S.BLOCKED}),
     Deferred: frozenset({S.PENDING, S.AWAITING_APPROVAL}),
     Resumed: frozenset({S.DEFERRED}),
+    Edited: frozenset({S.PENDING, S.AWAITING_APPROVAL, S.APPROVED, S.DEFERRED, S.BLOCKED}),
     ApplyStarted: frozenset({S.APPROVED}),
     WentLive: frozenset({S.APPLYING}),
     RestartNeeded: frozenset({S.APPLYING}),
@@ -159,13 +182,21 @@ class Step:
     facts: Mapping[str, JsonValue]
 
 
+def refusal(proposal: Proposal, kind: type[Event]) -> Denied | None:
+    """Refuse an event of this kind where the proposal's state does not allow it."""
+    if proposal.state in ALLOWED_FROM[kind]:
+        return None
+    return Denied(
+        code="illegal-transition",
+        reasons=(f"proposal {proposal.id} is {proposal.state.value}: {_verb(kind)} is not possible now",),
+    )
+
+
 def step(proposal: Proposal, event: Event, *, at: datetime) -> Step | Denied:
     """Apply one event. The row's `version` is left alone: the store counts it up when it saves."""
-    if proposal.state not in ALLOWED_FROM[type(event)]:
-        return Denied(
-            code="illegal-transition",
-            reasons=(f"proposal {proposal.id} is {proposal.state.value}: {_verb(event)} is not possible now",),
-        )
+    refused = refusal(proposal, type(event))
+    if refused is not None:
+        return refused
     match event:
         case ValidationStarted():
             return _move(proposal, S.VALIDATING, "validating", at, "policy and tests are running")
@@ -190,6 +221,8 @@ def step(proposal: Proposal, event: Event, *, at: datetime) -> Step | Denied:
             return _move(replace(proposal, review=review), S.DEFERRED, "deferred", at, f"deferred: {review.notes}")
         case Resumed():
             return _move(replace(proposal, review=None, proof=None), S.PENDING, "resumed", at, "taken up again")
+        case Edited():
+            return _edited(proposal, event, at)
         case _:
             return _application_step(proposal, event, at)
 
@@ -279,6 +312,35 @@ def _revert_step(proposal: Proposal, event: RevertEvent, at: datetime) -> Step:
             assert_never(event)
 
 
+def _edited(proposal: Proposal, event: Edited, at: datetime) -> Step:
+    provenance = dict(proposal.provenance)
+    if event.title != proposal.title:
+        provenance.setdefault(FIRST_TITLE, proposal.title)  # the record's file is named after it for good
+    revised = replace(
+        proposal,
+        revision=proposal.revision + 1,
+        title=event.title,
+        rationale=event.rationale,
+        evidence=event.evidence,
+        change=event.change,
+        diff=event.diff,
+        files=event.files,
+        editors=tuple(dict.fromkeys((*proposal.editors, event.by))),
+        provenance=provenance,
+        proof=None,
+        review=None,
+        apply_requested=False,
+    )
+    return _move(
+        revised,
+        S.PENDING,
+        "edited",
+        at,
+        f"edited by {event.by}: revision {revised.revision}",
+        facts={"revision": revised.revision, "base_commit": event.change.base_commit},
+    )
+
+
 def _proved(proposal: Proposal, report: ProofReport, at: datetime) -> Step:
     proved = replace(proposal, proof=report)
     reason = "; ".join(report.reasons) or report.verdict.value
@@ -321,6 +383,6 @@ def _application(proposal: Proposal) -> Application:
     return proposal.application
 
 
-def _verb(event: Event) -> str:
-    name = type(event).__name__
+def _verb(kind: type[Event]) -> str:
+    name = kind.__name__
     return "".join(f" {char.lower()}" if char.isupper() else char for char in name).strip()

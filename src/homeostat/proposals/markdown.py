@@ -16,11 +16,8 @@ from datetime import UTC, datetime
 from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ProposalId, parse_proposal_id
 from homeostat.model.proof import PolicyFinding, PolicySeverity, ProofReport, ProofVerdict
-from homeostat.model.proposal import STATUS_OF, Category, Proposal
+from homeostat.model.proposal import FIRST_TITLE, STATUS_OF, Category, Proposal
 from homeostat.proposals.escape import block, code_span, fenced, inline, item
-
-FIRST_TITLE = "first_title"
-"""Key of `Proposal.provenance` that keeps the title of the first revision, when a later one changed it."""
 
 _TOLD = {
     "Root Cause Analysis": "root_cause",
@@ -129,6 +126,7 @@ def _header(proposal: Proposal) -> str:
         "Updated": _time(proposal.updated_at),
         "Submitted by": str(proposal.submitted_by),
         "Revision": str(proposal.revision),
+        **({"Edited by": ", ".join(proposal.editors)} if proposal.editors else {}),
         "Base commit": str(proposal.change.base_commit),
         "Change digest": str(proposal.change.change_digest),
         **({"Finding": str(proposal.finding_id)} if proposal.finding_id is not None else {}),

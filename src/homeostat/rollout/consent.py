@@ -21,7 +21,7 @@ class Allowed:
     """The approval counts."""
 
     unreviewed: bool
-    """The approver is the one who proposed: nobody else looked."""
+    """The approver is the one who proposed or edited it: nobody else looked."""
 
 
 def change_ref(base_commit: CommitId, diff: bytes, policy_digest: Digest) -> ChangeRef:
@@ -65,7 +65,7 @@ def may_approve(actor: Actor, proposal: Proposal, *, seen: Digest | None, profil
             reasons=(f"you saw {short(seen)}, the proposal is now {short(proposal.change.change_digest)}",),
             hint="look at it again, then approve what you see",
         )
-    own = actor.id == proposal.submitted_by
+    own = actor.id == proposal.submitted_by or actor.id in proposal.editors
     if own and profile is Profile.PROD:
         return Denied(code="own-proposal", reasons=("in prod nobody approves their own proposal",))
     return Allowed(unreviewed=own)

@@ -57,6 +57,17 @@ def test_a_blocked_proposal_is_a_1_with_the_tests_that_broke(hub, typed, patch):
     assert "blocked" in answer.out and "broken tests: tests/test_it.py::test_it" in answer.out
 
 
+def test_an_edit_is_validated_again_and_one_of_nothing_is_refused(hub, typed, patch, proposed, tmp_path):
+    other = tmp_path / "other.patch"
+    other.write_text(OTHER)
+    answer = typed("proposals", "edit", proposed[:8], "--diff", other, "--title", "Add a value")
+    assert answer.code == 0
+    assert "Add a value" in answer.out and "other.py" in answer.out and "awaiting_approval" in answer.out
+    assert hub.row(proposed).revision == 2
+    answer = typed("proposals", "edit", proposed)
+    assert answer.code == 2 and "error[nothing-to-edit]" in answer.err
+
+
 def test_without_waiting_the_proposal_is_handed_in(hub, typed, patch):
     hub.paused.set()
     answer = propose(typed, patch, "--no-wait", "--json")

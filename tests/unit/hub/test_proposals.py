@@ -15,6 +15,7 @@ LISTED = {
     "status",
     "state",
     "state_reason",
+    "revision",
     "category",
     "severity",
     "author",
@@ -275,3 +276,15 @@ def test_a_field_that_a_decision_does_not_have_is_refused(served, owner):
     answer = owner.post(f"{PROPOSALS}/{identity}/approve", json={"changeDigest": "sha256:0"})
     assert answer.status_code == 400 and "changeDigest" in answer.json()["details"]
     assert served.row(identity).state is S.AWAITING_APPROVAL
+
+
+def test_an_edit_makes_a_new_revision_that_is_validated_again(served, owner, bot):
+    identity = served.submit()
+    seen = owner.get(f"{PROPOSALS}/{identity}").json()["change_digest"]
+    answer = bot.post(f"{PROPOSALS}/{identity}/edit", json={"diff": OTHER, "change_digest": seen})
+    assert answer.status_code == 200 and answer.json()["revision"] == 2
+    served.settle()
+    assert served.row(identity).state is S.AWAITING_APPROVAL and served.row(identity).files == ("other.py",)
+    again = bot.post(f"{PROPOSALS}/{identity}/edit", json={"diff": DIFF, "change_digest": seen})
+    assert again.status_code == 400 and again.json()["title"] == "digest-changed"
+    assert bot.post(f"{PROPOSALS}/{identity}/edit", json={"state": "approved"}).status_code == 400

@@ -5,7 +5,7 @@ from builders import BASE, NOW, OWNER, proposal
 
 from homeostat.core.ids import CommitId
 from homeostat.model.proof import ProofReport, ProofVerdict
-from homeostat.model.proposal import STATUS_OF, Application, ProposalState, Review
+from homeostat.model.proposal import FIRST_TITLE, STATUS_OF, Application, ProposalState, Review
 from homeostat.model.verdict import Denied
 from homeostat.proposals import lifecycle as life
 
@@ -27,6 +27,15 @@ EVENTS = {
     life.Rejected: life.Rejected(review=replace(REVIEW, decision="rejected", notes="no")),
     life.Deferred: life.Deferred(review=replace(REVIEW, decision="deferred")),
     life.Resumed: life.Resumed(),
+    life.Edited: life.Edited(
+        by=OWNER.id,
+        title="Another title",
+        rationale="why",
+        evidence=(),
+        change=replace(proposal().change, diff_digest="sha256:other"),
+        diff="--- other",
+        files=("b.py",),
+    ),
     life.ApplyStarted: life.ApplyStarted(application=APPLICATION),
     life.WentLive: life.WentLive(detail="swapped"),
     life.RestartNeeded: life.RestartNeeded(detail="an import changed"),
@@ -121,6 +130,17 @@ def test_a_reverted_or_rejected_proposal_moves_no_more():
 def test_a_resumed_proposal_has_lost_its_old_proof_and_review():
     resumed = go(replace(at_state(S.DEFERRED), proof=report(ProofVerdict.PASSED), review=REVIEW), life.Resumed())
     assert resumed.proof is None and resumed.review is None
+
+
+def test_a_new_revision_has_nothing_of_what_was_said_of_the_one_before():
+    before = replace(
+        at_state(S.APPROVED), proof=report(ProofVerdict.PASSED), review=REVIEW, apply_requested=True, application=None
+    )
+    after = go(before, EVENTS[life.Edited], replace(EVENTS[life.Edited], title="A third"))
+    assert (after.state, after.revision, after.proof, after.review, after.apply_requested) == (
+        S.PENDING, 3, None, None, False,
+    )  # fmt: skip
+    assert after.provenance[FIRST_TITLE] == before.title and after.editors == (OWNER.id,)
 
 
 def test_every_state_has_a_word_on_the_wire():

@@ -44,6 +44,7 @@ def encode_proposal(proposal: Proposal) -> dict[str, Any]:
         "severity": proposal.severity.value,
         "author": proposal.author,
         "submitted_by": proposal.submitted_by,
+        "editors": proposal.editors,
         "state_reason": proposal.state_reason,
         "base_commit": change.base_commit,
         "policy_digest": change.policy_digest,
@@ -96,6 +97,7 @@ def _decode(row: RowMapping, document: Mapping[str, Any]) -> Proposal:
         severity=Severity(document["severity"]),
         author=_text(document["author"]),
         submitted_by=ActorId(_text(document["submitted_by"])),
+        editors=tuple(map(ActorId, _texts(document.get("editors", [])))),  # rows of before have none
         created_at=from_us(row["created_us"]),
         updated_at=from_us(row["updated_us"]),
         state=ProposalState(row["state"]),

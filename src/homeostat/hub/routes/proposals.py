@@ -9,10 +9,12 @@ from homeostat.core.errors import Conflict, InvalidInput, NotFound
 from homeostat.core.ids import ProposalId, is_id_prefix
 from homeostat.flows import deciding
 from homeostat.flows.deps import Deps
+from homeostat.flows.editing import Edit, edit
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
 from homeostat.hub.contract import (
     DecisionRequest,
+    EditRequest,
     Problem,
     ProposalBody,
     ProposalDetail,
@@ -70,6 +72,21 @@ def submit_proposal(request: SubmitRequest, context: Context, actor: Caller) -> 
 def get_proposal(proposal_id: str, context: Context) -> ProposalDetail:
     """Return one proposal; its id may be shortened as long as it stays unique."""
     return proposal_detail(context.deps, find_one(context.deps, proposal_id))
+
+
+@router.post("/{proposal_id}/edit", responses=_REFUSED)
+def edit_proposal(proposal_id: str, request: EditRequest, context: Context, actor: Caller) -> ProposalBody:
+    """Make a new revision; it is validated anew, and no approval of the one before counts for it."""
+    found = find_one(context.deps, proposal_id)
+    wanted = Edit(
+        title=request.title,
+        rationale=request.rationale,
+        diff=request.diff,
+        base_commit=request.base_commit,
+        evidence=None if request.evidence is None else tuple(request.evidence),
+    )
+    seen = Digest(request.change_digest) if request.change_digest else None
+    return proposal_body(_or_refuse(edit(context.deps, found.id, wanted, actor=actor, seen=seen)))
 
 
 @router.post("/{proposal_id}/approve", responses=_REFUSED)
