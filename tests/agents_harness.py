@@ -7,7 +7,7 @@ import sys
 import textwrap
 import time
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from homeostat.adapters.agents.gateway import AgentGateway
@@ -20,6 +20,9 @@ SOURCES = os.pathsep.join(str(Path(__file__).parents[1] / part) for part in ("sr
 class SystemClock:
     def now(self):
         return datetime.now(UTC)
+
+    def lead(self):
+        return timedelta(0)
 
     def monotonic_s(self):
         return time.monotonic()

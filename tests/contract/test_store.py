@@ -366,7 +366,9 @@ class TestFindings:
 class TestVitals:
     def test_ticks_read_back_by_the_time_they_ended(self, store):
         ticks = [example_tick(seconds) for seconds in (1, 2.5, 3)]
+        assert store.vitals.latest() is None
         store.vitals.record_ticks(ticks[::-1])
+        assert store.vitals.latest() == ticks[-1].end
         assert list(store.vitals.ticks(since=at(0), until=at(9))) == ticks
         assert list(store.vitals.ticks(since=at(1), until=at(2.5))) == [ticks[1]]
 

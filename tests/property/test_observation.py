@@ -34,12 +34,18 @@ elapsed = st.floats(0, 10**6)
 
 
 @settings(max_examples=500)
-@given(arms(), arms(), symptoms, elapsed, st.booleans())
-def test_well_needs_the_window_traffic_a_connection_and_no_rise(
-    baseline: Arm, after: Arm, symptom: Symptom | None, elapsed_s: float, connected: bool
+@given(arms(), arms(), symptoms, elapsed, elapsed, st.booleans())
+def test_well_needs_the_window_watched_traffic_a_connection_and_no_rise(
+    baseline: Arm, after: Arm, symptom: Symptom | None, elapsed_s: float, watched_s: float, connected: bool
 ) -> None:
     said = judge(
-        baseline=baseline, after=after, symptom=symptom, elapsed_s=elapsed_s, settings=SETTINGS, connected=connected
+        baseline=baseline,
+        after=after,
+        symptom=symptom,
+        elapsed_s=elapsed_s,
+        watched_s=watched_s,
+        settings=SETTINGS,
+        connected=connected,
     )
     assert 0 <= said.rate_after <= 1
     assert said.e_value >= 0
@@ -47,6 +53,7 @@ def test_well_needs_the_window_traffic_a_connection_and_no_rise(
         case Well():
             assert connected
             assert elapsed_s >= SETTINGS.window_s
+            assert watched_s >= 0.9 * SETTINGS.window_s
             assert said.units >= SETTINGS.min_requests
             assert said.e_value < 2 / SETTINGS.false_rollback
             assert symptom is None or judge_symptom(symptom).gone or judge_symptom(symptom).rarer
@@ -62,7 +69,9 @@ def test_well_needs_the_window_traffic_a_connection_and_no_rise(
 @given(arms(), arms(), st.integers(1, 1000))
 def test_more_failures_never_make_a_worse_change_better(baseline: Arm, after: Arm, more: int) -> None:
     def worse(arm: Arm) -> bool:
-        said = judge(baseline=baseline, after=arm, symptom=None, elapsed_s=1, settings=SETTINGS, connected=True)
+        said = judge(
+            baseline=baseline, after=arm, symptom=None, elapsed_s=1, watched_s=1, settings=SETTINGS, connected=True
+        )
         return isinstance(said, Worse)
 
     if worse(after):
@@ -73,5 +82,7 @@ def test_more_failures_never_make_a_worse_change_better(baseline: Arm, after: Ar
 @given(arms(), arms())
 def test_without_failures_after_it_nothing_is_worse(baseline: Arm, after: Arm) -> None:
     quiet = replace(after, errors=0, error_seconds=0)
-    said = judge(baseline=baseline, after=quiet, symptom=None, elapsed_s=1, settings=SETTINGS, connected=True)
+    said = judge(
+        baseline=baseline, after=quiet, symptom=None, elapsed_s=1, watched_s=1, settings=SETTINGS, connected=True
+    )
     assert isinstance(said, Continue)

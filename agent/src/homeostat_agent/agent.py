@@ -10,7 +10,7 @@ from homeostat_agent.capture import install
 from homeostat_agent.connection import dial
 from homeostat_agent.context import HostContext
 from homeostat_agent.control import Control
-from homeostat_agent.facts import original_arguments, process_started_ms, program_name
+from homeostat_agent.facts import original_arguments, process_age_s, program_name
 from homeostat_agent.otlp import encode_logs, encode_metrics
 from homeostat_agent.ring import Ring
 from homeostat_agent.sender import Sender
@@ -43,7 +43,7 @@ class Agent:
         self._launch = launch
         self._on_close = on_close
         self._pid = os.getpid()
-        self._started_ms = int(time.time() * 1000) if just_started else process_started_ms()
+        self._started_s = time.monotonic() - (0.0 if just_started else process_age_s())
         self._command = program_name(original_arguments())
         self._context = self._new_context()
         self._ring = Ring(RING_RECORDS)
@@ -101,7 +101,7 @@ class Agent:
         self._sender.forget()
         self._pid = os.getpid()
         self.process_id = new_process_id()
-        self._started_ms = int(time.time() * 1000)
+        self._started_s = time.monotonic()
         self._context = self._new_context()
         self._capture.reset_after_fork()  # the ring, too: what the parent counted is the parent's
         self._control.become_forked_child(self.process_id)
@@ -135,7 +135,8 @@ class Agent:
     def _facts(self) -> Mapping[str, Any]:
         return {
             "pid": self._pid,
-            "started_ms": self._started_ms,
+            # From the age: a clock that was set since must not make it look older or younger.
+            "started_ms": int((time.time() - (time.monotonic() - self._started_s)) * 1000),
             "python": ".".join(str(part) for part in sys.version_info[:3]),
             "command": self._command,
             "commit": self._launch.commit,

@@ -94,17 +94,16 @@ def _commit(text: str) -> str | None:
     return text if plain else None
 
 
-def process_started_ms() -> int:
-    """Return when the operating system started this process, in ms since 1970; now, where it does not say.
+def process_age_s() -> float:
+    """Return for how long the operating system has had this process; 0 where it does not say.
 
-    A process keeps this time over `exec`, so a program that was just booted uses its own clock.
+    A process keeps its age over `exec`, so a program that was just booted counts by itself.
     """
-    now_s = time.time()
     try:
         with open("/proc/self/stat", "rb") as file:
             after_name = file.read().rpartition(b")")[2].split()
         ticks = int(after_name[19])  # field 22, `starttime`; the two before the name's end are cut off
         since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError, AttributeError):
-        return int(now_s * 1000)
-    return int((now_s - max(since_boot_s, 0.0)) * 1000)
+        return 0.0
+    return max(since_boot_s, 0.0)

@@ -7,17 +7,15 @@ from typing import Protocol
 
 from homeostat.core.errors import HomeostatError, Unavailable
 from homeostat.flows.deps import Deps
-from homeostat.flows.observing import observe, oldest_vitals_needed
+from homeostat.flows.observing import WATCHED, observe, oldest_vitals_needed
 from homeostat.flows.recording import catch_up
 from homeostat.flows.recovering import recover
-from homeostat.model.proposal import ProposalState
 
 _log = logging.getLogger(__name__)
 
 RECOVER_EVERY = 20
 """Beats between two looks for flows that got stuck."""
 
-_WATCHED = frozenset({ProposalState.OBSERVING, ProposalState.AWAITING_RESTART})
 _NAMED = 5
 _PRUNE_EVERY = 7200
 _KEEP_VITALS = timedelta(hours=26)
@@ -51,7 +49,7 @@ def beat(deps: Deps, notes: Notes, count: int, *, chores: Mapping[str, Callable[
 
 def _observe(deps: Deps) -> None:
     troubled = []
-    for proposal in deps.proposals.find(states=_WATCHED, limit=1000):
+    for proposal in deps.proposals.find(states=WATCHED, limit=1000):
         try:
             observe(deps, proposal.id)
         except HomeostatError as error:  # the others are watched all the same

@@ -33,7 +33,7 @@ def ingest_logs(deps: Deps, body: Mapping[str, Any], *, source: str) -> Ingested
     """
     parsed = parse_logs(body, now=deps.clock.now(), repository=deps.repository_path)
     keyed = []
-    for occurrence in parsed.records:
+    for occurrence in _occurrences(deps, parsed.records):
         key, template = template_of(occurrence)
         keyed.append((key, template, occurrence))
     fresh: list[Finding] = []
@@ -64,7 +64,8 @@ def ingest_metrics(
     with _one_at_a_time:  # the reader of cumulative counters is for one thread at a time
         parsed = parse_metrics(body, reader=reader, now=deps.clock.now())
     if parsed.records:
-        deps.vitals.record_ticks(parsed.records if attested else [_unattested(tick) for tick in parsed.records])
+        ticks = _ticks(deps, parsed.records)
+        deps.vitals.record_ticks(ticks if attested else [_unattested(tick) for tick in ticks])
     return Ingested(accepted=len(parsed.records), rejected=parsed.rejected)
 
 
@@ -88,6 +89,24 @@ def _batch_of(records: Sequence[ErrorOccurrence]) -> Digest | None:
         for record in records
     )
     return digest_bytes("\0".join(map("\0".join, known_by)).encode("utf-8", "surrogatepass"))
+
+
+def _occurrences(deps: Deps, told: Sequence[ErrorOccurrence]) -> Sequence[ErrorOccurrence]:
+    """Bring what was told to the hub's time, which does not go back when the machine's clock is set back."""
+    lead = deps.clock.lead()
+    if not lead:
+        return told
+    now = deps.clock.now()
+    return [replace(item, at=min(item.at + lead, now)) for item in told]
+
+
+def _ticks(deps: Deps, told: Sequence[VitalsTick]) -> Sequence[VitalsTick]:
+    lead = deps.clock.lead()
+    if not lead:
+        return told
+    now = deps.clock.now()
+    ends = [min(tick.end + lead, now) for tick in told]
+    return [replace(tick, start=end - (tick.end - tick.start), end=end) for tick, end in zip(told, ends, strict=True)]
 
 
 def _unattested(tick: VitalsTick) -> VitalsTick:

@@ -12,10 +12,13 @@ from homeostat.model.finding import Finding, FindingState
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Application, Proposal, ProposalState
 from homeostat.proposals.lifecycle import ObservedWell, RestartSeen
-from homeostat.rollout.observation import Arm, Judgement, Symptom, Well, Worse, arm_of, judge
+from homeostat.rollout.observation import Arm, Judgement, Symptom, Well, Worse, arm_of, judge, watched_time_s
 
 _CHANGED_CODE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED, ProposalState.REVERTED})
 _OTHERS = 50
+
+WATCHED = frozenset({ProposalState.OBSERVING, ProposalState.AWAITING_RESTART})
+"""States in which the evidence after a change decides what becomes of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +68,14 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
     before = [t for t in deps.vitals.ticks(since=baseline_start, until=application.at) if t.start >= baseline_start]
     after = [tick for tick in deps.vitals.ticks(since=start, until=now) if tick.start >= start]
     baseline_arm, after_arm = arm_of(before), arm_of(after)
-    symptom = _symptom(deps, proposal, baseline_arm, after_arm, baseline_start=baseline_start, since=start)
+    symptom = _symptom(deps, proposal, baseline_arm, after_arm, baseline_start=baseline_start, since=start, now=now)
     elapsed_s = (now - start).total_seconds()
     verdict = judge(
         baseline=baseline_arm,
         after=after_arm,
         symptom=symptom,
         elapsed_s=elapsed_s,
+        watched_s=watched_time_s(after),
         settings=settings,
         connected=any(process.connected for process in deps.live.processes()),
     )
@@ -98,14 +102,23 @@ def _baseline_start(deps: Deps, proposal: Proposal, application: Application) ->
 
 
 def _symptom(
-    deps: Deps, proposal: Proposal, baseline: Arm, after: Arm, *, baseline_start: datetime, since: datetime
+    deps: Deps,
+    proposal: Proposal,
+    baseline: Arm,
+    after: Arm,
+    *,
+    baseline_start: datetime,
+    since: datetime,
+    now: datetime,
 ) -> Symptom | None:
     finding = _finding(deps, proposal)
     if finding is None or proposal.application is None:
         return None
     key = finding.group.key
     # Records arrive up to a second after the call they tell of; the second of the change is left out.
-    after_count = deps.findings.count_since(key, since + timedelta(seconds=1))
+    # What is stamped later than now was left by a clock that was ahead, and is neither before nor after.
+    ahead = deps.findings.count_since(key, now + timedelta(seconds=1))
+    after_count = max(deps.findings.count_since(key, since + timedelta(seconds=1)) - ahead, 0)
     until = deps.findings.count_since(key, proposal.application.at)
     before_count = deps.findings.count_since(key, baseline_start) - until
     return Symptom(
@@ -146,9 +159,18 @@ def _watch_for_restart(deps: Deps, proposal: Proposal) -> None:
         must(transition(deps, proposal, RestartSeen(), actor=SYSTEM))
 
 
+def last_evidence(deps: Deps) -> datetime | None:
+    """Return how far the hub's time had come, as the rows that are watched and their evidence show; None: nothing is.
+
+    A hub that starts on a clock that was set back goes on from there; where nothing is watched it may go back.
+    """
+    times = [proposal.updated_at for proposal in deps.proposals.find(states=WATCHED, limit=1000)]
+    latest = deps.vitals.latest() if times else None
+    return max([*times, *([latest] if latest is not None else [])], default=None)
+
+
 def oldest_vitals_needed(deps: Deps) -> datetime | None:
     """Return from when on ticks are still evidence of a change that is being watched; None when none is."""
-    watched = frozenset({ProposalState.OBSERVING, ProposalState.AWAITING_RESTART})
-    applications = (proposal.application for proposal in deps.proposals.find(states=watched, limit=1000))
+    applications = (proposal.application for proposal in deps.proposals.find(states=WATCHED, limit=1000))
     starts = [application.at for application in applications if application is not None]
     return min(starts) - timedelta(seconds=deps.settings.observation.baseline_s) if starts else None

@@ -1,10 +1,12 @@
 """The one place that joins the parts: settings and a state directory in, a running hub out."""
 
 import fcntl
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from homeostat.adapters.agents.gateway import AgentGateway
 from homeostat.adapters.agents.launch import sweep_launches
 from homeostat.adapters.agents.socket_place import choose_socket_path
 from homeostat.adapters.backups import FolderBackupStore
-from homeostat.adapters.clock import RandomIds, SystemClock
+from homeostat.adapters.clock import HubClock, RandomIds
 from homeostat.adapters.durable import DurableStarter
 from homeostat.adapters.git.candidate import GitCandidateBranch
 from homeostat.adapters.git.deployed import GitDeployedTree
@@ -31,6 +33,7 @@ from homeostat.core.ids import ActorId, ProposalId
 from homeostat.flows.applying import apply
 from homeostat.flows.deps import Deps
 from homeostat.flows.ingesting import ingest_logs, ingest_metrics
+from homeostat.flows.observing import last_evidence
 from homeostat.flows.recovering import recover
 from homeostat.flows.reverting import revert
 from homeostat.flows.validating import validate
@@ -44,6 +47,8 @@ from homeostat.model.settings import Settings
 from homeostat.policy.document import policy_in_force
 from homeostat.ports.proving import Prover
 from homeostat.telemetry.otlp import CumulativeReader
+
+_log = logging.getLogger(__name__)
 
 
 class Hub:
@@ -86,7 +91,7 @@ class Hub:
         undo: ExitStack,
         wrap: Callable[[Deps], Deps],
     ) -> HubContext:
-        clock, ids = SystemClock(), RandomIds()
+        clock, ids = HubClock(), RandomIds()
         git = open_repository(repository)
         store = SqlStore.open(
             state_dir / "homeostat.sqlite",
@@ -117,7 +122,8 @@ class Hub:
             on_outcome=lambda name, proposal_id, error: _note(troubles, name, proposal_id, error),
             new_id=ids.new_uuid,
         )
-        deps = wrap(_deps(settings, git, store, state_dir, gateway, starter))
+        deps = wrap(_deps(settings, clock, git, store, state_dir, gateway, starter))
+        _go_on_from(last_evidence(deps), clock)
         ticker = Ticker(deps, troubles, chores={"sweeping launches": partial(_sweep, state_dir, gateway)})
         gateway.start()
         undo.callback(gateway.close)
@@ -141,6 +147,7 @@ class Hub:
 
 def _deps(
     settings: Settings,
+    clock: HubClock,
     git: GitRepository,
     store: SqlStore,
     state_dir: Path,
@@ -151,7 +158,7 @@ def _deps(
     # user looks at later.
     branch = git.deployed_branch(settings.host.deployed_branch)
     return Deps(
-        clock=SystemClock(),
+        clock=clock,
         ids=RandomIds(),
         settings=settings,
         policy=policy_in_force(settings.policy),
@@ -171,6 +178,15 @@ def _deps(
         live=gateway,
         start=starter,
     )
+
+
+def _go_on_from(latest: datetime | None, clock: HubClock) -> None:
+    if latest is None:
+        return
+    clock.not_before(latest)
+    lead = clock.lead()
+    if lead:
+        _log.warning("[SI] the machine's clock was set back: the hub's time is %.0f s ahead", lead.total_seconds())
 
 
 def _take(deps: Deps, metrics: HubMetrics, reader: CumulativeReader, kind: str, body: Mapping[str, Any]) -> None:

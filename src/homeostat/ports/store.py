@@ -117,6 +117,10 @@ class VitalsStore(Protocol):
         """Return ticks that ended in (since, until], oldest first."""
         ...
 
+    def latest(self) -> datetime | None:
+        """Return when the latest tick ended; None when there is none."""
+        ...
+
     def prune(self, *, before: datetime) -> int:
         """Forget ticks that ended before `before`, and when errors occurred before it; return how many ticks.
 

@@ -6,8 +6,8 @@ The unit is a request where the host serves requests, else a second with or with
   the largest of: an upper confidence bound of the rate before the change, that rate with the tolerated
   rise, and `LEAST_TOLERATED`. The setting `false_rollback` is shared by the bound and the test, so it
   covers the whole watch however often it is asked.
-- `Well` only after the window, with enough units, no more failures than is acceptable, and (where the
-  change claims to fix a finding) with that symptom confirmed gone or rarer.
+- `Well` only after the window, when it was watched, with enough units, no more failures than is
+  acceptable, and (where the change claims to fix a finding) with that symptom confirmed gone or rarer.
 - `Hold` after the window where the evidence is not enough. Silence is never health: the commonest cause
   of no errors is a program that no longer answers.
 - `Continue` until then.
@@ -19,6 +19,7 @@ independently of each other.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 from homeostat.model.settings import ObservationSettings
@@ -40,6 +41,9 @@ _PLAUSIBLE = 0.1
 GONE_ALPHA = 0.05
 RARER_ALPHA = 0.01
 """Stricter, because this one, unlike `GONE_ALPHA`, is not immune to being asked again and again."""
+
+LEAST_WATCHED = 0.9
+"""Share of the window that must have been watched: a tick that was lost holds nothing up."""
 
 LEAST_TRAFFIC = 0.1
 """Requests per second after the change, relative to before, below which the host may be stuck."""
@@ -125,6 +129,22 @@ class Hold(_Judged):
 Judgement: TypeAlias = Continue | Worse | Well | Hold
 
 
+def watched_time_s(ticks: Iterable[VitalsTick]) -> float:
+    """Return for how many seconds at least one process was watched by its agent: what overlaps counts once.
+
+    It is the measure of a window that no clock can stretch: each tick is as long as its process says,
+    by a clock of its own that is never set.
+    """
+    total_s = 0.0
+    until: datetime | None = None
+    for tick in sorted((item for item in ticks if item.attested), key=lambda item: item.start):
+        start = tick.start if until is None else max(tick.start, until)
+        if tick.end > start:
+            total_s += (tick.end - start).total_seconds()
+            until = tick.end
+    return total_s
+
+
 def arm_of(ticks: Iterable[VitalsTick]) -> Arm:
     """Add up the ticks of one side. A tick of several seconds has at most as many error seconds as errors.
 
@@ -207,12 +227,14 @@ def judge(
     after: Arm,
     symptom: Symptom | None,
     elapsed_s: float,
+    watched_s: float,
     settings: ObservationSettings,
     connected: bool,
 ) -> Judgement:
     """Judge an applied change by all that was counted so far; the same evidence, the same answer.
 
-    `elapsed_s` since it went live; `connected`: an agent of the host is attached now.
+    `elapsed_s` since it went live, of which `watched_s` were seen; `connected`: an agent of the host is
+    attached now.
     """
     serves = _serves(baseline, after)
     before, now = _count(baseline, serves=serves), _count(after, serves=serves)
@@ -236,7 +258,9 @@ def judge(
         return judged(Worse, "more failures than the time before the change explains")
     if elapsed_s < settings.window_s:
         return judged(Continue, f"watched for {elapsed_s:.0f} of {settings.window_s:.0f} s")
-    doubt = _doubt(baseline, after, before, now, symptom, settings, connected=connected, what=what)
+    doubt = _unseen(watched_s, settings, connected=connected) or _doubt(
+        baseline, after, before, now, symptom, settings, what=what
+    )
     return judged(Hold, doubt) if doubt else judged(Well, _success(symptom))
 
 
@@ -255,6 +279,16 @@ def _acceptable(before: _Count, settings: ObservationSettings) -> float:
     return max(plausible, (1 + settings.max_rise) * before.rate, LEAST_TOLERATED)
 
 
+def _unseen(watched_s: float, settings: ObservationSettings, *, connected: bool) -> str:
+    if not connected:
+        return "no agent of the host is connected"
+    # INVARIANT: a window that nobody watched did not pass well: the hub was away, the program was, or
+    # the clock was set forward.
+    if watched_s < LEAST_WATCHED * settings.window_s:
+        return f"only {watched_s:.0f} of {settings.window_s:.0f} s were watched"
+    return ""
+
+
 def _doubt(
     baseline: Arm,
     after: Arm,
@@ -263,12 +297,9 @@ def _doubt(
     symptom: Symptom | None,
     settings: ObservationSettings,
     *,
-    connected: bool,
     what: str,
 ) -> str:
-    """Return why the change cannot be called well, or an empty text when it can."""
-    if not connected:
-        return "no agent of the host is connected"
+    """Return why what was seen does not call the change well, or an empty text when it does."""
     if now.units < settings.min_requests:
         return f"too few {what} to conclude from (at least {settings.min_requests})"
     if _traffic_fell(baseline, after):

@@ -31,9 +31,35 @@ class SteppingClock:
     def monotonic_s(self) -> float:
         return (self._now - START).total_seconds()
 
+    def lead(self) -> timedelta:
+        return timedelta(0)
+
     def move(self, by: timedelta) -> None:
         """Move by any amount, back too."""
         self._now += by
+
+
+class MachineTime:
+    """The clocks of one machine: time passes when a test says so, and the clock on the wall can be set."""
+
+    def __init__(self, start: datetime = START) -> None:
+        self._wall = start
+        self._passed_s = 0.0
+
+    def wall(self) -> datetime:
+        return self._wall
+
+    def monotonic_s(self) -> float:
+        return self._passed_s
+
+    def spend(self, seconds: float) -> None:
+        """Let time pass."""
+        self._passed_s += seconds
+        self._wall += timedelta(seconds=seconds)
+
+    def set_by(self, by: timedelta) -> None:
+        """Set the clock on the wall; no time passes."""
+        self._wall += by
 
 
 def example_proposal(number: int = 1, **changes: Any) -> Proposal:

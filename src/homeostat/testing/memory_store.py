@@ -296,6 +296,9 @@ class MemoryVitals:
     def ticks(self, *, since: datetime, until: datetime) -> Sequence[VitalsTick]:
         return sorted((tick for tick in self._memory.rows.ticks if since < tick.end <= until), key=_end)
 
+    def latest(self) -> datetime | None:
+        return max((tick.end for tick in self._memory.rows.ticks), default=None)
+
     def prune(self, *, before: datetime) -> int:
         with self._memory.writing() as rows:
             kept = [tick for tick in rows.ticks if tick.end >= before]

@@ -23,6 +23,7 @@ from homeostat.model.process import HostProcess
 from homeostat.model.settings import HmrSettings, HostSettings, ObservationSettings, PolicySettings, Settings
 from homeostat.model.vitals import RouteVitals, VitalsTick
 from homeostat.policy.document import policy_in_force
+from homeostat.ports.clock import Clock
 from homeostat.testing.example_rows import SteppingClock
 from homeostat.testing.fake_live import FakeLive
 from homeostat.testing.fake_prover import FakeProver
@@ -85,9 +86,11 @@ class CountedIds:
 class World:
     """One repository with one program, one process that runs it, and one hub."""
 
-    def __init__(self, *, settings: Settings = WORLD_SETTINGS, longest_wait_s: float = 0.01) -> None:
+    def __init__(
+        self, *, settings: Settings = WORLD_SETTINGS, longest_wait_s: float = 0.01, hub_clock: Clock | None = None
+    ) -> None:
         self.clock = SteppingClock()
-        self.store = MemoryStore(clock=self.clock)
+        self.store = MemoryStore(clock=hub_clock or self.clock)
         self.repository = MemoryRepository()
         self.live = FakeLive(longest_wait_s=longest_wait_s)
         self.prover = FakeProver()
@@ -96,7 +99,7 @@ class World:
         base = self.repository.user_commit({"shop.py": file(SOURCE)}, at=self.clock.now())
         self.live.attach(self.process(commit=base), loaded={"shop.py": SOURCE})
         self.deps = Deps(
-            clock=self.clock,
+            clock=hub_clock or self.clock,
             ids=CountedIds(),
             settings=settings,
             policy=policy_in_force(PolicySettings()),

@@ -20,6 +20,7 @@ from homeostat.rollout.observation import (
     arm_of,
     judge,
     judge_symptom,
+    watched_time_s,
 )
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
@@ -41,11 +42,18 @@ def say(
     *,
     symptom: Symptom | None = None,
     elapsed_s: float = 61,
+    watched_s: float | None = None,
     connected: bool = True,
     settings: ObservationSettings = SETTINGS,
 ) -> Judgement:
     return judge(
-        baseline=before, after=after, symptom=symptom, elapsed_s=elapsed_s, settings=settings, connected=connected
+        baseline=before,
+        after=after,
+        symptom=symptom,
+        elapsed_s=elapsed_s,
+        watched_s=elapsed_s if watched_s is None else watched_s,
+        settings=settings,
+        connected=connected,
     )
 
 
@@ -295,3 +303,34 @@ def test_what_no_agent_vouches_for_decides_nothing() -> None:
     )
     assert arm_of([tick]) == NOTHING
     assert arm_of([replace(tick, process_id="p-1")]).errors == 100
+
+
+def _tick(start_s: float, end_s: float, process: str = "p-1") -> VitalsTick:
+    start, end = NOW + timedelta(seconds=start_s), NOW + timedelta(seconds=end_s)
+    return VitalsTick(process_id=process, start=start, end=end, routes={}, errors_logged=0)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "watched_s"),
+    [
+        ([], 0),
+        ([_tick(0, 1), _tick(1, 2)], 2),
+        ([_tick(1, 2), _tick(0, 1)], 2),
+        ([_tick(0, 1), _tick(0.5, 1.5, "p-2")], 1.5),
+        ([_tick(0, 9), _tick(2, 3, "p-2"), _tick(4, 10, "p-2")], 10),
+        ([_tick(0, 1), _tick(3600, 3601)], 2),
+        ([_tick(5, 4)], 0),
+        ([_tick(0, 1, "otlp:p-1")], 0),
+    ],
+)
+def test_time_counts_as_watched_once_and_only_when_an_agent_was_there(
+    ticks: list[VitalsTick], watched_s: float
+) -> None:
+    assert watched_time_s(ticks) == watched_s
+
+
+@pytest.mark.parametrize("watched_s", [0, 1, 53.9])
+def test_a_window_that_was_not_watched_did_not_pass_well(watched_s: float) -> None:
+    said = say(served(1000, 0), served(600, 0), elapsed_s=3600, watched_s=watched_s)
+    assert isinstance(said, Hold) and "were watched" in said.reason
+    assert isinstance(say(served(1000, 0), served(600, 0), elapsed_s=3600, watched_s=54), Well)

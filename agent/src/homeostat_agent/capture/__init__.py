@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 import weakref
 from typing import Any, Optional
 
@@ -23,7 +22,7 @@ from homeostat_agent.capture.imports import PostImport
 from homeostat_agent.capture.looplag import LoopLag
 from homeostat_agent.capture.observer import Observer
 from homeostat_agent.capture.patches import Patches
-from homeostat_agent.capture.process import ProcessMeter, memory_bytes
+from homeostat_agent.capture.process import Moment, ProcessMeter, memory_bytes
 from homeostat_agent.capture.servers import Servers
 from homeostat_agent.capture.traffic import Traffic
 from homeostat_agent.context import HostContext
@@ -73,7 +72,7 @@ class Capture:
         )
         self._lag = LoopLag()
         self._meter = ProcessMeter()
-        self._since_ns = time.time_ns()
+        self._since = Moment.now()
         servers = Servers(patches=self._patches, traffic=self._traffic, lag=self._lag, failures=self.failures)
         self._imports = PostImport(servers.hooks(), self.failures)
 
@@ -105,10 +104,10 @@ class Capture:
         `loop_lag_ms_max`, `cpu_utilization` (1.0: one core) and `memory_bytes`, each None when it is not known;
         `dropped`: occurrences dropped and failures inside, since the start. One caller at a time.
         """
-        start_ns, self._since_ns = self._since_ns, time.time_ns()
+        since, self._since = self._since, Moment.now()
         return {
-            "start_unix_ns": start_ns,
-            "end_unix_ns": self._since_ns,
+            "start_unix_ns": self._since.start_of_interval(since),
+            "end_unix_ns": self._since.unix_ns,
             "requests": self._traffic.take(),
             "errors_logged": self._observer.take_errors(),
             "loop_lag_ms_max": self._lag.take_ms(),
@@ -134,4 +133,4 @@ class Capture:
         self._traffic.reset_after_fork()
         self._lag.reset_after_fork()
         self._meter.reset_after_fork()
-        self._since_ns = time.time_ns()
+        self._since = Moment.now()

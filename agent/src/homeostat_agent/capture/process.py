@@ -5,7 +5,26 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Optional
+from typing import NamedTuple, Optional
+
+_CLOCK_WAS_SET_NS = 50_000_000  # more than reading one clock after the other explains
+
+
+class Moment(NamedTuple):
+    """A moment on the clock on the wall, and on the one that nobody sets."""
+
+    unix_ns: int
+    monotonic_ns: int
+
+    @classmethod
+    def now(cls) -> Moment:
+        return cls(time.time_ns(), time.monotonic_ns())
+
+    def start_of_interval(self, start: Moment) -> int:
+        """Return when, on the wall, the interval that ends now began: it is as long as it was, whatever was set."""
+        length_ns = self.monotonic_ns - start.monotonic_ns
+        was_set = abs(self.unix_ns - start.unix_ns - length_ns) > _CLOCK_WAS_SET_NS
+        return self.unix_ns - length_ns if was_set else start.unix_ns
 
 
 class ProcessMeter:

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -287,7 +287,10 @@ class AgentGateway:
     def _converse(self, session: Session) -> None:
         reason = "fault"  # stands when something is raised that is no `ProtocolError`: a bug, which is shown
         try:
-            replaced = self._roster.join(session.process, launch_id=session.launch_id, link=session)
+            # Said in the time of the process; its age is what counts, whatever was done to the machine's clock.
+            started_at = min(session.process.started_at + self._clock.lead(), self._clock.now())
+            process = replace(session.process, started_at=started_at)
+            replaced = self._roster.join(process, launch_id=session.launch_id, link=session)
             if replaced is not None:
                 replaced.shut()
             self._delivery.processes_changed()

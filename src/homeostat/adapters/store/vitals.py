@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, select
+from sqlalchemy import RowMapping, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from homeostat.adapters.store.database import Database
@@ -35,6 +35,11 @@ class SqlVitals:
         )
         with self._database.reading() as connection:
             return [_decode(row) for row in connection.execute(query).mappings()]
+
+    def latest(self) -> datetime | None:
+        with self._database.reading() as connection:
+            end_us = connection.execute(select(func.max(ticks.c.end_us))).scalar_one()
+        return None if end_us is None else from_us(end_us)
 
     def prune(self, *, before: datetime) -> int:
         """Forget ticks that ended before `before`, and how errors were spread over those seconds.

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 from homeostat_agent.capture import AlreadyInstalled, install
+from homeostat_agent.capture.process import Moment
 from homeostat_agent.context import HostContext
 from homeostat_agent.ring import Ring
 
@@ -60,6 +61,16 @@ def test_vitals_are_deltas_over_intervals_without_a_gap(captured):
     assert first["loop_lag_ms_max"] is None, "no loop was seen: that is not known, it is not zero"
     assert first["memory_bytes"] > 1_000_000
     assert first["cpu_utilization"] >= 0
+
+
+def test_an_interval_is_as_long_as_it_was_though_the_clock_was_set_meanwhile():
+    second, hour = 1_000_000_000, 3_600_000_000_000
+    start = Moment(unix_ns=10 * hour, monotonic_ns=0)
+    for set_by in (hour, -hour, second):
+        end = Moment(unix_ns=10 * hour + second + set_by, monotonic_ns=second)
+        assert end.unix_ns - end.start_of_interval(start) == second
+    undisturbed = Moment(unix_ns=10 * hour + second + 100, monotonic_ns=second)
+    assert undisturbed.start_of_interval(start) == start.unix_ns, "no gap between two intervals"
 
 
 def test_cpu_time_of_all_threads_is_counted(captured):
