@@ -123,7 +123,6 @@ class Hub:
             new_id=ids.new_uuid,
         )
         deps = wrap(_deps(settings, clock, git, store, state_dir, gateway, starter))
-        _go_on_from(last_evidence(deps), clock)
         ticker = Ticker(deps, troubles, chores={"sweeping launches": partial(_sweep, state_dir, gateway)})
         gateway.start()
         undo.callback(gateway.close)
@@ -157,7 +156,7 @@ def _deps(
     # Where none is configured, the branch that is checked out now is the one that runs, whatever the
     # user looks at later.
     branch = git.deployed_branch(settings.host.deployed_branch)
-    return Deps(
+    deps = Deps(
         clock=clock,
         ids=RandomIds(),
         settings=settings,
@@ -178,6 +177,8 @@ def _deps(
         live=gateway,
         start=starter,
     )
+    _go_on_from(last_evidence(deps), clock)
+    return deps
 
 
 def _go_on_from(latest: datetime | None, clock: HubClock) -> None:
