@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from homeostat_agent.capture import Capture
+    from homeostat_agent.capture.failures import Failures
     from homeostat_agent.connection import HubConnection
     from homeostat_agent.launch_file import Launch
     from homeostat_agent.reload import Reloader
@@ -47,7 +48,7 @@ class Agent:
         self._command = program_name(original_arguments())
         self._context = self._new_context()
         self._ring = Ring(RING_RECORDS)
-        self._capture: Capture = install(self._ring, self._context)
+        self._capture: Capture = install(self._ring, self._context, on_worker_end=self.flush_at_exit)
         self._control = Control(
             process_id=self.process_id,
             hmr_enabled=launch.hmr_enabled,
@@ -65,6 +66,11 @@ class Agent:
     def last_loss(self) -> str:
         """Why the last connection, or the last try for one, ended; empty when none did."""
         return self._sender.last_loss
+
+    @property
+    def failures(self) -> Failures:
+        """What went wrong inside; its sum goes out with what was dropped."""
+        return self._capture.failures
 
     def start(self) -> None:
         """Start the background thread; when the system gives none, what was installed is taken out again."""
@@ -93,11 +99,7 @@ class Agent:
         self._sender.resume()
 
     def become_forked_child(self) -> None:
-        """Be a process of our own: new id, empty ring, own connection. What was swapped stays swapped.
-
-        The marker in the environment stays the parent's: a child that goes on to `exec` a Python
-        as a tool must not look as if the program itself had gone on in it.
-        """
+        """Be a process of our own: new id, empty ring, own connection. What was swapped stays swapped."""
         self._sender.forget()
         self._pid = os.getpid()
         self.process_id = new_process_id()

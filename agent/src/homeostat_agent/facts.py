@@ -39,7 +39,7 @@ def program_name(arguments: list[str]) -> str:
             # Short options may stand together (`-um uvicorn`); `c` and `m` take the rest.
             for index, letter in enumerate(word[1:], start=1):
                 if letter == "c":
-                    return "multiprocessing" if "--multiprocessing-fork" in arguments else "python -c"
+                    return "multiprocessing" if any("multiprocessing" in word for word in arguments) else "python -c"
                 if letter == "m":
                     name = word[index + 1 :] or (rest[0] if rest else "")
                     return name[:_MAX_NAME_CHARS]

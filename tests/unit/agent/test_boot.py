@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from agents_harness import Place, clean_environment, connected, host, records, wait_for
-from homeostat_agent.boot import lineage
 
 PYTHON = sys.executable
 
@@ -34,29 +33,6 @@ def run(place, *command, launch=None, env=None, timeout_s=30):
 
 
 # Who attaches
-
-
-@pytest.mark.parametrize(
-    ("environ", "arguments", "expected"),
-    [
-        ({}, ["python", "app.py"], "first"),
-        ({"HOMEOSTAT_AGENT_PID": "7"}, ["python", "app.py"], "exec"),
-        ({"HOMEOSTAT_AGENT_PID": "6"}, ["python", "-c", "x", "--multiprocessing-fork"], "spawned"),
-        (
-            {"HOMEOSTAT_AGENT_PID": "6"},
-            ["python", "-c", "from multiprocessing.forkserver import main; main()"],
-            "spawned",
-        ),
-        ({"HOMEOSTAT_AGENT_PID": "6", "WERKZEUG_RUN_MAIN": "true"}, ["python", "app.py"], "reloaded"),
-        ({"HOMEOSTAT_AGENT_PID": "6", "RUN_MAIN": "true"}, ["python", "manage.py"], "reloaded"),
-        ({"HOMEOSTAT_AGENT_PID": "6"}, ["python", "tool.py"], ""),
-        ({"HOMEOSTAT_AGENT_PID": ""}, ["python", "tool.py"], ""),
-        ({"HOMEOSTAT_AGENT_PID": "6", "RUN_MAIN": "true", "HOMEOSTAT_AGENT_RELOADER": "5"}, ["python", "x"], ""),
-        ({"HOMEOSTAT_AGENT_PID": "6"}, ["python", "-c", "from multiprocessing.resource_tracker import main"], ""),
-    ],
-)
-def test_a_process_attaches_only_when_it_is_the_program_itself(environ, arguments, expected):
-    assert lineage(environ, pid=7, arguments=arguments) == expected
 
 
 def test_a_launched_program_attaches_and_says_who_it_is(place):
@@ -478,16 +454,17 @@ def test_attaching_takes_less_than_60_ms(place, foreign_python):
         "import sys, time\n"
         f"sys.path.insert(0, {str(launch.bootstrap)!r})\n"
         "start = time.process_time()\n"
-        "from homeostat_agent.boot import boot_from_environment\n"
-        "assert boot_from_environment() is not None\n"
+        "from homeostat_agent.boot import boot_launched\n"
+        f"assert boot_launched({str(launch.file)!r}) is not None\n"
         "print((time.process_time() - start) * 1000)"
     )
-    base = clean_environment() | {"HOMEOSTAT_AGENT_LAUNCH": str(launch.file)}
     times = []
     with place.hub():
         # The first one compiles; on a busy machine caches are cold now and then, but never always.
         while min(times, default=60) >= 60 and len(times) < 30:
-            done = subprocess.run([foreign_python, "-c", measure], env=base, capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                [foreign_python, "-c", measure], env=clean_environment(), capture_output=True, text=True, check=True
+            )
             times.append(float(done.stdout))
     assert min(times) < 60, times
 

@@ -11,12 +11,13 @@ and goes out with what was dropped.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import weakref
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
-from homeostat_agent.capture import uncaught
+from homeostat_agent.capture import uncaught, workers
 from homeostat_agent.capture.failures import Failures
 from homeostat_agent.capture.imports import PostImport
 from homeostat_agent.capture.looplag import LoopLag
@@ -37,11 +38,14 @@ class AlreadyInstalled(RuntimeError):
     """This process is being captured already: there is one interpreter, so there is one capture."""
 
 
-def install(ring: Ring, context: HostContext) -> Capture:
-    """Start to capture into `ring`. `AlreadyInstalled` when it was started and not uninstalled since."""
+def install(ring: Ring, context: HostContext, *, on_worker_end: Optional[Callable[[], None]] = None) -> Capture:
+    """Start to capture into `ring`. `AlreadyInstalled` when it was started and not uninstalled since.
+
+    `on_worker_end` is called in a worker of `multiprocessing` that is about to end.
+    """
     if _installed:
         raise AlreadyInstalled("capture is installed already")
-    capture = Capture(ring, context)
+    capture = Capture(ring, context, on_worker_end=on_worker_end)
     _installed.append(capture)
     try:
         capture._start()
@@ -62,7 +66,7 @@ def _after_fork(capture: Optional[Capture]) -> None:
 class Capture:
     """What was installed in this process. Made by `install`."""
 
-    def __init__(self, ring: Ring, context: HostContext) -> None:
+    def __init__(self, ring: Ring, context: HostContext, *, on_worker_end: Optional[Callable[[], None]]) -> None:
         self.failures = Failures()
         self._ring = ring
         self._patches = Patches(self.failures)
@@ -74,7 +78,10 @@ class Capture:
         self._meter = ProcessMeter()
         self._since = Moment.now()
         servers = Servers(patches=self._patches, traffic=self._traffic, lag=self._lag, failures=self.failures)
-        self._imports = PostImport(servers.hooks(), self.failures)
+        hook_workers = functools.partial(
+            workers.hook, observer=self._observer, patches=self._patches, failures=self.failures, on_end=on_worker_end
+        )
+        self._imports = PostImport({**servers.hooks(), "multiprocessing.process": hook_workers}, self.failures)
 
     def _start(self) -> None:
         uncaught.hook(self._observer, self._patches)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import deque
 from types import CodeType, TracebackType
@@ -15,6 +16,9 @@ _MAX_CACHED = 5_000
 _NOT_THEIRS = frozenset(
     {"site-packages", "dist-packages", "node_modules", ".git", ".homeostat", ".tox", ".nox", ".eggs"}
 )
+_REMOTE = frozenset({"RemoteTraceback", "_RemoteTraceback"})
+_REMOTE_FRAME = re.compile(r'^  File "([^"\n]{1,1000})", line (\d{1,9}), in (\S{1,200})$', re.MULTILINE)
+_MAX_REMOTE_CHARS = 65_536
 _ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
 
 
@@ -83,9 +87,9 @@ class Repository:
         for _ in range(_MAX_CAUSES):
             if current is None:
                 break
-            frames = self._frames(current.__traceback__)
+            frames = (*self._frames(current.__traceback__), *self._remote_frames(current.__cause__))
             if frames:
-                return frames
+                return frames[-MAX_FRAMES:]
             current = current.__cause__ or current.__context__
         return ()
 
@@ -100,6 +104,15 @@ class Repository:
                 found.append(Frame(path, step.tb_lineno or 0, function_name(code)))
             step = step.tb_next
         return tuple(found)
+
+    def _remote_frames(self, cause: Optional[BaseException]) -> tuple[Frame, ...]:
+        """Return the frames in a pool's worker, which hands on its traceback as text."""
+        text = getattr(cause, "tb", None) if type(cause).__name__ in _REMOTE else None
+        if not isinstance(text, str):
+            return ()
+        last = text[-_MAX_REMOTE_CHARS:].rpartition("Traceback (most recent call last):")[2]
+        named = ((self.relative(path), int(line), name) for path, line, name in _REMOTE_FRAME.findall(last))
+        return tuple(Frame(path, line, name) for path, line, name in named if path)
 
 
 def members(error: BaseException) -> tuple[BaseException, ...]:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import homeostat_agent
-from homeostat_agent.boot import LAUNCH_VARIABLE, PID_VARIABLE, RELOADER_VARIABLE
+from homeostat_agent.boot import LAUNCH_VARIABLE
 from homeostat_agent.launch_file import read_private
 from homeostat_agent.protocol import KEY_BYTES, launch_key
 
@@ -48,7 +48,7 @@ class Launch:
 
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
         """Return `base` with what lets the agent in. What `base` puts on PYTHONPATH stays, after ours."""
-        environment = {name: value for name, value in base.items() if name not in (PID_VARIABLE, RELOADER_VARIABLE)}
+        environment = dict(base)
         theirs = base.get("PYTHONPATH")
         # An empty entry means the working directory, so none may come of an empty PYTHONPATH.
         environment["PYTHONPATH"] = os.pathsep.join((str(self.bootstrap), theirs)) if theirs else str(self.bootstrap)
