@@ -47,6 +47,7 @@ class Served:
             state_dir=state_dir,
             troubles=Troubles(),
             version="0",
+            started_at=world.clock.now(),
         )
         self.app = create_app(self.context)
         self._stop = threading.Event()

@@ -1,6 +1,7 @@
 """What the routes are given."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from homeostat.core.errors import HomeostatError
@@ -38,3 +39,4 @@ class HubContext:
     state_dir: Path
     troubles: Troubles
     version: str
+    started_at: datetime

@@ -93,13 +93,7 @@ class Hub:
     ) -> HubContext:
         clock, ids = HubClock(), RandomIds()
         git = open_repository(repository)
-        store = SqlStore.open(
-            state_dir / "homeostat.sqlite",
-            signer=keys.signer,
-            clock=clock,
-            head_path=state_dir / "ledger-head.json",
-        )
-        undo.callback(store.close)
+        store = _open_store(state_dir, keys, clock, undo)
         _check_witnesses(store, GitRecordBranch(git))
         _register_owner(store, keys, ids.new_uuid)
         troubles, metrics = Troubles(), HubMetrics()
@@ -141,7 +135,15 @@ class Hub:
             state_dir=state_dir,
             troubles=troubles,
             version=__version__,
+            started_at=clock.now(),
         )
+
+
+def _open_store(state_dir: Path, keys: Keys, clock: HubClock, undo: ExitStack) -> SqlStore:
+    database, head = state_dir / "homeostat.sqlite", state_dir / "ledger-head.json"
+    store = SqlStore.open(database, signer=keys.signer, clock=clock, head_path=head)
+    undo.callback(store.close)
+    return store
 
 
 def _deps(

@@ -43,6 +43,8 @@ def test_the_maintenance_status_has_every_documented_field(served, owner):
     assert answer.status_code == 200
     assert_documented(body)
     assert body["ok"] is True and body["overall"]["overall_running"] is True
+    service = body["self_improvement"].pop("service")
+    assert (service["name"], service["status"]) == ("self_improvement_engine", "HEALTHY") and service["uptime_s"] >= 0
     assert body["self_improvement"] == {
         "available": True,
         "status": {
@@ -79,6 +81,13 @@ def test_the_maintenance_status_is_a_200_with_all_fields_also_when_the_store_fai
     assert_documented(answer.json())
     assert answer.json()["ok"] is False and answer.json()["self_improvement"]["available"] is False
     assert set(answer.json()["kpis"].values()) == {None}
+
+
+def test_the_engine_says_how_long_it_has_been_up_and_that_it_is_degraded(served, owner):
+    served.world.clock.move(timedelta(seconds=90))
+    served.context.troubles.note("recording", "Git is locked")
+    service = owner.get("/api/maintenance/status").json()["self_improvement"]["service"]
+    assert service["status"] == "DEGRADED" and 90 <= service["uptime_s"] < 91
 
 
 @pytest.mark.parametrize("nouns", [("proposals",), STORE], ids=["rows", "everything"])

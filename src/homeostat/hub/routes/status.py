@@ -149,10 +149,20 @@ def maintenance_status(context: Context) -> MaintenanceStatus:
         ts=deps.clock.now().isoformat(),
         overall=_overall(running=True),
         homeostasis=_homeostasis(),
-        self_improvement={"available": True, "status": status},
+        self_improvement={"available": True, "service": _service(context), "status": status},
         self_incorporation={"available": False},
         kpis=_kpis(total, executed, accepted, last.backup if last else None),
     )
+
+
+def _service(context: HubContext) -> dict[str, Any]:
+    """Return how the engine does, in the words of the source document's service registry."""
+    uptime = context.deps.clock.now() - context.started_at
+    return {
+        "name": "self_improvement_engine",
+        "status": "DEGRADED" if context.troubles.last else "HEALTHY",
+        "uptime_s": max(0.0, round(uptime.total_seconds(), 3)),
+    }
 
 
 def _stats_without_store(context: HubContext) -> Stats:
