@@ -33,7 +33,7 @@ def list_findings(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson
 
 
 def show_finding(
-    finding_id: Annotated[str, typer.Argument(help="Id of the finding.")],
+    finding_id: Annotated[str, typer.Argument(help="Id of the finding, or a unique beginning of it.")],
     repo: Repo = None,
     state_dir: StateDir = None,
     as_json: AsJson = False,

@@ -54,6 +54,9 @@ def test_error_records_become_a_finding_at_the_floor_cleaned(bot):
     assert shown.status_code == 200 and len(shown.json()["samples"]) == 3
     assert "ada@example.com" not in shown.text and "hunter2" not in shown.text
     assert bot.get("/api/findings/f-0000000000000000").status_code == 404
+    beginning = found[0]["finding_id"][:6]
+    assert bot.get(f"/api/findings/{beginning}").json() == shown.json()
+    assert bot.get(f"/api/findings/{beginning[:5]}").status_code == 404  # too short to mean one
     assert bot.get("/api/findings", params={"limit": 0}).status_code == 400
 
 

@@ -1,11 +1,13 @@
 """Findings with their evidence, and the attached host processes."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from homeostat.core.errors import NotFound
+from homeostat.core.errors import Conflict, NotFound
 from homeostat.core.ids import FindingId
+from homeostat.flows.deps import Deps
 from homeostat.hub.contract import FindingBody, FindingDetail, FindingList, Problem, ProcessList
 from homeostat.hub.routes import Context
 from homeostat.hub.views import plain
@@ -13,6 +15,9 @@ from homeostat.improvement.findings import evidence
 from homeostat.model.finding import Finding
 
 router = APIRouter(prefix="/api", tags=["findings"])
+
+_NEWEST = 1000
+_BEGINNING = re.compile("f-[0-9a-f]{4,}")
 
 
 @router.get("/findings")
@@ -22,13 +27,25 @@ def list_findings(context: Context, limit: Annotated[int, Query(ge=1, le=1000)] 
     return FindingList(findings=[FindingBody(**_common(row)) for row in rows])
 
 
-@router.get("/findings/{finding_id}", responses={404: {"model": Problem}})
+@router.get("/findings/{finding_id}", responses={404: {"model": Problem}, 409: {"model": Problem}})
 def get_finding(finding_id: str, context: Context) -> FindingDetail:
-    """Return one finding with its samples."""
-    finding = context.deps.findings.get_finding(FindingId(finding_id))
-    if finding is None:
-        raise NotFound("no-such-finding", f"finding {finding_id[:40]!r} does not exist")
+    """Return one finding, named by its id or a unique beginning of it, with its samples."""
+    finding = find_one(context.deps, finding_id)
     return FindingDetail(**_common(finding), samples=[plain(sample) for sample in finding.group.samples])
+
+
+def find_one(deps: Deps, text: str) -> Finding:
+    """Return the finding of this id, or the only one of the newest that begins so; else `NotFound` or `Conflict`."""
+    exact = deps.findings.get_finding(FindingId(text))
+    if exact is not None:
+        return exact
+    if _BEGINNING.fullmatch(text):
+        rows = [row for row in deps.findings.findings(limit=_NEWEST) if row.id.startswith(text)]
+        if len(rows) == 1:
+            return rows[0]
+        if rows:
+            raise Conflict("ambiguous-id", f"more than one finding starts with {text!r}", hint="give more of the id")
+    raise NotFound("no-such-finding", f"finding {text[:40]!r} does not exist")
 
 
 @router.get("/processes")

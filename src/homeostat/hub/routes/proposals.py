@@ -21,7 +21,7 @@ from homeostat.hub.contract import (
     ProposalList,
     SubmitRequest,
 )
-from homeostat.hub.routes import Caller, Context, Person
+from homeostat.hub.routes import Caller, Context, Person, findings
 from homeostat.hub.views import proposal_body, proposal_detail
 from homeostat.model.proposal import STATUS_OF, Proposal, ProposalState
 from homeostat.model.verdict import Denied
@@ -61,7 +61,7 @@ def submit_proposal(request: SubmitRequest, context: Context, actor: Caller) -> 
             evidence=tuple(request.evidence),
             author=request.author,
             provenance=request.provenance,
-            finding_id=request.finding_id,
+            finding_id=findings.find_one(context.deps, request.finding_id).id if request.finding_id else "",
         ),
         actor=actor,
     )
