@@ -1,8 +1,12 @@
-"""What a sandbox costs before the first line of a host's test runs: each kind beside a bare interpreter.
+"""What a sandbox costs before the first line of a test runs: each kind beside a bare interpreter and a container.
 
-Run: ``python bench/bench_sandbox.py``. A start includes laying out the folders, asking the host's
-interpreter for its paths, the launcher, and the command itself: four starts of Python with bubblewrap,
-three with the others.
+Run: ``python -m bench sandbox``. Everything starts the same Python, in turns, so that a busy machine
+is busy for all. A start is what each of a proof's two runs pays: laying out what may be seen, the warm
+zygote's launcher, and the command to its end; asking the interpreter for its paths and starting the
+zygote come once in a proof and have figures of their own. The container is podman's, with an image
+made of the files of that same Python; where podman or root is missing, the figure is too.
+
+Limits: 1.5 times the bare interpreter, and a fifth of the container.
 """
 
 import os
@@ -10,97 +14,152 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from homeostat.adapters.sandbox.identity import unprivileged_uid
-from homeostat.adapters.sandbox.interpreter import read_interpreter
+from homeostat.adapters.sandbox.interpreter import HostInterpreter, read_interpreter
 from homeostat.adapters.sandbox.layout import Site, lay_out
-from homeostat.adapters.sandbox.run import End, run_in_sandbox
+from homeostat.adapters.sandbox.run import End, Zygote, run_in_sandbox
 from homeostat.adapters.sandbox.selftest import examine_isolation
 from homeostat.adapters.sandbox.spec import Kind, Limits, SandboxSpec
-from homeostat.model.verdict import Denied
 
-_RUNS = 20
+_ROUNDS = 40
+_BARE, _CONTAINER = "bare interpreter", "container (podman, runc)"
 _LIMITS = Limits(timeout_s=30, memory_mb=512, tree_memory_mb=1024, max_processes=64)
-_PYTHONS = (sys.executable, "/usr/bin/python3")
+_PYTHONS = ("/usr/bin/python3", sys.executable)
+_IMAGE = "homeostat-bench"
+_PODMAN = ("podman", "--runtime", "runc")
+_RUN = ("run", "--rm", "--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
+_PROGRAM = ("-c", "print(1)")
 
 
-def _times_ms(run: Callable[[], None]) -> dict[str, float]:
-    run()
-    samples = []
-    for _ in range(_RUNS):
-        started = time.perf_counter()
-        run()
-        samples.append((time.perf_counter() - started) * 1000)
-    samples.sort()
-    return {"p50_ms": round(statistics.median(samples), 1), "p95_ms": round(samples[int(_RUNS * 0.95) - 1], 1)}
+def main() -> dict[str, float]:
+    """Measure, print a table, and return p50 and p95 in milliseconds by what was started."""
+    started = time.perf_counter()
+    isolation = examine_isolation(state_folder=None)
+    found = {"self-test of all kinds": _since_ms(started)}
+    python = next(path for path in _PYTHONS if Path(path).exists())
+    started = time.perf_counter()
+    interpreter = read_interpreter(python)
+    found["asking the interpreter, first time"] = _since_ms(started)
+    started = time.perf_counter()
+    read_interpreter(python)
+    found["asking the interpreter, again"] = _since_ms(started)
+    usable = {item.name for item in isolation if item.usable}
+    started = time.perf_counter()
+    with Zygote() as zygote, _container(python) as container:
+        starts: dict[str, Callable[[], float]] = {_BARE: lambda: _timed([python, *_PROGRAM])}
+        for kind in Kind:
+            if kind.value in usable:
+                starts[kind.value] = lambda kind=kind: _in_sandbox(kind, interpreter, zygote)  # type: ignore[misc]
+        next(iter(list(starts.values())[1:]))()
+        found["zygote and its first start"] = _since_ms(started)
+        if container is not None:
+            starts[_CONTAINER] = lambda: _timed(container)
+        found |= _in_turns(starts)
+    _print(found, missing=[kind.value for kind in Kind if kind.value not in usable])
+    return found
 
 
-def _bare(python: str) -> None:
-    subprocess.run([python, "-c", "print(1)"], check=True, capture_output=True)
+def _in_turns(starts: dict[str, Callable[[], float]]) -> dict[str, float]:
+    samples: dict[str, list[float]] = {name: [] for name in starts}
+    for start in starts.values():
+        start()
+    for _ in range(_ROUNDS):
+        for name, start in starts.items():
+            samples[name].append(start())
+    figures = {}
+    for name, values in samples.items():
+        figures[f"{name} p50"] = statistics.median(values)
+        figures[f"{name} p95"] = statistics.quantiles(values, n=20)[-1]
+    return figures
 
 
-def _in_sandbox(kind: Kind, python: str) -> Denied | None:
+def _timed(command: list[str]) -> float:
+    started = time.perf_counter()
+    done = subprocess.run(command, check=True, capture_output=True)
+    taken = _since_ms(started)
+    assert done.stdout == b"1\n", done
+    return taken
+
+
+def _in_sandbox(kind: Kind, interpreter: HostInterpreter, zygote: Zygote) -> float:
     folder = Path(tempfile.mkdtemp(prefix="homeostat-bench-"))
     folder.chmod(0o711)
     try:
-        for name in ("tree", "results", "private", "probe", "staging"):
-            (folder / name).mkdir(mode=0o755)
         paths = {name: str(folder / name) for name in ("tree", "results", "private", "probe", "staging")}
+        for path in paths.values():
+            Path(path).mkdir(mode=0o755)
+        started = time.perf_counter()
         spec = lay_out(
             kind,
             site=Site(repository="/srv/homeostat-bench/repository", **paths),
-            interpreter=read_interpreter(python),
-            command=("python", "-c", "print(1)"),
+            interpreter=interpreter,
+            command=("python", *_PROGRAM),
             extra_env={},
             limits=_LIMITS,
             uid=unprivileged_uid(),
         )
-        if not isinstance(spec, SandboxSpec):
-            return spec
-        ended = run_in_sandbox(spec, output_chars=100)
+        assert isinstance(spec, SandboxSpec), spec
+        ended = run_in_sandbox(spec, zygote=zygote, output_chars=100)
+        taken = _since_ms(started)
         assert (ended.end, ended.code, ended.output_tail) == (End.EXITED, 0, "1\n"), ended
-        return None
+        return taken
     finally:
         shutil.rmtree(folder)
 
 
-def main() -> dict[str, object]:
-    """Measure, print a table, and return p50 and p95 in milliseconds for each kind, and the self-test's time."""
-    started = time.perf_counter()
-    isolation = examine_isolation(state_folder=None)
-    found: dict[str, object] = {
-        "self_test_ms": round((time.perf_counter() - started) * 1000),
-        "root": os.getuid() == 0,
-    }
-    found["bare interpreter"] = _times_ms(lambda: _bare(sys.executable))
-    for kind in Kind:
-        usable = any(item.usable for item in isolation if item.name == kind.value)
-        python = next((p for p in _PYTHONS if usable and _in_sandbox(kind, p) is None), None)
-        if python is None:
-            found[kind.value] = "not usable here"
-            continue
-
-        def run(kind: Kind = kind, python: str = python) -> None:
-            _in_sandbox(kind, python)
-
-        found[kind.value] = _times_ms(run)
-    _print(found)
-    return found
+@contextmanager
+def _container(python: str) -> Iterator[list[str] | None]:
+    """Make an image of this Python and what it loads, and yield the command that starts it; None without podman."""
+    if shutil.which("podman") is None or shutil.which("runc") is None or os.getuid() != 0:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as name:
+        archive = Path(name, "image.tar")
+        with tarfile.open(archive, "w", dereference=True) as tar:
+            for path in _files_of(python):
+                tar.add(path)
+        made = subprocess.run([*_PODMAN, "import", str(archive), _IMAGE], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        print(f"container: no image could be made: {made.stderr.strip()[-200:]}")
+        yield None
+        return
+    try:
+        yield [*_PODMAN, *_RUN, _IMAGE, python, *_PROGRAM]
+    finally:
+        subprocess.run([*_PODMAN, "rmi", "--force", _IMAGE], capture_output=True, check=False)
 
 
-def _print(found: dict[str, object]) -> None:
-    print(f"self-test of all kinds: {found['self_test_ms']} ms; as root: {found['root']}")
-    print(f"{'start of a Python that prints 1':<32} {'p50 ms':>8} {'p95 ms':>8}")
-    for name in ("bare interpreter", *(kind.value for kind in Kind)):
-        times = found[name]
-        if isinstance(times, dict):
-            print(f"{name:<32} {times['p50_ms']:>8} {times['p95_ms']:>8}")
-        else:
-            print(f"{name:<32} {times}")
+def _files_of(python: str) -> list[str]:
+    linked = subprocess.run(["ldd", python], capture_output=True, text=True, check=True).stdout.split()
+    ask = "import os, sys; print(os.path.dirname(os.__file__), *(p for p in sys.path if p.endswith('lib-dynload')))"
+    library = subprocess.run([python, "-I", "-S", "-c", ask], capture_output=True, text=True, check=True).stdout.split()
+    return [python, *(word for word in linked if word.startswith("/")), *library[:1]]
+
+
+def _since_ms(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
+
+
+def _print(found: dict[str, float], missing: list[str]) -> None:
+    for name, figure in found.items():
+        if not name.endswith((" p50", " p95")):
+            print(f"{name:<38}{figure:>8.1f} ms")
+    print(f"{'start of a Python that prints 1':<38}{'p50 ms':>8}{'p95 ms':>8}{'x bare':>8}{'of the container':>18}")
+    bare, container = found[f"{_BARE} p50"], found.get(f"{_CONTAINER} p50")
+    for name in [key.removesuffix(" p50") for key in found if key.endswith(" p50")]:
+        p50 = found[f"{name} p50"]
+        share = "not measured" if container is None else f"{p50 / container:.2f}"
+        print(f"{name:<38}{p50:>8.1f}{found[f'{name} p95']:>8.1f}{p50 / bare:>8.2f}{share:>18}")
+    print(f"{'limit':<38}{'':>16}{1.5:>8.2f}{0.2:>18.2f}")
+    for name in missing:
+        print(f"{name}: not usable here")
 
 
 if __name__ == "__main__":

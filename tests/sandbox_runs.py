@@ -18,7 +18,7 @@ import homeostat
 from homeostat.adapters.sandbox.identity import unprivileged_uid
 from homeostat.adapters.sandbox.interpreter import read_interpreter
 from homeostat.adapters.sandbox.layout import Site, lay_out
-from homeostat.adapters.sandbox.run import Ended, run_in_sandbox
+from homeostat.adapters.sandbox.run import Ended, Zygote, run_in_sandbox
 from homeostat.adapters.sandbox.spec import Kind, Limits, SandboxSpec
 from homeostat.adapters.worker_process import WorkerProver
 from homeostat.core.ids import CommitId, parse_commit_id
@@ -35,6 +35,16 @@ def isolation() -> Mapping[str, Isolation]:
     """Return what the self-test says of this machine."""
     with tempfile.TemporaryDirectory() as state:
         return {found.name: found for found in WorkerProver(state_dir=Path(state)).isolation()}
+
+
+@functools.cache
+def zygote() -> Zygote:
+    """Return the one zygote of this test process; it ends with it."""
+    return Zygote()
+
+
+def run_spec(spec: SandboxSpec, *, output_chars: int = 1000) -> Ended:
+    return run_in_sandbox(spec, zygote=zygote(), output_chars=output_chars)
 
 
 def require(kind: Kind) -> None:
@@ -105,7 +115,7 @@ def run_code(
     with place() as made:
         spec = made.spec(kind, "python", "-c", code, limits=replace(LIMITS, **limits))  # type: ignore[arg-type]
         assert isinstance(spec, SandboxSpec), spec
-        return run_in_sandbox(replace(spec, landlock_abi=landlock_abi), output_chars=output_chars)
+        return run_spec(replace(spec, landlock_abi=landlock_abi), output_chars=output_chars)
 
 
 class Shop:

@@ -23,17 +23,17 @@ from sandbox_runs import (
     python_for,
     require,
     run_code,
+    run_spec,
     system_python,
 )
 
 from homeostat.adapters import worker_process
 from homeostat.adapters.sandbox import wire
-from homeostat.adapters.sandbox.run import End, run_in_sandbox
+from homeostat.adapters.sandbox.run import End
 from homeostat.adapters.sandbox.spec import Kind, SandboxSpec
 from homeostat.core.errors import Unavailable
 from homeostat.model.proof import ProofVerdict
 from homeostat.validation.compare import judge_proof
-from homeostat.worker.folder import sweep_stale_folders
 from homeostat.worker.proving import prove
 
 
@@ -255,16 +255,13 @@ def test_a_hub_that_is_killed_takes_worker_and_sandbox_along(shop, kind, tempora
     wait_until(lambda: not list(temporary.iterdir()), "the checkouts outlived the hub")
 
 
-def test_a_worker_that_is_killed_takes_the_sandbox_along_and_is_no_answer(shop, kind, temporary, monkeypatch):
+def test_a_worker_that_is_killed_takes_the_sandbox_along_and_is_no_answer(shop, kind, temporary):
     marker = uuid.uuid4().hex
     hub = start_hub(shop, kind, marker, temporary)
     (worker,) = workers_of(hub.pid)
     os.kill(worker, signal.SIGKILL)
     assert hub.communicate(timeout=60)[0] == b"worker-died\n"
     wait_until(lambda: not alive(marker), "sandboxed processes outlived the worker")
-    assert list(temporary.iterdir())
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    assert sweep_stale_folders() == 1
     assert list(temporary.iterdir()) == []
 
 
@@ -272,10 +269,22 @@ def test_a_launcher_that_is_killed_takes_the_sandbox_along_and_is_no_answer(shop
     marker = uuid.uuid4().hex
     hub = start_hub(shop, kind, marker, temporary)
     (worker,) = workers_of(hub.pid)
-    (launcher,) = workers_of(worker)
+    (zygote,) = workers_of(worker)
+    (launcher,) = workers_of(zygote)
     os.kill(launcher, signal.SIGKILL)
     assert hub.communicate(timeout=60)[0] == b"sandbox-launcher-died\n"
     wait_until(lambda: not alive(marker), "sandboxed processes outlived the launcher")
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_zygote_that_is_killed_takes_the_sandbox_along_and_is_no_answer(shop, kind, temporary):
+    marker = uuid.uuid4().hex
+    hub = start_hub(shop, kind, marker, temporary)
+    (worker,) = workers_of(hub.pid)
+    (zygote,) = workers_of(worker)
+    os.kill(zygote, signal.SIGKILL)
+    hub.communicate(timeout=60)
+    wait_until(lambda: not alive(marker), "sandboxed processes outlived the zygote")
     assert list(temporary.iterdir()) == []
 
 
@@ -357,6 +366,6 @@ def test_a_spec_for_a_folder_that_is_gone_runs_nothing(kind):
         spec = made.spec(kind, "/bin/echo", "ran")
         assert isinstance(spec, SandboxSpec)
         shutil.rmtree(made.site.tree)
-        ended = run_in_sandbox(spec, output_chars=100)
+        ended = run_spec(spec, output_chars=100)
         Path(made.site.tree).mkdir()
     assert (ended.end, ended.code) == (End.SETUP, None)

@@ -13,6 +13,7 @@ import homeostat_agent
 
 import homeostat
 from homeostat.adapters.sandbox import wire
+from homeostat.adapters.sandbox.folder import sweep_stale_folders
 from homeostat.adapters.sandbox.spec import Kind
 from homeostat.core.errors import Unavailable
 from homeostat.ports.proving import Isolation, ProofJob, ProofRuns
@@ -78,6 +79,8 @@ class WorkerProver:
                 self._workers.discard(process)
                 closed = self._closed
             _end(process)
+            if process.returncode != 0:
+                sweep_stale_folders()  # one that was killed put nothing away
         if closed and process.returncode != 0:
             raise _stopping()
         return _answer_of(process, answer, talk)

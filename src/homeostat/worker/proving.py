@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from homeostat.adapters.git.checkout import write_checkout
+from homeostat.adapters.sandbox.folder import proof_folder, sweep_stale_folders
 from homeostat.adapters.sandbox.identity import unprivileged_uid
 from homeostat.adapters.sandbox.interpreter import HostInterpreter, read_interpreter
 from homeostat.adapters.sandbox.layout import Site, lay_out, seen_from_inside
-from homeostat.adapters.sandbox.run import End, Ended, run_in_sandbox
+from homeostat.adapters.sandbox.run import End, Ended, Zygote, run_in_sandbox
 from homeostat.adapters.sandbox.spec import Kind, Limits, SandboxSpec
 from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import CommitId
@@ -18,7 +19,6 @@ from homeostat.model.proof import TestRun
 from homeostat.model.verdict import Denied
 from homeostat.ports.proving import ProofJob, ProofRuns
 from homeostat.telemetry.redact import clean
-from homeostat.worker.folder import proof_folder, sweep_stale_folders
 from homeostat.worker.results import read_results
 
 _OUTPUT_CHARS = 8000
@@ -42,13 +42,13 @@ def prove(job: ProofJob, kinds: Sequence[Kind]) -> ProofRuns:
     except InvalidInput as error:
         return _refused(f"{error.message}; {error.hint}" if error.hint else error.message)
     reasons: list[str] = []
-    with proof_folder() as folder:
+    with Zygote() as zygote, proof_folder() as folder:
         for kind in kinds:
-            base = _run(job, kind, interpreter, folder / f"{kind}-base", job.base)
+            base = _run(job, kind, interpreter, zygote, folder / f"{kind}-base", job.base)
             if isinstance(base, Denied):
                 reasons.append(_words(kind, base))
                 continue
-            candidate = _run(job, kind, interpreter, folder / f"{kind}-candidate", job.candidate)
+            candidate = _run(job, kind, interpreter, zygote, folder / f"{kind}-candidate", job.candidate)
             if isinstance(candidate, Denied):
                 return ProofRuns(sandbox=kind.value, base=base, candidate=None, refused=_words(kind, candidate))
             return ProofRuns(sandbox=kind.value, base=base, candidate=candidate)
@@ -64,7 +64,9 @@ def _words(kind: Kind, denied: Denied) -> str:
     return f"{words} ({denied.hint})" if denied.hint else words
 
 
-def _run(job: ProofJob, kind: Kind, interpreter: HostInterpreter, place: Path, commit: CommitId) -> TestRun | Denied:
+def _run(
+    job: ProofJob, kind: Kind, interpreter: HostInterpreter, zygote: Zygote, place: Path, commit: CommitId
+) -> TestRun | Denied:
     """Check the commit out below `place`, run its tests and return how that went."""
     site = _site(job, place)
     write_checkout(Path(job.repository), commit, Path(site.tree))
@@ -93,7 +95,7 @@ def _run(job: ProofJob, kind: Kind, interpreter: HostInterpreter, place: Path, c
     )
     if not isinstance(spec, SandboxSpec):
         return spec
-    ended = run_in_sandbox(spec, output_chars=2 * _OUTPUT_CHARS)
+    ended = run_in_sandbox(spec, zygote=zygote, output_chars=2 * _OUTPUT_CHARS)
     if ended.end is End.SETUP:
         return Denied(code="sandbox-setup", reasons=(f"it could not be set up: {ended.message}",))
     return _test_run(job, limits, ended, Path(site.results), present, root=seen.root)

@@ -1,32 +1,30 @@
-"""The last stage before the host's command: limits, uid, and the word that all is in place.
+"""The last steps before the host's command: limits, uid, and the word that all is in place.
 
-bubblewrap runs this file's text in the host's own interpreter, so it uses the standard library of
-Python 3.9 only, and nothing of ours but what stands in this file. The other kinds import it.
+Where bubblewrap makes the sandbox, the system's own ``prlimit`` and ``setpriv`` take these steps.
 """
 
-from __future__ import annotations
-
-import json
+import errno
 import os
 import resource
-import sys
-from typing import TYPE_CHECKING, Any
+import signal
+from typing import NoReturn
 
-if TYPE_CHECKING:
-    from homeostat.adapters.sandbox.spec import Limits
+from homeostat.adapters.sandbox.spec import Limits
 
 READY = b"ready\n"
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Ignored in us, and a command would inherit that."""
 
 
 def rlimits(limits: Limits, *, others: int, own: int) -> list[tuple[int, int]]:
-    """Return (resource, hard limit) pairs.
+    """Return (resource, limit) pairs; one that is lower already stays.
 
     `others` are tasks that the kernel counts along although they are not sandboxed, `own` those of
     ours inside. RLIMIT_DATA bounds private memory; shared anonymous memory falls under RLIMIT_AS,
     which leaves room for what threads and libraries reserve without using it.
     """
     memory = limits.memory_mb << 20
-    return [
+    wanted = [
         (resource.RLIMIT_NPROC, limits.max_processes + others + own),
         (resource.RLIMIT_DATA, memory),
         (resource.RLIMIT_AS, 4 * memory),
@@ -35,13 +33,16 @@ def rlimits(limits: Limits, *, others: int, own: int) -> list[tuple[int, int]]:
         (resource.RLIMIT_NOFILE, 4096),
         (resource.RLIMIT_CPU, int(limits.timeout_s) + 10),
     ]
+    return [(kind, _at_most(resource.getrlimit(kind)[1], value)) for kind, value in wanted]
+
+
+def _at_most(hard: int, wanted: int) -> int:
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def set_rlimits(pairs: list[tuple[int, int]]) -> None:
-    """Lower soft and hard limits; one that is lower already stays."""
-    for kind, wanted in pairs:
-        _, hard = resource.getrlimit(kind)
-        value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    """Lower soft and hard limits to what `rlimits` said."""
+    for kind, value in pairs:
         resource.setrlimit(kind, (value, value))
 
 
@@ -52,26 +53,40 @@ def become(uid: int) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def run_command(argv: list[str], *, home: str, ready_fd: int, env: dict[str, str]) -> None:
+def run_command(argv: list[str], *, report_fd: int, env: dict[str, str]) -> NoReturn:
     """Replace this process by the command; exit 127 with a word on stderr when it cannot be started."""
-    os.makedirs(home, mode=0o700, exist_ok=True)  # noqa: PTH103
-    os.write(ready_fd, READY)
-    os.close(ready_fd)
+    os.write(report_fd, READY)
+    os.close(report_fd)
+    for number in _IGNORED_BY_PYTHON:
+        signal.signal(number, signal.SIG_DFL)
     try:
-        os.execvpe(argv[0], argv, env)  # noqa: S606 - no shell by intent
+        os.execve(_found(argv[0], env), argv, env)  # noqa: S606 - no shell by intent
     except OSError as error:
-        os.write(2, f"cannot run {argv[0]}: {error.strerror}\n".encode())
-        os._exit(127)
+        _cannot_run(argv[0], error)
 
 
-def _main() -> None:
-    order: dict[str, Any] = json.loads(sys.argv[1])
-    set_rlimits([(kind, value) for kind, value in order["rlimits"]])
-    if order["uid"] is not None:
-        become(order["uid"])
-    os.umask(0o022)
-    run_command(order["argv"], home=order["home"], ready_fd=order["ready_fd"], env=dict(os.environ))
+def start_command(argv: list[str], *, report_fd: int, env: dict[str, str]) -> int:
+    """Start the command as a child and return its process id; else as `run_command`."""
+    os.write(report_fd, READY)
+    os.close(report_fd)
+    try:
+        # Without a copy of this process, which a fork would make only to throw it away.
+        return os.posix_spawn(_found(argv[0], env), argv, env, setsigdef=_IGNORED_BY_PYTHON)
+    except OSError as error:
+        _cannot_run(argv[0], error)
 
 
-if __name__ == "__main__":
-    _main()
+def _found(name: str, env: dict[str, str]) -> str:
+    """Return the path of a command as ``execvp`` finds it."""
+    if "/" in name:
+        return name
+    for folder in env["PATH"].split(":"):
+        path = f"{folder}/{name}"
+        if os.access(path, os.X_OK):
+            return path
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _cannot_run(name: str, error: OSError) -> NoReturn:
+    os.write(2, f"cannot run {name}: {error.strerror}\n".encode())
+    os._exit(127)

@@ -1,5 +1,6 @@
 """What a host's own Python needs to run: read from its files, without running code of the host."""
 
+import functools
 import json
 import os
 import subprocess
@@ -42,6 +43,39 @@ def read_interpreter(python: str) -> HostInterpreter:
     It is run once with ``-I -S``, so no ``.pth`` line, ``sitecustomize`` or package is executed.
     """
     executable = os.path.abspath(python)  # noqa: PTH100 - resolve() would lose the virtual environment
+    base, base_exec, path, version = _ask(executable, _identity_of(executable))
+    prefix = Path(executable).parent.parent
+    in_environment = (prefix / "pyvenv.cfg").is_file()
+    environment = str(prefix) if in_environment else base
+    seen = {environment, base, base_exec, *_outside(path, (base, base_exec))}
+    seen.update(_link_prefixes(Path(executable)))
+    roots = tuple(dict.fromkeys(_import_roots(Path(environment))))
+    seen.update(roots)
+    return HostInterpreter(
+        executable=executable,
+        version=(version[0], version[1]),
+        environment=environment,
+        folders=tuple((path, os.path.realpath(path)) for path in sorted(seen) if Path(path).exists()),
+        import_roots=roots,
+    )
+
+
+def _identity_of(executable: str) -> tuple[object, ...]:
+    """Return what changes when another interpreter, or environment, is put in this place."""
+    facts: list[object] = [os.path.realpath(executable)]
+    for path in (executable, os.path.join(os.path.dirname(os.path.dirname(executable)), "pyvenv.cfg")):  # noqa: PTH118, PTH120
+        try:
+            status = os.stat(path)  # noqa: PTH116
+        except OSError:
+            facts.append(None)
+        else:
+            facts.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(facts)
+
+
+@functools.lru_cache(maxsize=16)
+def _ask(executable: str, identity: tuple[object, ...]) -> tuple[str, str, list[str], list[int]]:
+    """Run the interpreter and return its prefixes, path and version; once for each identity."""
     try:
         done = subprocess.run(
             [executable, "-I", "-S", "-c", _ASK],
@@ -58,20 +92,7 @@ def read_interpreter(python: str) -> HostInterpreter:
             f"the host's interpreter {executable} does not run: {error}",
             hint="set host.python in homeostat.toml to a Python of version 3.9 or later",
         ) from error
-    prefix = Path(executable).parent.parent
-    in_environment = (prefix / "pyvenv.cfg").is_file()
-    environment = str(prefix) if in_environment else str(base)
-    seen = {environment, str(base), str(base_exec), *_outside(path, (base, base_exec))}
-    seen.update(_link_prefixes(Path(executable)))
-    roots = tuple(dict.fromkeys(_import_roots(Path(environment))))
-    seen.update(roots)
-    return HostInterpreter(
-        executable=executable,
-        version=(int(version[0]), int(version[1])),
-        environment=environment,
-        folders=tuple((path, os.path.realpath(path)) for path in sorted(seen) if Path(path).exists()),
-        import_roots=roots,
-    )
+    return str(base), str(base_exec), [str(item) for item in path], [int(item) for item in version]
 
 
 def _outside(paths: Iterable[str], roots: Iterable[str]) -> Iterator[str]:

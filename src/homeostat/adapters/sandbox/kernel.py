@@ -3,10 +3,12 @@
 import ctypes
 import os
 import platform
+import signal
 import struct
 from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc_with_gil = ctypes.PyDLL(None, use_errno=True)
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -47,6 +49,7 @@ _SYS_MOUNT_SETATTR = 442  # the same on every architecture
 _SYS_LANDLOCK_CREATE_RULESET = 444
 _SYS_LANDLOCK_ADD_RULE = 445
 _SYS_LANDLOCK_RESTRICT_SELF = 446
+_SYS_CLONE = {"x86_64": 56, "aarch64": 220}
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _LANDLOCK_CREATE_RULESET_VERSION = 1
 _LANDLOCK_RULE_PATH_BENEATH = 1
@@ -84,8 +87,17 @@ def die_with_parent(signal_number: int, parent: int) -> None:
         os._exit(125)
 
 
-def unshare(flags: int) -> None:
-    _checked(_libc.unshare(flags), "unshare")
+def fork_into(flags: int) -> int:
+    """Fork a child into new namespaces, where it is the first process; return as `os.fork` does.
+
+    Only for a process with one thread: Python's own precautions at a fork are not taken, and the
+    interpreter's lock is kept over the call, so that the child has it too.
+    """
+    nothing = ctypes.c_ulong(0)
+    call = _libc_with_gil.syscall
+    number = ctypes.c_long(_SYS_CLONE[machine()])
+    child = call(number, ctypes.c_ulong(flags | signal.SIGCHLD), nothing, nothing, nothing, nothing)
+    return _checked(int(child), "clone")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:

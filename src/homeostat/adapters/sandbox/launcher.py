@@ -1,23 +1,22 @@
 """The process that stands between us and sandboxed code: starts it, watches it, ends all of it.
 
-Started by `run` as a fresh process with nothing but the standard library, because what follows forks
-and changes the process for good. Reads a spec on stdin, hands its stdout and stderr to the command,
-and writes one line of JSON to the status descriptor that is named in its arguments. It ends when its
-parent does, and takes every sandboxed process along.
+Forked by `zygote` for one run, because what follows changes the process for good. It reads a spec,
+gives the command the output descriptor, and writes one line of JSON to the status descriptor. It
+ends when its parent does, and takes every sandboxed process along.
 """
 
 import json
 import os
 import select
 import signal
-import sys
+import socket
 import time
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from homeostat.adapters.sandbox import innermost, kernel, stages, tree
+from homeostat.adapters.sandbox import kernel, stages, tree
 from homeostat.adapters.sandbox.spec import Limits, SandboxSpec, decode_spec
 
 _LOOK_EVERY_S = 0.1
@@ -29,15 +28,30 @@ class _Stopped(Exception):
     """Somebody asked us to end, or our parent is gone."""
 
 
-def main(arguments: list[str]) -> int:
-    """Run the spec on stdin; `arguments` are the status descriptor and the parent's process id."""
-    status_fd, parent = int(arguments[0]), int(arguments[1])
+def main(door: socket.socket, *, parent: int) -> int:
+    """Make ready for a run, wait for its request at `door`, run it, and say at its status descriptor how it ended.
+
+    Ends with `parent`, the process that forked us.
+    """
     signal.signal(signal.SIGTERM, _on_stop)
     signal.signal(signal.SIGINT, _on_stop)
     kernel.die_with_parent(signal.SIGTERM, parent)
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
-    spec = decode_spec(sys.stdin.buffer.read())
-    status = _run(spec)
+    os.umask(0o022)
+    try:
+        namespaces = stages.prepare_namespaces()
+        request, handles, _, _ = socket.recv_fds(door, 1, 3)
+        door.close()
+    except _Stopped:
+        return 0
+    if not request:
+        return 0
+    spec_fd, output_fd, status_fd = handles
+    os.dup(2)  # never closed: whoever reads the worker's stderr to its end knows that no launcher is left
+    os.dup2(output_fd, 1)
+    os.dup2(output_fd, 2)
+    os.close(output_fd)
+    status = _run(decode_spec(os.pread(spec_fd, os.fstat(spec_fd).st_size, 0)), spec_fd, namespaces)
     with suppress(BrokenPipeError):
         os.write(status_fd, json.dumps(status).encode() + b"\n")
     return 0
@@ -47,20 +61,15 @@ def _on_stop(number: int, frame: FrameType | None) -> NoReturn:
     raise _Stopped
 
 
-def _run(spec: SandboxSpec) -> dict[str, str | int | None]:
+def _run(spec: SandboxSpec, spec_fd: int, namespaces: stages.Namespaces | None) -> dict[str, str | int | None]:
     try:
         free_at_start = {bind.source: _free_bytes(bind.source) for bind in spec.binds if bind.writable}
     except OSError as error:
         return {"ended": "setup", "code": None, "message": str(error)}
-    ready, ready_child = os.pipe()
-    os.set_blocking(ready, False)
-    me = os.getpid()
-    child = os.fork()
-    if child == 0:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        stages.enter(spec, supervisor=me, ready_fd=ready_child)
-    os.close(ready_child)
+    report, report_child = os.pipe()
+    os.set_blocking(report, False)
+    child = stages.start(spec, spec_fd=spec_fd, report_fd=report_child, namespaces=namespaces)
+    os.close(report_child)
     code: int | None = None
     try:
         ended = _watch(child, spec.limits, free_at_start)
@@ -70,15 +79,11 @@ def _run(spec: SandboxSpec) -> dict[str, str | int | None]:
         ended = "stopped"
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the rest must not be cut short
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    all_dead = tree.kill_descendants(me, timeout_s=_KILL_WITHIN_S)
-    message = _read_all(ready)
-    if innermost.READY not in message and ended == "exited":
+    all_dead = tree.kill_descendants(os.getpid(), timeout_s=_KILL_WITHIN_S)
+    came_up, message = stages.read_report(spec.kind, _read_all(report))
+    if not came_up and ended == "exited":
         ended = "setup"
-    return {
-        "ended": ended if all_dead else "survivors",
-        "code": code,
-        "message": message.replace(innermost.READY, b"").decode("utf-8", "replace").strip(),
-    }
+    return {"ended": ended if all_dead else "survivors", "code": code, "message": message}
 
 
 def _watch(child: int, limits: Limits, free_at_start: dict[str, int]) -> str:
@@ -136,7 +141,3 @@ def _read_all(handle: int) -> bytes:
         return os.read(handle, _MAX_MESSAGE)
     except BlockingIOError:
         return b""
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

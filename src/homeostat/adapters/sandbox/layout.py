@@ -5,6 +5,7 @@ install or an absolute ``.pth`` line of the host loads the code under test. Wher
 paths stay what they are and such lines are answered with ``PYTHONPATH``.
 """
 
+import functools
 import os
 import pwd
 from collections.abc import Mapping
@@ -41,7 +42,7 @@ class Site:
 
     results: str
     private: str
-    """Home and temporary files, where there is no private /tmp."""
+    """Home, and temporary files where there is no private /tmp."""
 
     probe: str
     staging: str
@@ -100,13 +101,15 @@ def lay_out(
     binds.append(Bind(source=site.probe, target=seen.probe))
     binds.append(Bind(source=site.tree, target=seen.root, writable=True))
     binds.append(Bind(source=site.results, target=seen.results, writable=True))
+    home, tmp = (Path(site.private, name) for name in ("home", "tmp"))
+    home.mkdir(mode=0o700)
     if kind.mounts:
         binds += _identity_files(Path(site.staging), uid)
+        binds.append(Bind(source=str(home), target=seen.home, writable=True))
     else:
+        tmp.mkdir(mode=0o700)
         binds = [Bind(source=bind.source, target=bind.source, writable=bind.writable) for bind in binds]
         binds.append(Bind(source=site.private, target=site.private, writable=True))
-        for folder in (seen.home, seen.tmp):
-            Path(folder).mkdir(mode=0o700)
     if uid is not None:
         _hand_over(uid, site.tree, site.results, site.private)
     root_folder = Path(site.staging, "root")
@@ -118,7 +121,6 @@ def lay_out(
         env={**_environment(seen, interpreter), **extra_env, **_python_path(kind, site, interpreter, extra_env)},
         binds=tuple(sorted(binds, key=lambda bind: (len(Path(bind.target).parts), bind.target))),
         limits=limits,
-        interpreter=interpreter.executable,
         staging=str(root_folder),
         uid=uid,
     )
@@ -126,8 +128,7 @@ def lay_out(
 
 def _exposed(interpreter: HostInterpreter, repository: str) -> list[tuple[str, str]]:
     """Return (seen, real) of all that may be read, without what another entry covers already."""
-    system = [path for path in (*_SYSTEM, *(f"/etc/{name}" for name in _ETC.split())) if Path(path).exists()]
-    chosen = [(path, os.path.realpath(path)) for path in system]
+    chosen = list(_system())
     from_checkout = {path for path in interpreter.import_roots if is_within(path, repository)}
     for path, real in interpreter.folders:
         if path in from_checkout:
@@ -139,6 +140,13 @@ def _exposed(interpreter: HostInterpreter, repository: str) -> list[tuple[str, s
             if not any(is_within(name, have) for have, _ in chosen):
                 chosen.append((name, real))
     return chosen
+
+
+@functools.cache
+def _system() -> tuple[tuple[str, str], ...]:
+    """Return (seen, real) of what every run may read of the system, looked up once in a process."""
+    places = (*_SYSTEM, *(f"/etc/{name}" for name in _ETC.split()))
+    return tuple((path, os.path.realpath(path)) for path in places if Path(path).exists())
 
 
 def _too_broad(path: str, repository: str) -> bool:

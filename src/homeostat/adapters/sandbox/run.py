@@ -3,16 +3,17 @@
 import json
 import os
 import select
+import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO
+from typing import Self
 
 import homeostat
 from homeostat.adapters.sandbox.spec import SandboxSpec, encode_spec
@@ -24,9 +25,10 @@ _GRACE_S = 20.0
 _ORPHANS_S = 1.0
 _START = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-    "from homeostat.adapters.sandbox.launcher import main; sys.exit(main(sys.argv[1:]))"
+    "from homeostat.adapters.sandbox.zygote import main; sys.exit(main(sys.argv[1:]))"
 )
 _READ_AT_ONCE = 65_536
+_MAX_ANSWER = 1000
 
 
 class End(StrEnum):
@@ -54,52 +56,103 @@ class Ended:
     duration_ms: int
 
 
-def run_in_sandbox(spec: SandboxSpec, *, output_chars: int) -> Ended:
+class Zygote:
+    """A warm process that forks a launcher for each run. Close it, or everything it runs lives on with us.
+
+    It ends, and its runs with it, when this process ends, however that happens. Safe to share between
+    threads. A fork of this process that lives on would keep it: fork before, or exec.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        source = str(Path(homeostat.__file__).parents[1])
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _START, source, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                cwd="/",
+                env={"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+            )
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
+    def launch(self, spec: SandboxSpec, *, output_fd: int, status_fd: int) -> int:
+        """Start a launcher for this spec and return a handle on it (pidfd), which is the caller's to close."""
+        spec_fd = os.memfd_create("spec")
+        try:
+            with open(spec_fd, "wb", closefd=False) as file:
+                file.write(encode_spec(spec))
+            os.lseek(spec_fd, 0, os.SEEK_SET)
+            with self._lock:
+                socket.send_fds(self._control, [b"\0"], [spec_fd, output_fd, status_fd])
+                answer, handles, _, _ = socket.recv_fds(self._control, _MAX_ANSWER, 1)
+        except OSError as error:
+            raise _launcher_died(f"its zygote does not answer: {error.strerror}") from error
+        finally:
+            os.close(spec_fd)
+        if len(handles) != 1:
+            raise _launcher_died(answer.decode("utf-8", "replace") or "its zygote is gone")
+        return handles[0]
+
+    def close(self) -> None:
+        """End the zygote. Runs that are still under way are ended by their launchers."""
+        self._control.close()
+        try:
+            self._process.wait(timeout=_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def run_in_sandbox(spec: SandboxSpec, *, zygote: Zygote, output_chars: int) -> Ended:
     """Run the spec to its end and return that with the last `output_chars` of its output.
 
     `Unavailable` when the launcher died or processes survived; both mean that the run says nothing.
     """
     started = time.monotonic()
-    status_fd, status_child = os.pipe()
-    os.set_blocking(status_fd, False)
-    source = str(Path(homeostat.__file__).parents[1])
-    with _closing(status_fd):
-        try:
-            launcher = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _START, source, str(status_child), str(os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(status_child,),
-                start_new_session=True,
-                cwd="/",
-                env={"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
-            )
-        finally:
-            os.close(status_child)
-        assert launcher.stdin is not None
-        assert launcher.stdout is not None
-        tail = _Tail(launcher.stdout, keep=4 * output_chars)
+    with ExitStack() as stack:
+        told, output = _pipe(stack), _pipe(stack)
+        os.set_blocking(told.reading, False)
+        launcher = zygote.launch(spec, output_fd=output.writing, status_fd=told.writing)
+        stack.callback(os.close, launcher)
+        told.close_writing()
+        output.close_writing()
+        tail = _Tail(output.reading, keep=4 * output_chars)
         tail.start()
+        ended = False
         try:
-            with suppress(BrokenPipeError), launcher.stdin:
-                launcher.stdin.write(encode_spec(spec))
-            _wait(launcher, spec.limits.timeout_s + _GRACE_S)
+            ended = _wait(told.reading, spec.limits.timeout_s + _GRACE_S)  # for its word, or its end without one
         finally:
-            _end(launcher)
-        status = _status(status_fd)
+            if not ended:
+                _end(launcher)
+        status = _status(told.reading)
         # Without a launcher its orphans may hold the pipe; whoever is their subreaper ends them.
         tail.join(timeout=_GRACE_S if status else _ORPHANS_S)
-        launcher.stdout.close()
-        text = tail.text()[-output_chars:]
-        return _judge(status, text, tail.total, round((time.monotonic() - started) * 1000))
+    text = tail.text()[-output_chars:]
+    return _judge(status, text, tail.total, round((time.monotonic() - started) * 1000))
+
+
+def _launcher_died(why: str) -> Unavailable:
+    return Unavailable("sandbox-launcher-died", f"the sandbox's launcher died: {why}")
 
 
 def _judge(status: dict[str, object], text: str, total: int, duration_ms: int) -> Ended:
     if status.get("ended") == "survivors":
         raise Unavailable("sandbox-survivors", "sandboxed processes could not be ended")
     if not status:
-        raise Unavailable("sandbox-launcher-died", f"the sandbox's launcher died: {text[-500:].strip()}")
+        raise _launcher_died(text[-500:].strip())
     code = status.get("code")
     end = End(str(status["ended"]))
     return Ended(
@@ -112,27 +165,21 @@ def _judge(status: dict[str, object], text: str, total: int, duration_ms: int) -
     )
 
 
-def _wait(launcher: subprocess.Popen[bytes], timeout_s: float) -> None:
-    # Popen.wait() with a timeout looks every 50 ms only.
-    handle = os.pidfd_open(launcher.pid)
-    try:
-        poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        if poll.poll(timeout_s * 1000):
-            launcher.wait()
-    finally:
-        os.close(handle)
+def _wait(handle: int, timeout_s: float) -> bool:
+    """Wait until a descriptor can be read, as that of a process that ended can, and tell whether it can."""
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))
 
 
-def _end(launcher: subprocess.Popen[bytes]) -> None:
+def _end(launcher: int) -> None:
     """Let a launcher that is still alive kill its tree; only one that does not react is killed itself."""
-    if launcher.poll() is not None:
-        return
-    launcher.terminate()
-    _wait(launcher, _GRACE_S)
-    if launcher.poll() is None:
-        launcher.kill()
-        launcher.wait()
+    for request in (signal.SIGTERM, signal.SIGKILL):
+        if _wait(launcher, 0):
+            return
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(launcher, request)
+        _wait(launcher, _GRACE_S)
 
 
 def _status(handle: int) -> dict[str, object]:
@@ -143,20 +190,32 @@ def _status(handle: int) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-@contextmanager
-def _closing(handle: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        os.close(handle)
+@dataclass(slots=True)
+class _Pipe:
+    reading: int
+    writing: int
+    written: bool = False
+
+    def close_writing(self) -> None:
+        if not self.written:
+            self.written = True
+            os.close(self.writing)
+
+
+def _pipe(stack: ExitStack) -> _Pipe:
+    """Return a new pipe whose ends are closed with `stack` at the latest."""
+    pipe = _Pipe(*os.pipe())
+    stack.callback(os.close, pipe.reading)
+    stack.callback(pipe.close_writing)
+    return pipe
 
 
 class _Tail(threading.Thread):
     """Reads a pipe to its end and keeps only the last bytes, however much comes."""
 
-    def __init__(self, pipe: IO[bytes], *, keep: int) -> None:
+    def __init__(self, pipe: int, *, keep: int) -> None:
         super().__init__(name="sandbox-output", daemon=True)
-        self._handle = os.dup(pipe.fileno())  # ours, so that closing the pipe never lets us read another file
+        self._handle = os.dup(pipe)  # ours, so that closing the pipe never lets us read another file
         self._keep = keep
         self._kept = bytearray()
         self.total = 0

@@ -13,7 +13,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -22,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from homeostat.adapters.sandbox import escape_probe, innermost
+from homeostat.adapters.sandbox.folder import proof_folder, sweep_stale_folders
 from homeostat.adapters.sandbox.identity import unprivileged_uid
 from homeostat.adapters.sandbox.interpreter import read_interpreter
 from homeostat.adapters.sandbox.layout import Site, lay_out, seen_from_inside
-from homeostat.adapters.sandbox.run import End, Ended, run_in_sandbox
+from homeostat.adapters.sandbox.run import End, Ended, Zygote, run_in_sandbox
 from homeostat.adapters.sandbox.spec import Kind, Limits, SandboxSpec
 from homeostat.core.errors import HomeostatError, InvalidInput
 from homeostat.model.verdict import Denied
@@ -35,7 +35,6 @@ _LIMITS = Limits(timeout_s=20.0, memory_mb=128, tree_memory_mb=512, max_processe
 _TOO_MUCH_MEMORY_MB = 256
 _SHORT_S = 0.5
 _MAX_OUTPUT = 60_000
-_PREFIX = "homeostat-selftest-"
 _VICTIM_BYTES = b"untouched"
 _KEY_OF_MEMORY = 0x686F6D65
 _IPC_CREAT, _IPC_RMID = 0o1000, 0
@@ -69,15 +68,16 @@ def examine_isolation(
     `state_folder` is the hub's own, which must not show; `landlock_abi` pretends an older kernel.
     Call in a process without other threads.
     """
-    with _targets(state_folder, landlock_abi) as targets:
+    sweep_stale_folders()
+    with proof_folder() as place, _targets(place, state_folder, landlock_abi) as targets, Zygote() as zygote:
         # One after the other: they share a uid, and with it the count of processes.
-        found = [_examine(kind, targets) for kind in kinds]
+        found = [_examine(kind, targets, zygote) for kind in kinds]
     return tuple(sorted(found, key=lambda isolation: not isolation.usable))
 
 
-def _examine(kind: Kind, targets: _Targets) -> Isolation:
+def _examine(kind: Kind, targets: _Targets, zygote: Zygote) -> Isolation:
     try:
-        checks = _checks_of(kind, targets)
+        checks = _checks_of(kind, targets, zygote)
     except (HomeostatError, OSError) as error:
         return Isolation(
             name=kind.value,
@@ -89,16 +89,17 @@ def _examine(kind: Kind, targets: _Targets) -> Isolation:
     return Isolation(name=kind.value, usable=usable, checks=checks, remedy="" if usable else _REMEDIES[kind])
 
 
-def _checks_of(kind: Kind, targets: _Targets) -> tuple[IsolationCheck, ...]:
+def _checks_of(kind: Kind, targets: _Targets, zygote: Zygote) -> tuple[IsolationCheck, ...]:
     with ExitStack() as stack:
-        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX))) for _ in range(2)]
+        folders = [targets.folder.parent / f"{kind}-{which}" for which in ("probe", "endless")]
         for folder in folders:
+            folder.mkdir()
             folder.chmod(0o711)
         victims = _Victims(targets, kind)
         probe, lock = _spec(kind, folders[0], targets, victims)
         endless, _ = _spec(kind, folders[1], targets, victims, timeout_s=_SHORT_S)
         pool = stack.enter_context(ThreadPoolExecutor(max_workers=2))
-        runs = [pool.submit(run_in_sandbox, spec, output_chars=_MAX_OUTPUT) for spec in (endless, probe)]
+        runs = [pool.submit(run_in_sandbox, spec, zygote=zygote, output_chars=_MAX_OUTPUT) for spec in (endless, probe)]
         timed, probed = (run.result() for run in runs)
         outcomes = _outcomes(probed)
         return (
@@ -225,10 +226,11 @@ def _site(place: Path) -> Site:
 
 
 @contextmanager
-def _targets(state_folder: Path | None, landlock_abi: int | None) -> Iterator[_Targets]:
+def _targets(place: Path, state_folder: Path | None, landlock_abi: int | None) -> Iterator[_Targets]:
     uid = unprivileged_uid()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="homeostat-targets-")))
+        folder = place / "targets"
+        folder.mkdir()
         folder.chmod(0o755)
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         unix = stack.enter_context(socket.socket(socket.AF_UNIX))

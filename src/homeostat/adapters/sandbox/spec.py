@@ -11,8 +11,12 @@ from homeostat.core.errors import Bug
 class Kind(StrEnum):
     """The kinds of sandbox, the preferred first."""
 
-    BUBBLEWRAP = "bubblewrap"
     NAMESPACES = "namespaces"
+    """Made by us, with nothing to install; the quickest."""
+
+    BUBBLEWRAP = "bubblewrap"
+    """Made by a program that some systems allow namespaces to when they refuse them to us."""
+
     LANDLOCK = "landlock"
     """No mounts and nothing to install: paths keep their places, and no process has a private view."""
 
@@ -67,9 +71,6 @@ class SandboxSpec:
     env: Mapping[str, str]
     binds: tuple[Bind, ...]
     limits: Limits
-    interpreter: str
-    """A Python that is visible inside: the last stage of bubblewrap runs in it."""
-
     staging: str
     uid: int | None = None
     landlock_abi: int | None = None

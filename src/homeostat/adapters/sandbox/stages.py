@@ -1,21 +1,24 @@
 """What happens between the launcher's fork and the host's command, for each kind of sandbox.
 
-Each `enter_...` runs in a freshly forked child, never returns, and tells through `ready_fd` how far
-it came: `innermost.READY` when everything is in place, or a line of text that says what failed.
+What runs in a freshly forked child never returns, and reports through `report_fd` how far it came: that
+everything is in place, or a line of text that says what failed (`read_report`).
 """
 
 import fcntl
+import functools
 import os
 import signal
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import NoReturn
 
 from homeostat.adapters.sandbox import innermost, kernel, landlock, mounts, seccomp
-from homeostat.adapters.sandbox.bubblewrap import bubblewrap_command, find_bubblewrap
+from homeostat.adapters.sandbox.bubblewrap import CAME_UP, bubblewrap_command
 from homeostat.adapters.sandbox.identity import NOBODY
-from homeostat.adapters.sandbox.spec import Kind, SandboxSpec
+from homeostat.adapters.sandbox.spec import Kind, SandboxSpec, decode_spec
 from homeostat.core.errors import HomeostatError
 
 SETUP_FAILED = 125
@@ -23,49 +26,128 @@ _SIOCSIFFLAGS = 0x8914
 _IFF_UP_AND_RUNNING = 0x41
 
 
-def enter(spec: SandboxSpec, *, supervisor: int, ready_fd: int) -> NoReturn:
-    """Become the sandboxed command. Call in a child of `supervisor`, with no other thread alive."""
-    stage: Callable[[SandboxSpec, int], None] = {
-        Kind.BUBBLEWRAP: _enter_bubblewrap,
-        Kind.NAMESPACES: _enter_namespaces,
-        Kind.LANDLOCK: _enter_landlock,
-    }[spec.kind]
-    try:
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """A process that waits in namespaces of its own, as their first, for the spec of its run."""
+
+    process: int
+    door: socket.socket
+
+    def start(self, spec_fd: int, report_fd: int) -> int:
+        with self.door as door:
+            socket.send_fds(door, [b"\0"], [spec_fd, 1, report_fd])
+        return self.process
+
+
+def prepare_namespaces() -> Namespaces | None:
+    """Fork a process into new namespaces ahead of its run; None where the kernel does not let us.
+
+    Call in a process with one thread that is the subreaper of its descendants.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    flags = kernel.NAMESPACE_FLAGS if uid != 0 else kernel.NAMESPACE_FLAGS & ~kernel.CLONE_NEWUSER
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        try:
+            child = kernel.fork_into(flags)
+        except OSError:
+            ours.close()
+            return None
+        if child == 0:
+            ours.close()
+            _wait_in_namespaces(theirs, uid, gid)
+    return Namespaces(child, ours)
+
+
+def start(spec: SandboxSpec, *, spec_fd: int, report_fd: int, namespaces: Namespaces | None) -> int:
+    """Start the run and return the process to wait for; whatever goes wrong in there is reported.
+
+    Call with no other thread alive. `namespaces` are used if the spec wants them, and ended if not.
+    """
+    if spec.kind is Kind.NAMESPACES:
+        if namespaces is None:
+            os.write(report_fd, b"the kernel refuses namespaces to this user\n")
+        else:
+            return namespaces.start(spec_fd, report_fd)
+    elif namespaces is not None:
+        namespaces.door.close()
+        os.waitpid(namespaces.process, 0)
+    me = os.getpid()
+    child = os.fork()
+    if child == 0:
+        _enter(spec, supervisor=me, report_fd=report_fd)
+    return child
+
+
+def _enter(spec: SandboxSpec, *, supervisor: int, report_fd: int) -> NoReturn:
+    """Become the sandboxed command, where a fork of the launcher is all that is needed."""
+    with _reporting(report_fd):
+        _default_signals()
         os.setsid()
         kernel.die_with_parent(signal.SIGKILL, supervisor)
-        _only_these_files(ready_fd)
-        os.umask(0o022)
-        stage(spec, ready_fd)
-    except (OSError, HomeostatError, ValueError) as error:
-        os.write(ready_fd, f"{error}\n".encode())
+        _only_these_files(report_fd)
+        if spec.kind is Kind.BUBBLEWRAP:
+            _enter_bubblewrap(spec, report_fd)
+        elif spec.kind is Kind.LANDLOCK:
+            _enter_landlock(spec, report_fd)
     os._exit(SETUP_FAILED)
 
 
-def _only_these_files(ready_fd: int) -> None:
-    """Leave nothing open but an empty stdin, the output pipe and `ready_fd`."""
+@contextmanager
+def _reporting(report_fd: int) -> Iterator[None]:
+    """End the process with a word of report when setting up fails."""
+    try:
+        yield
+    except (OSError, HomeostatError, ValueError) as error:
+        os.write(report_fd, f"{error}\n".encode())
+        os._exit(SETUP_FAILED)
+
+
+def _default_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def read_report(kind: Kind, report: bytes) -> tuple[bool, str]:
+    """Return whether the command was started, and what was said of a failure, from all of a run's report."""
+    came_up = (CAME_UP if kind is Kind.BUBBLEWRAP else innermost.READY) in report
+    lines = report.replace(innermost.READY, b"").decode("utf-8", "replace").splitlines()
+    # bubblewrap itself says in the output why it failed; its report is JSON.
+    return came_up, "\n".join(line for line in lines if not line.startswith("{")).strip()
+
+
+def assemble_filters() -> None:
+    """Make every filter that a run on this machine may need, so that forks of this process have them ready."""
+    abi = kernel.landlock_abi()
+    for rules in (
+        seccomp.rules_with_mounts(),
+        *(seccomp.rules_without_mounts(same_user=shared, landlock_abi=abi) for shared in (True, False)),
+    ):
+        with suppress(HomeostatError):  # an architecture without a table: said when a run is tried
+            _program(rules)
+
+
+def _only_these_files(report_fd: int) -> None:
+    """Leave nothing open but an empty stdin, the output pipe and `report_fd`."""
     empty = os.open("/dev/null", os.O_RDONLY)
     os.dup2(empty, 0)
-    os.closerange(3, ready_fd)
-    os.closerange(ready_fd + 1, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(3, report_fd)
+    os.closerange(report_fd + 1, os.sysconf("SC_OPEN_MAX"))
 
 
+@functools.cache
 def _program(rules: tuple[seccomp.Rule, ...]) -> bytes:
     return seccomp.assemble(rules, kernel.machine())
 
 
-def _enter_bubblewrap(spec: SandboxSpec, ready_fd: int) -> None:
-    program = find_bubblewrap()
-    if program is None:
-        raise FileNotFoundError("there is no bwrap program")
+def _enter_bubblewrap(spec: SandboxSpec, report_fd: int) -> None:
     filter_fd = os.memfd_create("seccomp")
     os.write(filter_fd, _program(seccomp.rules_with_mounts()))
     os.lseek(filter_fd, 0, os.SEEK_SET)
-    for handle in (filter_fd, ready_fd):
+    for handle in (filter_fd, report_fd):
         os.set_inheritable(handle, True)
-    command = bubblewrap_command(
-        spec, program=program, seccomp_fd=filter_fd, ready_fd=ready_fd, others=_counted_along(spec)
-    )
-    os.execve(program, command, dict(spec.env))  # noqa: S606
+    command = bubblewrap_command(spec, seccomp_fd=filter_fd, report_fd=report_fd, others=_counted_along(spec))
+    os.execve(command[0], command, dict(spec.env))  # noqa: S606 - no shell by intent
 
 
 def _counted_along(spec: SandboxSpec) -> int:
@@ -75,7 +157,7 @@ def _counted_along(spec: SandboxSpec) -> int:
     return kernel.tasks_of(os.getuid())
 
 
-def _enter_landlock(spec: SandboxSpec, ready_fd: int) -> None:
+def _enter_landlock(spec: SandboxSpec, report_fd: int) -> None:
     abi = kernel.landlock_abi()
     if spec.landlock_abi is not None:
         abi = min(abi, spec.landlock_abi)
@@ -96,58 +178,52 @@ def _enter_landlock(spec: SandboxSpec, ready_fd: int) -> None:
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     landlock.restrict(spec.binds, abi)
     kernel.load_seccomp(program)
-    innermost.run_command(list(spec.argv), home=spec.env["HOME"], ready_fd=ready_fd, env=dict(spec.env))
+    innermost.run_command(list(spec.argv), report_fd=report_fd, env=dict(spec.env))
 
 
-def _enter_namespaces(spec: SandboxSpec, ready_fd: int) -> None:
-    uid, gid = os.getuid(), os.getgid()
-    others = _counted_along(spec)
-    flags = kernel.NAMESPACE_FLAGS & ~kernel.CLONE_NEWUSER
-    if spec.uid is None:
-        kernel.unshare(flags | kernel.CLONE_NEWUSER)
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"{uid} {uid} 1")
-        _write("/proc/self/gid_map", f"{gid} {gid} 1")
-    else:
-        kernel.unshare(flags)
-    root = mounts.build_root(spec)
-    first = os.fork()
-    if first == 0:
-        _as_first_process(spec, root, ready_fd, others)
-    os.close(ready_fd)
-    os._exit(_exit_code_of(first))
-
-
-def _as_first_process(spec: SandboxSpec, root: str, ready_fd: int, others: int) -> NoReturn:
-    """Be the init of the new pid namespace: set everything up, start the command, reap until it ends.
+def _wait_in_namespaces(door: socket.socket, uid: int, gid: int) -> NoReturn:
+    """Be the init of a new pid namespace: wait for the spec, set everything up, start the command, reap.
 
     When this process ends the kernel kills whatever is left in the namespace.
     """
-    try:
-        # getppid() is 0 in here whoever the parent is. One that died just now is noticed by the
-        # launcher, which then kills everything below itself.
+    _default_signals()
+    # getppid() is 0 in here whoever the parent is; but a parent that died closed the door.
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.setsid()
+    request, handles, _, _ = socket.recv_fds(door, 1, 3)
+    if not request:
+        os._exit(0)
+    spec_fd, output_fd, report_fd = handles
+    with _reporting(report_fd):
+        os.dup2(output_fd, 1)
+        os.dup2(output_fd, 2)
+        spec = decode_spec(os.pread(spec_fd, os.fstat(spec_fd).st_size, 0))
+        _only_these_files(report_fd)
+        if (spec.uid is None) != (uid != 0):
+            raise ValueError("the spec is for another user than ours")
+        others = _counted_along(spec)
+        if uid != 0:
+            _write("/proc/self/setgroups", "deny")
+            _write("/proc/self/uid_map", f"{uid} {uid} 1")
+            _write("/proc/self/gid_map", f"{gid} {gid} 1")
+        os._exit(_exit_code_of(_start_inside(spec, report_fd, others)))
+
+
+def _start_inside(spec: SandboxSpec, report_fd: int, others: int) -> int:
+    """Set up everything around this first process of the namespaces; start the command and return its id."""
+    mounts.enter_root(mounts.build_root(spec))
+    kernel.set_hostname("sandbox")
+    _raise_loopback()
+    innermost.set_rlimits(innermost.rlimits(spec.limits, others=others, own=1))
+    if spec.uid is not None:
+        innermost.become(spec.uid)
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-        mounts.enter_root(root)
-        kernel.set_hostname("sandbox")
-        _raise_loopback()
-        program = _program(seccomp.rules_with_mounts())
-        innermost.set_rlimits(innermost.rlimits(spec.limits, others=others, own=1))
-        if spec.uid is not None:
-            innermost.become(spec.uid)
-            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-        kernel.drop_capabilities()
-        os.chdir(spec.cwd)
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # the command may not look into this process
-        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-        kernel.load_seccomp(program)
-        command = os.fork()
-        if command == 0:
-            innermost.run_command(list(spec.argv), home=spec.env["HOME"], ready_fd=ready_fd, env=dict(spec.env))
-        os.close(ready_fd)
-        os._exit(_exit_code_of(command))
-    except (OSError, HomeostatError, ValueError) as error:
-        os.write(ready_fd, f"{error}\n".encode())
-    os._exit(SETUP_FAILED)
+    kernel.drop_capabilities()
+    os.chdir(spec.cwd)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # the command may not look into this process
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    kernel.load_seccomp(_program(seccomp.rules_with_mounts()))
+    return innermost.start_command(list(spec.argv), report_fd=report_fd, env=dict(spec.env))
 
 
 def _exit_code_of(child: int) -> int:

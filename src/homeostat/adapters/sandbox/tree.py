@@ -48,7 +48,8 @@ def kill_descendants(root: int, *, timeout_s: float) -> bool:
     """
     deadline = time.monotonic() + timeout_s
     while True:
-        _reap()
+        if not _reap() and root == os.getpid():
+            return True  # whoever loses a parent below a subreaper becomes its child: no child, no descendant
         found = descendants(root)
         if not found:
             return True
@@ -65,10 +66,14 @@ def kill_descendants(root: int, *, timeout_s: float) -> bool:
         time.sleep(0.002)
 
 
-def _reap() -> None:
-    with suppress(ChildProcessError):
+def _reap() -> bool:
+    """Reap what has ended; return whether this process still has children."""
+    try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _parent_of(process: int) -> int | None:

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sandbox_runs import LIMITS, place, require, run_code
+from sandbox_runs import LIMITS, place, require, run_code, run_spec
 
 from homeostat.adapters.sandbox import tree
-from homeostat.adapters.sandbox.run import End, run_in_sandbox
+from homeostat.adapters.sandbox.run import End, Zygote, run_in_sandbox
 from homeostat.adapters.sandbox.spec import Bind, Kind, SandboxSpec
 from homeostat.core.errors import Unavailable
 
@@ -54,7 +55,7 @@ def test_a_command_that_does_not_exist_ends_with_127(kind):
     with place() as made:
         spec = made.spec(kind, "no-such-program")
         assert isinstance(spec, SandboxSpec)
-        ended = run_in_sandbox(spec, output_chars=100)
+        ended = run_spec(spec, output_chars=100)
     assert ended.code == 127
     assert "no-such-program" in ended.output_tail
 
@@ -184,7 +185,7 @@ def test_a_sandbox_that_cannot_be_made_says_so_and_runs_nothing(kind):
         spec = made.spec(kind, "/bin/echo", "ran")
         assert isinstance(spec, SandboxSpec)
         broken = dataclasses.replace(spec, binds=(*spec.binds, Bind(source="/no/such/folder", target="/x")))
-        ended = run_in_sandbox(broken, output_chars=1000)
+        ended = run_spec(broken, output_chars=1000)
     assert ended.end is End.SETUP
     assert ended.code is None
     assert ended.message
@@ -206,7 +207,8 @@ def test_a_launcher_that_dies_is_no_result(kind):
     running: list[int] = []
     while not running:
         assert time.monotonic() < deadline
-        launchers = [p for p in tree.descendants(process.pid) if "sandbox.launcher" in _command_line(p)][:1]
+        zygotes = [p for p in tree.descendants(process.pid) if "sandbox.zygote" in _command_line(p)][:1]
+        launchers = [p for zygote in zygotes for p in _children(zygote)]
         running = [p for up in launchers for p in tree.descendants(up) if "time.sleep(600)" in _command_line(p)]
         time.sleep(0.01)
     (launcher,) = launchers
@@ -215,6 +217,94 @@ def test_a_launcher_that_dies_is_no_result(kind):
     while any(Path(f"/proc/{process}").exists() for process in running):
         assert time.monotonic() < deadline, "the command outlived its launcher"
         time.sleep(0.01)
+
+
+def _children(process: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def test_runs_one_after_the_other_and_side_by_side_are_kept_apart(kind):
+    with ThreadPoolExecutor(4) as pool:
+        ended = list(
+            pool.map(lambda n: run_code(kind, f"import os; os.write(1, b'{n}'); raise SystemExit({n})"), range(8))
+        )
+    assert [(run.code, run.output_tail) for run in ended] == [(n, str(n)) for n in range(8)]
+
+
+def test_a_zygote_ends_with_whoever_started_it_and_takes_its_runs_along(kind):
+    code = "import time; print('up', flush=True); time.sleep(600)"
+    script = (
+        f"import sys; sys.path[:0] = {sys.path!r}\n"
+        "from sandbox_runs import run_code\nfrom homeostat.adapters.sandbox.spec import Kind\n"
+        f"run_code(Kind('{kind}'), {code!r})\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 60
+    below: list[int] = []
+    while not any("time.sleep(600)" in _command_line(p) for p in below if p != process.pid):
+        assert time.monotonic() < deadline
+        below = tree.descendants(process.pid)
+    process.kill()
+    process.wait()
+    while any(Path(f"/proc/{p}").exists() and "Z" not in _state(p) for p in below):
+        assert time.monotonic() < deadline, "something outlived the process that had started the zygote"
+
+
+def _state(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def test_a_zygote_that_was_closed_leaves_nothing_and_starts_nothing(kind):
+    with place() as made:
+        spec = made.spec(kind, "/bin/echo", "ran")
+        assert isinstance(spec, SandboxSpec)
+        before = set(tree.descendants(os.getpid()))
+        with Zygote() as zygote:
+            assert run_in_sandbox(spec, zygote=zygote, output_chars=10).output_tail == "ran\n"
+        with pytest.raises(Unavailable):
+            run_in_sandbox(spec, zygote=zygote, output_chars=10)
+    deadline = time.monotonic() + 20
+    while set(tree.descendants(os.getpid())) - before:
+        assert time.monotonic() < deadline, "the zygote left something behind"
+
+
+def test_a_spare_that_was_killed_is_replaced(kind):
+    with place() as made, Zygote() as zygote:
+        spec = made.spec(kind, "/bin/echo", "ran")
+        assert isinstance(spec, SandboxSpec)
+        deadline = time.monotonic() + 20
+        while not (spares := _children(zygote.process_id)):
+            assert time.monotonic() < deadline
+        os.kill(spares[0], signal.SIGKILL)
+        while _children(zygote.process_id) == spares:
+            assert time.monotonic() < deadline
+        assert run_in_sandbox(spec, zygote=zygote, output_chars=10).output_tail == "ran\n"
+
+
+def test_a_zygote_is_given_no_descriptor_and_no_variable_of_ours(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOMEOSTAT_TOKEN", "secret")
+    held = os.open(tmp_path, os.O_RDONLY)
+    os.set_inheritable(held, True)
+    try:
+        with Zygote() as zygote:
+            deadline = time.monotonic() + 20
+            while not (spares := _children(zygote.process_id)):
+                assert time.monotonic() < deadline
+            for process in (zygote.process_id, *spares):
+                environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+                assert {line.partition(b"=")[0] for line in environment if line} == {
+                    b"PATH",
+                    b"PYTHONDONTWRITEBYTECODE",
+                }
+                assert tmp_path not in [link.readlink() for link in Path(f"/proc/{process}/fd").iterdir()]
+    finally:
+        os.close(held)
 
 
 def _command_line(process: int) -> str:

@@ -12,7 +12,6 @@ SPEC = SandboxSpec(
     env={"PATH": "/bin"},
     binds=(Bind(source="/a", target="/b", writable=True),),
     limits=Limits(timeout_s=1.5, memory_mb=64, tree_memory_mb=128, max_processes=9),
-    interpreter="/usr/bin/python3",
     staging="/staging",
     uid=1000,
 )

@@ -1,4 +1,4 @@
-"""The private folder of one proof: held by a lock while its worker lives, swept when it does not."""
+"""The private folder of one proof or self-test: held by a lock while its worker lives, swept when it does not."""
 
 import fcntl
 import os
@@ -24,7 +24,7 @@ def proof_folder() -> Iterator[Path]:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield folder
     finally:
-        remove_tree(folder)
+        _remove_held(folder)
         os.close(handle)
 
 
@@ -36,7 +36,7 @@ def sweep_stale_folders() -> int:
         if status is None or status.st_uid != os.getuid() or folder.is_symlink() or not folder.is_dir():
             continue
         if _is_abandoned(folder):
-            remove_tree(folder)
+            _remove_held(folder)
             swept += 1
     return swept
 
@@ -55,6 +55,15 @@ def _is_abandoned(folder: Path) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+def _remove_held(folder: Path) -> None:
+    """Remove a folder of ours, its lock last: what resists keeps the mark by which the next sweep knows it."""
+    for path in folder.iterdir():
+        if path.name != _LOCK:
+            remove_tree(path)
+    if not any(path.name != _LOCK for path in folder.iterdir()):
+        remove_tree(folder)
 
 
 def remove_tree(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from homeostat.worker.folder import proof_folder, remove_tree, sweep_stale_folders
+from homeostat.adapters.sandbox.folder import proof_folder, remove_tree, sweep_stale_folders
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def test_a_folder_in_use_is_not_swept(temporary):
 def test_the_folder_of_a_killed_worker_is_swept(temporary):
     code = (
         f"import sys, tempfile; sys.path[:0] = {sys.path!r}; tempfile.tempdir = {str(temporary)!r}\n"
-        "from homeostat.worker.folder import proof_folder\n"
+        "from homeostat.adapters.sandbox.folder import proof_folder\n"
         "with proof_folder() as folder:\n (folder / 'tree').mkdir(); print('up', flush=True); sys.stdin.read()"
     )
     worker = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

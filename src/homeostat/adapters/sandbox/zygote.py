@@ -1,0 +1,113 @@
+"""The warm process from which every sandboxed run of a worker is forked.
+
+Started by `run.Zygote` as a fresh program with nothing but the standard library: it never held a
+key, a token or a file of ours, and has one thread. What takes long is done before anybody waits for
+it: starting Python, importing, assembling filters, and one spare launcher with its namespaces.
+
+A request is one byte with three descriptors: the spec, where the output goes, and where the launcher
+writes how the run ended. They are passed on to the spare; the answer is a handle on it (pidfd), or
+the words of an error. The zygote ends when the other end of its socket is closed, and the kernel
+then tells its launchers to end.
+"""
+
+import gc
+import os
+import select
+import socket
+import sys
+from dataclasses import dataclass, field
+
+from homeostat.adapters.sandbox import launcher, stages
+
+
+def main(arguments: list[str]) -> int:
+    """Serve the socket whose descriptor is named in the arguments, until it is closed."""
+    zygote = _Zygote(socket.socket(fileno=int(arguments[0])))
+    stages.assemble_filters()
+    gc.freeze()  # a child that collects would otherwise copy every page it looks at
+    zygote.serve()
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Launcher:
+    """A launcher that waits for its request, or is at work once `door` is closed."""
+
+    process: int
+    handle: int
+    door: socket.socket
+
+
+@dataclass(slots=True)
+class _Zygote:
+    control: socket.socket
+    spare: _Launcher | None = None
+    running: dict[int, _Launcher] = field(default_factory=dict)
+
+    def serve(self) -> None:
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        while True:
+            if self.spare is None and not self.running:
+                self.spare = self._fork()
+                poll.register(self.spare.handle, select.POLLIN)
+            for handle, _ in poll.poll():
+                if handle == self.control.fileno():
+                    if not self._answer(poll):
+                        return
+                    continue
+                poll.unregister(handle)
+                self._bury(handle)
+
+    def _answer(self, poll: select.poll) -> bool:
+        """Pass one request on; False when nobody will ask any more."""
+        request, handles, _, _ = socket.recv_fds(self.control, 1, 3)
+        if not request:
+            return False
+        try:
+            if self.spare is None:
+                self.spare = self._fork()
+                poll.register(self.spare.handle, select.POLLIN)
+            chosen, self.spare = self.spare, None
+            self.running[chosen.handle] = chosen
+            with chosen.door as door:
+                socket.send_fds(door, [b"\0"], handles)
+            socket.send_fds(self.control, [b"\0"], [chosen.handle])
+        except OSError as error:
+            self.control.send(f"the sandbox's launcher could not be started: {error}".encode())
+        finally:
+            for handle in handles:
+                os.close(handle)
+        return True
+
+    def _bury(self, handle: int) -> None:
+        """Reap a launcher that has ended."""
+        ended = self.running.pop(handle, None) or self.spare
+        assert ended is not None
+        if ended is self.spare:
+            self.spare = None
+        ended.door.close()
+        os.waitpid(ended.process, 0)
+        os.close(handle)
+
+    def _fork(self) -> _Launcher:
+        me = os.getpid()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            child = os.fork()
+            if child == 0:
+                _become_launcher(theirs, parent=me)
+        return _Launcher(child, os.pidfd_open(child), ours)  # reaped by us alone, so the number is still its own
+
+
+def _become_launcher(door: socket.socket, *, parent: int) -> None:
+    code = 1
+    try:
+        os.setsid()
+        os.closerange(3, door.fileno())
+        os.closerange(door.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+        code = launcher.main(door, parent=parent)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
