@@ -23,6 +23,18 @@ MAX_BATCH_APPLY = 10
 """Proposals in one batch-apply request (the source document's limit)."""
 
 MAX_HTTP_BODY_BYTES = 8 << 20
+"""A request body, as it is sent and once more as it is inflated."""
+
+MAX_HTTP_BODY_S = 30.0
+"""From the head of a request to the end of its body."""
+
+MAX_HTTP_HEAD_BYTES = 32 << 10
+"""Request line and headers together; nobody who may call needs a tenth of it."""
+
+MAX_HTTP_HEAD_S = 10.0
+MAX_HTTP_CONNECTIONS = 256
+"""At one time; whoever comes after that is told to come again (503)."""
+
 MAX_OTLP_RECORDS = 20_000
 MAX_ERROR_TEMPLATES = 10_000
 MAX_BATCHES_REMEMBERED = 20_000

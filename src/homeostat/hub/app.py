@@ -22,7 +22,7 @@ from homeostat.hub.auth import Unauthenticated, authenticate, is_our_host, is_ou
 from homeostat.hub.body_limit import BodyLimit
 from homeostat.hub.context import HubContext
 from homeostat.hub.openapi import describe
-from homeostat.hub.problems import bad_request, crash, gone, http_error, known_error, problem
+from homeostat.hub.problems import NotTaken, bad_request, crash, gone, http_error, known_error, not_taken, problem
 from homeostat.hub.routes import findings, proposals, selfimprove, status, telemetry
 
 OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
@@ -49,6 +49,7 @@ def create_app(context: HubContext) -> FastAPI:
         (RequestValidationError, bad_request),
         (HTTPException, http_error),
         (ClientDisconnect, gone),
+        (NotTaken, not_taken),
         (Exception, crash),
     ):
         app.add_exception_handler(kind, handler)

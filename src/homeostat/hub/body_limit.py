@@ -1,19 +1,26 @@
-"""A limit on request bodies, also for one that does not say its length beforehand."""
+"""Limits on request bodies, in bytes and in time, also for one that does not say its length beforehand."""
+
+import asyncio
 
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from homeostat.core.limits import MAX_HTTP_BODY_BYTES
+from homeostat.core.limits import MAX_HTTP_BODY_BYTES, MAX_HTTP_BODY_S
 from homeostat.hub.problems import problem
 
 _MAX_DIGITS = 15
 
 
 class BodyLimit:
-    """Answers 413 to a body over `MAX_HTTP_BODY_BYTES`; nothing of such a body is used."""
+    """Answers 413 to a body over `MAX_HTTP_BODY_BYTES`, 408 to one that takes longer than `body_s`.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Nothing of such a body is used, and its connection is closed: what is left of it is not read.
+    """
+
+    def __init__(self, app: ASGIApp, *, body_s: float = MAX_HTTP_BODY_S) -> None:
         self._app = app
+        self._body_s = body_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -21,37 +28,62 @@ class BodyLimit:
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if announced.isdigit() and (len(announced) > _MAX_DIGITS or int(announced) > MAX_HTTP_BODY_BYTES):
-            await _refuse(scope, receive, send)
+            await _too_large()(scope, receive, send)
             return
-        seen = 0
-        started = too_large = False
-
-        async def counted() -> Message:
-            nonlocal seen, too_large
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > MAX_HTTP_BODY_BYTES:
-                # The application sees a client that went away.
-                too_large = True
-                return {"type": "http.disconnect"}
-            return message
+        body = _Body(receive, due_s=asyncio.get_running_loop().time() + self._body_s)
+        started = False
 
         async def tracked(message: Message) -> None:
             nonlocal started
-            if too_large and not started:
+            if body.refused is not None and not started:
                 return
             started = True
             await send(message)
 
         try:
-            await self._app(scope, counted, tracked)
+            await self._app(scope, body.receive, tracked)
         except ClientDisconnect:
-            if not too_large:
+            if body.refused is None:
                 raise
-        if too_large and not started:
-            await _refuse(scope, receive, send)
+        if body.refused is not None and not started:
+            await body.refused(scope, receive, send)
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    refused = problem(413, "body-too-large", f"a request body has at most {MAX_HTTP_BODY_BYTES} bytes")
-    await refused(scope, receive, send)
+class _Body:
+    """The incoming side of one request. The application sees a client that went away where a limit was passed."""
+
+    def __init__(self, receive: Receive, *, due_s: float) -> None:
+        self._receive = receive
+        self._due_s = due_s
+        self._seen = 0
+        self._whole = False
+        self.refused: Response | None = None
+
+    async def receive(self) -> Message:
+        if self._whole:  # what follows is the wait for the client to go away, which has no limit
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._due_s):
+                message = await self._receive()
+        except TimeoutError:
+            self.refused = _too_slow()
+            return {"type": "http.disconnect"}
+        self._seen += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._seen > MAX_HTTP_BODY_BYTES:
+            self.refused = _too_large()
+            return {"type": "http.disconnect"}
+        return message
+
+
+def _too_large() -> Response:
+    return _closing(problem(413, "body-too-large", f"a request body has at most {MAX_HTTP_BODY_BYTES} bytes"))
+
+
+def _too_slow() -> Response:
+    return _closing(problem(408, "body-too-slow", "the body did not come to its end in time"))
+
+
+def _closing(answer: Response) -> Response:
+    answer.headers["Connection"] = "close"
+    return answer

@@ -11,10 +11,21 @@ from fastapi.openapi.utils import get_openapi
 from homeostat.hub.contract import Problem
 
 _PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
+_WITH_BODY = {
+    "408": "The body took too long",
+    "413": "The body is too large, as sent or inflated",
+}
 _EVERYWHERE = {
     "401": "No token, or one that is not known here",
     "403": "Not for this credential, Host or Origin",
+    "500": "Something was altered that may not be, it is not known what happened, or the hub failed",
     "503": "A part that is needed is not there now: try again later",
+}
+_SAID = {
+    "400": "The request is not as documented, or was refused",
+    "404": "What was named does not exist",
+    "409": "The world has moved on: read again and decide again",
+    "415": "The body is in a form that is not read here; the details say which one is",
 }
 _NEVER_SENT = ("HTTPValidationError", "ValidationError")
 
@@ -33,15 +44,46 @@ def describe(app: FastAPI, *, open_paths: frozenset[str]) -> dict[str, Any]:
         for operation in item.values():
             responses = operation["responses"]
             if responses.pop("422", None):
-                responses.setdefault("400", _response("The request is not as documented, or was refused"))
+                responses.setdefault("400", _response(_SAID["400"], plain=True))
+            _say_problems(responses)
             if path in open_paths:
                 continue
+            if "requestBody" in operation:
+                for status, text in _WITH_BODY.items():
+                    responses.setdefault(status, _response(text))
             operation["security"] = [{"token": []}]
             for status, text in _EVERYWHERE.items():
                 responses.setdefault(status, _response(text))
             operation["responses"] = dict(sorted(responses.items()))
+    _link_proposals(document)
     return document
 
 
-def _response(text: str) -> dict[str, Any]:
-    return {"description": text, "content": {"application/problem+json": _PROBLEM}}
+def _say_problems(responses: dict[str, Any]) -> None:
+    """Problems are `application/problem+json`, but for a 400: the source's contract wants plain JSON there."""
+    for status, response in responses.items():
+        if _PROBLEM in response.get("content", {}).values():
+            responses[status] = _response(_SAID[status], plain=status == "400")
+
+
+def _link_proposals(document: dict[str, Any]) -> None:
+    """Say where the id of a proposal that was handed in may be used."""
+    (handed_in,) = (
+        operation
+        for item in document["paths"].values()
+        for operation in item.values()
+        if operation["operationId"] == "submit_proposal"
+    )
+    handed_in["responses"]["201"]["links"] = {
+        operation["operationId"]: {
+            "operationId": operation["operationId"],
+            "parameters": {"proposal_id": "$response.body#/proposal_id"},
+        }
+        for path, item in document["paths"].items()
+        for operation in item.values()
+        if "{proposal_id}" in path
+    }
+
+
+def _response(text: str, *, plain: bool = False) -> dict[str, Any]:
+    return {"description": text, "content": {"application/json" if plain else "application/problem+json": _PROBLEM}}

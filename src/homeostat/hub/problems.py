@@ -79,6 +79,22 @@ def http_error(request: Request, error: Exception) -> Response:
     return answer
 
 
+class NotTaken(Exception):
+    """A body that is not read: too large, or in a form that is not understood here."""
+
+    def __init__(self, status: int, code: str, details: str, *, hint: str | None = None, accept: str = "") -> None:
+        super().__init__(details)
+        self.answer = problem(status, code, details, hint=hint)
+        if accept:
+            self.answer.headers["Accept-Encoding"] = accept
+
+
+def not_taken(request: Request, error: Exception) -> Response:
+    """Answer what a route would not read."""
+    assert isinstance(error, NotTaken)
+    return error.answer
+
+
 def gone(request: Request, error: Exception) -> Response:
     """Answer, for nobody, a caller that went away in the middle of its body."""
     assert isinstance(error, ClientDisconnect)

@@ -10,8 +10,10 @@ from pathlib import Path
 import uvicorn
 
 from homeostat.core.errors import Unavailable
+from homeostat.core.limits import MAX_HTTP_CONNECTIONS, MAX_HTTP_HEAD_BYTES
 from homeostat.flows.deps import Deps
 from homeostat.hub.app import create_app
+from homeostat.hub.http_guard import GuardedProtocol
 from homeostat.hub.wiring import Hub
 from homeostat.model.settings import Settings
 
@@ -47,6 +49,10 @@ class HubServer:
             access_log=False,
             lifespan="off",
             server_header=False,
+            http=GuardedProtocol,
+            ws="none",
+            h11_max_incomplete_event_size=MAX_HTTP_HEAD_BYTES,
+            limit_concurrency=MAX_HTTP_CONNECTIONS,
             timeout_graceful_shutdown=5,
         )
         self._server = uvicorn.Server(config)

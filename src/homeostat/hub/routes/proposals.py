@@ -28,13 +28,17 @@ from homeostat.model.verdict import Denied
 
 router = APIRouter(prefix="/api/selfimprove/proposals", tags=["proposals"])
 
+_STATUS_WORDS = ["", *dict.fromkeys([*STATUS_OF.values(), *(state.value for state in STATUS_OF)])]
+
 _REFUSED: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code in (400, 404, 409)}
 
 
 @router.get("")
 def list_proposals(
     context: Context,
-    status: Annotated[str, Query(description="A status or finer state; empty: all")] = "",
+    status: Annotated[
+        str, Query(description="A status or finer state; empty: all", json_schema_extra={"enum": _STATUS_WORDS})
+    ] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
 ) -> ProposalList:
@@ -46,7 +50,7 @@ def list_proposals(
     return ProposalList(proposals=[proposal_body(row) for row in rows], total=total)
 
 
-@router.post("", status_code=201, responses={400: {"model": Problem}})
+@router.post("", status_code=201, responses=_REFUSED)
 def submit_proposal(request: SubmitRequest, context: Context, actor: Caller) -> ProposalBody:
     """Hand in a patch. Validation starts at once; ask for the proposal to follow it."""
     outcome = submit(

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -12,13 +13,16 @@ from homeostat.core.limits import MAX_HTTP_BODY_BYTES
 from homeostat.flows.ingesting import Ingested, ingest_logs, ingest_metrics
 from homeostat.hub.context import HubContext
 from homeostat.hub.contract import Problem
+from homeostat.hub.problems import NotTaken
 from homeostat.hub.routes import Caller, Context
 
 router = APIRouter(prefix="/v1", tags=["telemetry"])
 
-_REFUSED: dict[int | str, dict[str, Any]] = {400: {"model": Problem}, 413: {"model": Problem}}
+_REFUSED: dict[int | str, dict[str, Any]] = {400: {"model": Problem}, 415: {"model": Problem}}
 _OTLP = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
-"""The body is read by our own parser, which takes every sender's dialect; `Content-Encoding: gzip` too."""
+"""The body is read by our own parser, which takes every dialect; `Content-Encoding: gzip` and `deflate` too."""
+
+_WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
 @router.post("/logs", responses=_REFUSED, openapi_extra=_OTLP)
@@ -29,7 +33,7 @@ async def post_logs(request: Request, context: Context, actor: Caller) -> dict[s
     def take() -> Ingested:
         return ingest_logs(context.deps, _decode(data, request), source=actor.id)
 
-    return _answer(context, "logs", await run_in_threadpool(take), "rejectedLogRecords")
+    return _answer(context, "logs", await _taken(take), "rejectedLogRecords")
 
 
 @router.post("/metrics", responses=_REFUSED, openapi_extra=_OTLP)
@@ -40,16 +44,18 @@ async def post_metrics(request: Request, context: Context, actor: Caller) -> dic
     def take() -> Ingested:
         return ingest_metrics(context.deps, _decode(data, request), reader=context.reader)
 
-    return _answer(context, "metrics", await run_in_threadpool(take), "rejectedDataPoints")
+    return _answer(context, "metrics", await _taken(take), "rejectedDataPoints")
 
 
 def _decode(data: bytes, request: Request) -> dict[str, Any]:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type not in ("application/json", ""):
-        raise InvalidInput(
-            "bad-telemetry",
-            f"{content_type[:60]!r} is not taken here",
-            hint="set the exporter's protocol to http/json",
+        what = "OTLP in protobuf" if "protobuf" in content_type else repr(content_type[:60])
+        raise NotTaken(
+            415,
+            "unsupported-media-type",
+            f"{what} is not taken here; send `Content-Type: application/json`",
+            hint="set the exporter's protocol to http/json (OTEL_EXPORTER_OTLP_PROTOCOL=http/json)",
         )
     encoding = request.headers.get("content-encoding", "").strip().lower()
     try:
@@ -64,16 +70,26 @@ def _decode(data: bytes, request: Request) -> dict[str, Any]:
 def _inflate(data: bytes, encoding: str) -> bytes:
     if encoding in ("", "identity"):
         return data
-    if encoding != "gzip":
-        raise InvalidInput("bad-telemetry", f"content encoding {encoding[:20]!r} is not taken here")
-    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    if encoding not in _WINDOW_BITS:
+        raise NotTaken(
+            415, "unsupported-encoding", f"content encoding {encoding[:20]!r} is not taken here", accept="gzip, deflate"
+        )
+    inflater = zlib.decompressobj(wbits=_WINDOW_BITS[encoding])
     # One byte more than the limit shows that there is more, however much it would be.
     inflated = inflater.decompress(data, MAX_HTTP_BODY_BYTES + 1)
     if len(inflated) > MAX_HTTP_BODY_BYTES:
-        raise InvalidInput("bad-telemetry", "the body inflates beyond the limit")
+        raise NotTaken(413, "body-too-large", f"the body inflates to more than {MAX_HTTP_BODY_BYTES} bytes")
     if not inflater.eof or inflater.unused_data:
-        raise InvalidInput("bad-telemetry", "the body is not one whole gzip stream")
+        raise InvalidInput("bad-telemetry", f"the body is not one whole {encoding} stream")
     return inflated
+
+
+async def _taken(take: Callable[[], Ingested]) -> Ingested:
+    try:
+        return await run_in_threadpool(take)
+    except RecursionError as error:
+        # What is nested deeper than the interpreter goes was nowhere read, and nothing of it is stored.
+        raise InvalidInput("bad-telemetry", "the body is nested too deeply") from error
 
 
 def _answer(context: HubContext, signal: str, done: Ingested, rejected_name: str) -> dict[str, Any]:
