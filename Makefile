@@ -28,8 +28,8 @@ check: $(STAMP)  ## lint, types, layers, architecture tests
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/arch
 
-bench: $(STAMP)  ## measure, each figure beside its peer or limit
-	$(BIN)/python -m bench
+bench: $(STAMP)  ## measure, each figure beside its peer or limit; renews docs/BENCHMARKS.md
+	$(BIN)/python -m bench --write
 
 system-deps:  ## Debian packages for the full test suite (root); never needed for the demo
 	apt-get update -qq

@@ -1,19 +1,42 @@
-"""Run every benchmark, or those named on the command line: ``python -m bench [swap ledger ...]``."""
+"""Run every benchmark, or those named: ``python -m bench [--write] [swap ledger ...]``.
+
+Each ``bench_NAME.py`` has ``main()``, which measures, prints a table and returns figures by name;
+``figures(results)``, which holds them against their aims; and ``FOUND``, which says what was found where an
+aim is not met. ``--write`` renews ``docs/BENCHMARKS.md``, for which all of them must be run.
+"""
 
 import importlib
 import sys
 from pathlib import Path
 
+from bench.figures import PAGE, Figure, render
+
 
 def main() -> None:
     known = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
-    wanted = sys.argv[1:] or known
+    write = "--write" in sys.argv
+    wanted = [name for name in sys.argv[1:] if name != "--write"] or known
     unknown = set(wanted) - set(known)
     if unknown:
         sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if write and wanted != known:
+        sys.exit("--write renews the whole page: name no benchmark")
+    sections: dict[str, list[Figure]] = {}
+    findings: dict[str, str] = {}
     for name in wanted:
-        print(f"\n== {name}")
-        importlib.import_module(f"bench.bench_{name}").main()
+        print(f"\n== {name}", flush=True)
+        module = importlib.import_module(f"bench.bench_{name}")
+        sections[name] = module.figures(module.main())
+        findings[name] = module.FOUND
+    print()
+    for name, figures in sections.items():
+        for figure in figures:
+            met = {True: "met    ", False: "NOT MET", None: "       "}[figure.met]
+            print(f"{met} {name}: {figure.what}: {figure.measured}")
+            print(f"        beside: {figure.beside or '-'}   aim: {figure.aim or '-'}")
+    if write:
+        PAGE.write_text(render(sections, findings), encoding="utf-8")
+        print(f"\nwrote {PAGE}")
 
 
 if __name__ == "__main__":

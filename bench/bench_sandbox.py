@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.figures import Figure, number
 from homeostat.adapters.sandbox.identity import unprivileged_uid
 from homeostat.adapters.sandbox.interpreter import HostInterpreter, read_interpreter
 from homeostat.adapters.sandbox.layout import Site, lay_out
@@ -160,6 +161,33 @@ def _print(found: dict[str, float], missing: list[str]) -> None:
     print(f"{'limit':<38}{'':>16}{1.5:>8.2f}{0.2:>18.2f}")
     for name in missing:
         print(f"{name}: not usable here")
+
+
+FOUND = ""
+
+
+def figures(results: dict[str, float]) -> list[Figure]:
+    """Hold the start of each kind against the bare interpreter's and the container's."""
+    bare, container = results[f"{_BARE} p50"], results.get(f"{_CONTAINER} p50")
+    made = []
+    for kind in Kind:
+        start = results.get(f"{kind.value} p50")
+        if start is None:
+            made.append(Figure(what=f"start in {kind.value}, p50", measured="not usable here"))
+            continue
+        beside = f"bare interpreter: {number(bare, 'ms')}"
+        if container is not None:
+            beside += f"; container: {number(container, 'ms')}"
+        made.append(
+            Figure(
+                what=f"start in {kind.value}, p50",
+                measured=number(start, "ms"),
+                beside=beside,
+                aim="at most 1.5 times the bare one, and a fifth of the container",
+                met=start <= 1.5 * bare and (container is None or start <= container / 5),
+            )
+        )
+    return made
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from types import ModuleType
 
 from homeostat_agent.reload import Change, Module, Reloader
 
+from bench.figures import Figure, number
+
 _ROUNDS = 10
 _THREADS = 4
 _FUNCTIONS = 60
@@ -165,6 +167,22 @@ def _since(started: float) -> float:
 
 def _row(what: str, values: list[float]) -> dict[str, float]:
     return {f"{what} p50": statistics.median(values), f"{what} p95": statistics.quantiles(values, n=20)[-1]}
+
+
+FOUND = ""
+
+
+def figures(results: dict[str, float]) -> list[Figure]:
+    """Hold the results against their aims."""
+    swap, back = results["homeostat swap (ms) p50"], results["homeostat rollback (ms) p50"]
+    peer = f"jurigged: {number(results['jurigged swap (ms) p50'], 'ms')}"
+    peer_back = f"jurigged: {number(results['jurigged change back (ms) p50'], 'ms')}"
+    return [
+        Figure(
+            what="swap under 4 busy threads, p50", measured=number(swap, "ms"), beside=peer, aim="20 ms", met=swap < 20
+        ),
+        Figure(what="rollback, p50", measured=number(back, "ms"), beside=peer_back, aim="1 ms", met=back < 1),
+    ]
 
 
 if __name__ == "__main__":
