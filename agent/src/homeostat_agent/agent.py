@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from homeostat_agent.capture import Capture
     from homeostat_agent.capture.failures import Failures
     from homeostat_agent.connection import HubConnection
+    from homeostat_agent.handover.member import Member
     from homeostat_agent.launch_file import Launch
     from homeostat_agent.reload import Reloader
 
@@ -56,6 +57,7 @@ class Agent:
             make_reloader=self._make_reloader,
         )
         self._sender = Sender(source=self, control=self._control, dial=self._dial)
+        self._member: Member | None = None
 
     @property
     def connected(self) -> bool:
@@ -79,6 +81,13 @@ class Agent:
         except RuntimeError:
             self._capture.uninstall()
             raise
+        if self._launch.supervisor:
+            from homeostat_agent.handover.member import Member
+
+            self._member = Member(
+                self._launch.supervisor, self._launch.launch_id, connected=lambda: self._sender.connected
+            )
+            self._member.start()
 
     def flush_at_exit(self) -> None:
         """Send what is left and say goodbye, for at most `EXIT_FLUSH_S`."""
@@ -109,6 +118,8 @@ class Agent:
         self._control.become_forked_child(self.process_id)
         self._sender = Sender(source=self, control=self._control, dial=self._dial, first_dial_after_s=FORK_SETTLE_S)
         self._sender.start()
+        if self._member is not None:
+            self._member.become_forked_child()
 
     # What the sender asks for
 

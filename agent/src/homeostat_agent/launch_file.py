@@ -35,6 +35,7 @@ class Launch:
         "service_name",
         "socket_path",
         "state_dir",
+        "supervisor",
     )
 
     def __init__(
@@ -49,6 +50,7 @@ class Launch:
         service_name: str,
         hmr_enabled: bool,
         hmr_mode: str,
+        supervisor: str | None = None,
     ) -> None:
         self.launch_id = launch_id
         self.key = key
@@ -59,6 +61,8 @@ class Launch:
         self.service_name = service_name
         self.hmr_enabled = hmr_enabled
         self.hmr_mode = hmr_mode
+        self.supervisor = supervisor
+        """Where the supervisor of this program listens; None when nobody supervises it."""
 
     def address(self) -> str:
         """Return where to dial now. A hub that came back may have another door: it says so in `hub.json`."""
@@ -82,6 +86,7 @@ def read_launch(path: str) -> Launch:
             service_name=value["service_name"],
             hmr_enabled=value["hmr_enabled"] is True,
             hmr_mode=value["hmr_mode"],
+            supervisor=value.get("supervisor"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the launch file {path} is not one ({error!r})") from error

@@ -2,15 +2,13 @@
 
 import logging
 import os
-import shlex
 import shutil
 import signal
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,9 +24,9 @@ from homeostat.model.settings import LogLevel, Settings
 
 if TYPE_CHECKING:
     from homeostat.adapters.agents.launch import Launch
+    from homeostat.adapters.supervising.supervisor import Supervisor
 
-_STOP_S = 10.0
-_LAST_WORDS_S = 0.5
+_FORWARDED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 Command = Annotated[list[str] | None, typer.Argument(help="The program, after `--`.")]
 
@@ -85,7 +83,14 @@ def up(
         raise typer.Exit(code)
 
 
-def run(command: Command = None, repo: Repo = None, state_dir: StateDir = None) -> None:
+def run(
+    command: Command = None,
+    supervise: Annotated[
+        bool, typer.Option("--supervise", help="Stay its parent, so that it can be restarted without a lost request.")
+    ] = False,
+    repo: Repo = None,
+    state_dir: StateDir = None,
+) -> None:
     """Become the program after `--`, with the agent in it. It runs in its own interpreter."""
     if not command:
         raise InvalidInput("no-command", "there is no program to run", hint="homeostat run -- python -m yourprogram")
@@ -94,12 +99,33 @@ def run(command: Command = None, repo: Repo = None, state_dir: StateDir = None) 
     if place.running_hub() is None:
         say("no hub is up: the program runs unwatched until you start one with `homeostat up`")
     command = _findable(place, settings, command)
-    launch = _launch(place, settings, command)
+    if supervise:
+        _run_supervised(place, settings, command)
+        return
+    launch = _launch(place, settings)
     try:
         os.execvpe(command[0], command, launch.environment(os.environ))  # noqa: S606 - the user's own command
     except OSError as error:
         launch.discard()
-        raise _cannot_start(command, error) from error
+        from homeostat.adapters.supervising.process import cannot_start
+
+        raise cannot_start(command, error) from error
+
+
+def _run_supervised(place: Place, settings: Settings, command: Sequence[str]) -> None:
+    ended = threading.Event()
+    supervisor = _supervisor(place, settings, command, kind="run", folder=None, on_exit=ended.set)
+    with _stopping_on_signals(ended.set):
+        supervisor.start()
+        for number in _FORWARDED:
+            signal.signal(number, lambda number, _frame: supervisor.forward(number))
+        try:
+            while not ended.wait(1.0):
+                pass
+        finally:
+            code = supervisor.stop()
+    if code:
+        raise typer.Exit(code)
 
 
 def demo(
@@ -135,7 +161,7 @@ def _findable(place: Place, settings: Settings, command: Sequence[str]) -> list[
 
 
 class _Host:
-    """The program that `up` starts beside the hub."""
+    """The program that `up` starts beside the hub, under a supervisor."""
 
     def __init__(self, place: Place, settings: Settings, command: Sequence[str] | None) -> None:
         self.command = _findable(place, settings, command) if command else list(settings.host.start_command)
@@ -144,44 +170,46 @@ class _Host:
         self.failure: HomeostatError | None = None
         self._place = place
         self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
-        self._launch: Launch | None = None
+        self._supervisor: Supervisor | None = None
 
     def start(self, *, on_exit: Callable[[], None]) -> None:
         """Start it; `on_exit` is called from a thread when it has ended."""
-        self._launch = _launch(self._place, self._settings, self.command)
-        try:
-            self._process = subprocess.Popen(self.command, env=self._launch.environment(os.environ), cwd=self._folder)
-        except OSError as error:
-            raise _cannot_start(self.command, error) from error
-        say(f"started {shlex.join(self.command)} as process {self._process.pid}")
-        waiter = threading.Thread(target=self._wait, args=(self._process, on_exit), name="host-wait", daemon=True)
-        waiter.start()
+        supervisor = _supervisor(
+            self._place, self._settings, self.command, kind="up", folder=self._folder, on_exit=on_exit
+        )
+        supervisor.start()
+        self._supervisor = supervisor
 
     def stop(self) -> int:
         """Stop the program (it is given 10 s) and return its exit code; 0 when it was stopped by us."""
-        if self._launch is not None:
-            self._launch.discard()
-        if self._process is None:
+        if self._supervisor is None:
             return 0
-        code = self._process.poll()
-        if code is not None:
-            return code if code >= 0 else 128 - code
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            say(f"the program did not stop within {_STOP_S:.0f} s and was killed")
-            self._process.kill()
-            self._process.wait()
-        return 0
+        ended = self._supervisor.has_ended
+        code = self._supervisor.stop()
+        return code if ended else 0
 
-    def _wait(self, process: "subprocess.Popen[bytes]", on_exit: Callable[[], None]) -> None:
-        code = process.wait()
-        say(f"the program ended with code {code}")
-        # Its last words, a fatal exception above all, are on their way to the hub.
-        time.sleep(_LAST_WORDS_S)
-        on_exit()
+
+def _supervisor(
+    place: Place,
+    settings: Settings,
+    command: Sequence[str],
+    *,
+    kind: str,
+    folder: Path | None,
+    on_exit: Callable[[], None],
+) -> "Supervisor":
+    from homeostat.adapters.supervising.supervisor import Supervisor
+
+    return Supervisor(
+        state_dir=place.state_dir,
+        kind=kind,
+        command=command,
+        folder=folder,
+        make_launch=lambda door: _launch(place, settings, supervisor=door),
+        on_exit=on_exit,
+        say=say,
+        hub_is_up=lambda: place.running_hub() is not None,
+    )
 
 
 def _loaded(place: Place) -> Settings:
@@ -204,7 +232,7 @@ def _settings(place: Place, port: int | None) -> Settings:
     return replace(settings, host=host, hub=hub)
 
 
-def _launch(place: Place, settings: Settings, command: Sequence[str]) -> "Launch":
+def _launch(place: Place, settings: Settings, *, supervisor: Path | None = None) -> "Launch":
     from homeostat.adapters.agents.launch import prepare_launch  # with the keys, a fifth of a second to import
     from homeostat.adapters.keys import load_or_create_keys
 
@@ -216,6 +244,7 @@ def _launch(place: Place, settings: Settings, command: Sequence[str]) -> "Launch
         service_name=place.repository.name,
         hmr_enabled=settings.hmr.enabled,
         hmr_mode=settings.hmr.mode.value,
+        supervisor=supervisor,
     )
 
 
@@ -229,7 +258,3 @@ def _running_commit(place: Place, settings: Settings) -> CommitId | None:
     except (InvalidInput, NotFound) as error:
         say(f"warning: the running commit is not known: {error.message}")
         return None
-
-
-def _cannot_start(command: Sequence[str], error: OSError) -> InvalidInput:
-    return InvalidInput("command-not-started", f"{command[0]} cannot be started: {error.strerror}")

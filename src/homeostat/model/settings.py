@@ -100,6 +100,22 @@ class ObservationSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RestartSettings:
+    """Table ``[restart]``: what to do about a change that cannot be swapped in."""
+
+    automatic: bool = setting(False, "Whether the program is restarted by itself when a change waits for it.")
+    command: tuple[str, ...] = setting(
+        (), "What restarts the program where `homeostat` does not supervise it, as `systemctl restart shop`."
+    )
+    health_path: str = setting("", "What the new process must answer with 2xx over plain HTTP, as `/health`.")
+    timeout_s: float = setting(60.0, "How long the new process may take until it is well.", low=1, high=3600)
+    drain_s: float = setting(30.0, "How long the old process may take to finish its requests.", low=0.5, high=3600)
+    settle_s: float = setting(
+        1.5, "How long the new process must stay well before the old one goes.", low=0.5, high=600
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SelfImprovementSettings:
     """Table ``[self_improvement]``: as ``config.json.self_improvement`` of the source document."""
 
@@ -135,6 +151,7 @@ class Settings:
     findings: FindingSettings = field(default_factory=FindingSettings)
     proof: ProofSettings = field(default_factory=ProofSettings)
     observation: ObservationSettings = field(default_factory=ObservationSettings)
+    restart: RestartSettings = field(default_factory=RestartSettings)
     self_improvement: SelfImprovementSettings = field(default_factory=SelfImprovementSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     log: LogSettings = field(default_factory=LogSettings)

@@ -68,8 +68,12 @@ def prepare_launch(
     service_name: str,
     hmr_enabled: bool,
     hmr_mode: str,
+    supervisor: Path | None = None,
 ) -> Launch:
-    """Write a launch file for one program. `Unavailable` when there is no agents' key or no room for it."""
+    """Write a launch file for one program. `Unavailable` when there is no agents' key or no room for it.
+
+    `supervisor` is where the program's supervisor listens, when it has one.
+    """
     run = state_dir.absolute() / "run"
     private_folder(run)
     master_key = _master_key(state_dir)
@@ -84,7 +88,8 @@ def prepare_launch(
         "service_name": service_name,
         "hmr_enabled": hmr_enabled,
         "hmr_mode": hmr_mode,
-        "launcher": {"pid": os.getpid(), "started": _started(os.getpid())},
+        "supervisor": str(supervisor) if supervisor is not None else None,
+        "launcher": {"pid": os.getpid(), "started": process_started(os.getpid())},
     }
     file = run / f"{_PREFIX}{launch_id}.json"
     try:
@@ -181,7 +186,7 @@ def _may_be_needed(file: Path) -> bool:
         if time.time() - file.stat().st_mtime < SWEEP_AFTER_S:
             return True
         launcher = json.loads(read_private(str(file)))["launcher"]
-        started = _started(int(launcher["pid"]))
+        started = process_started(int(launcher["pid"]))
         return started is not None and started == str(launcher["started"])
     except FileNotFoundError:
         return True  # removed by its owner at this moment
@@ -189,7 +194,7 @@ def _may_be_needed(file: Path) -> bool:
         return False  # no agent would believe it either
 
 
-def _started(pid: int) -> str | None:
+def process_started(pid: int) -> str | None:
     """Return the start time of a process in the kernel's words; None when there is none. `exec` keeps it."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

@@ -20,20 +20,22 @@ SOCKET_NAME = "agent.sock"
 _BACKLOG = 64
 
 
-def choose_socket_path(state_dir: Path, *, environ: Mapping[str, str] | None = None) -> Path:
-    """Return where the door of this state directory stands: the same answer for the same environment.
+def choose_socket_path(
+    state_dir: Path, *, environ: Mapping[str, str] | None = None, socket_name: str = SOCKET_NAME
+) -> Path:
+    """Return where a door of this state directory stands: the same answer for the same environment.
 
-    ``run/agent.sock`` in it when that is short enough, else a folder named after it below
+    ``run/agent.sock`` in it (or the other name) when that is short enough, else a folder named after it below
     ``XDG_RUNTIME_DIR`` or the temporary folder. `Unavailable` when all of them are too deep.
     """
     environment = os.environ if environ is None else environ
-    near = state_dir.absolute() / "run" / SOCKET_NAME
+    near = state_dir.absolute() / "run" / socket_name
     if _fits(near):
         return near
     name = f"homeostat-{os.geteuid()}-{hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()[:16]}"
     for parent in (environment.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()):
-        if parent and Path(parent).is_dir() and _fits(Path(parent) / name / SOCKET_NAME):
-            return Path(parent) / name / SOCKET_NAME
+        if parent and Path(parent).is_dir() and _fits(Path(parent) / name / socket_name):
+            return Path(parent) / name / socket_name
     raise Unavailable(
         "agent-socket-path",
         f"no folder for the agents' socket has a path of at most {MAX_PATH_BYTES} bytes",
@@ -69,13 +71,14 @@ class Door:
     killed is replaced, and one that is in use is never taken away.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, kind: socket.SocketKind = socket.SOCK_STREAM) -> None:
         """Open the door; `Conflict` (``gateway-running``) when another gateway holds it."""
         private_folder(path.parent)
         self.path = path
+        self._kind = kind
         self._lock = _lock(path)
         try:
-            self.listener = _listen(path)
+            self.listener = _listen(path, kind)
             self._identity = _identity(path)
         except BaseException:
             os.close(self._lock)
@@ -87,7 +90,7 @@ class Door:
 
     def reopen(self) -> None:
         """Listen anew at the path; connections that stand are not touched."""
-        fresh = _listen(self.path)
+        fresh = _listen(self.path, self._kind)
         self.listener.close()
         self.listener = fresh
         self._identity = _identity(self.path)
@@ -127,8 +130,8 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def _listen(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def _listen(path: Path, kind: socket.SocketKind) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, kind)
     try:
         listener.setblocking(False)
         if path.is_socket():
