@@ -22,8 +22,11 @@ from e2e.support.shop import BRANCH, BREAK, HARM, MEND, MEND_OTHERWISE, SETTINGS
 from e2e.support.stage import HubProcess, Stage
 from e2e.support.terminal import PROPOSALS
 
+from homeostat.adapters.settings import load_settings
 from homeostat.adapters.story import collect_story
 from homeostat.audit.story import verify_story
+from homeostat.cli.consistency import violated
+from homeostat.cli.place import Place
 
 
 @dataclass(frozen=True)
@@ -264,6 +267,8 @@ def check(stage: Stage, scene: Scene, moment: Moment | None, base: str) -> None:
     assert "Traceback" not in hub.log.read_text(), hub.log.read_text()
     broken = [c for c in verify_story(collect_story(shop.root, shop.state_dir)) if not c.ok]
     assert not broken, broken
+    place = Place(repository=shop.root, state_dir=shop.state_dir)
+    assert violated(place, load_settings(shop.root, {})) == ()
 
 
 def _recorded(shop: Shop) -> set[tuple[str, str]]:

@@ -14,7 +14,7 @@ from homeostat.adapters.store.snapshot import StoreSnapshot
 from homeostat.adapters.store.store import SqlStore
 from homeostat.audit.chain import EMPTY_HEAD
 from homeostat.audit.head import TRAILER_KEY, parse_head
-from homeostat.audit.story import BackupResult, StoryInputs, named_commits
+from homeostat.audit.story import BackupResult, StoryInputs, named_commits, unlike_commits
 from homeostat.core.errors import HomeostatError, NotFound
 from homeostat.core.ids import CommitId
 from homeostat.model.ledger import LedgerHead
@@ -111,16 +111,9 @@ def _look_at_backup(repository: Path, state_dir: Path, application: Application)
     try:
         change = FolderBackupStore(state_dir / "backups").load(name)
         reader = GitCommitReader(open_repository(repository))
-        # Whoever alters a snapshot can alter its manifest too; but not the commits that the ledger names.
-        for commit, sides in (
-            (application.before_commit, {item.old_path: item.before for item in change.files if item.before}),
-            (application.commit, {item.path: item.after for item in change.files if item.after}),
-        ):
-            held = reader.read_files(commit, list(sides))
-            other = sorted(path for path, side in sides.items() if held[path] != side)
-            if other:
-                detail = f"the backup {name} and commit {commit[:12]} hold different bytes for {other[0]!r}"
-                return BackupResult(name=name, intact=False, detail=detail)
+        unlike = unlike_commits(change, application, reader.read_files)
+        if unlike:
+            return BackupResult(name=name, intact=False, detail=unlike)
     except HomeostatError as error:
         return BackupResult(name=name, intact=False, detail=error.message)
     return BackupResult(name=name, intact=True, detail=f"{len(change.files)} files")

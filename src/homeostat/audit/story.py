@@ -36,8 +36,9 @@ from homeostat.audit.proposal_story import (
 )
 from homeostat.core.ids import CommitId
 from homeostat.model.actor import Actor
+from homeostat.model.change import FileState, TreeChange
 from homeostat.model.ledger import LedgerEntry, LedgerHead
-from homeostat.model.proposal import Proposal
+from homeostat.model.proposal import Application, Proposal
 
 _MAX_NAMED = 5
 
@@ -241,6 +242,26 @@ def _named_commits(proposal: Proposal) -> list[tuple[str, CommitId]]:
         if application.revert_commit is not None:
             named.append(("revert", application.revert_commit))
     return named
+
+
+def unlike_commits(
+    change: TreeChange,
+    application: Application,
+    read_files: Callable[[CommitId, Sequence[str]], Mapping[str, FileState | None]],
+) -> str:
+    """Say where a backup and the commits of its application hold different bytes; empty when they do not.
+
+    Whoever alters a backup can alter its manifest too, but not the commits that the ledger names.
+    """
+    for commit, sides in (
+        (application.before_commit, {item.old_path: item.before for item in change.files if item.before}),
+        (application.commit, {item.path: item.after for item in change.files if item.after}),
+    ):
+        held = read_files(commit, list(sides))
+        other = sorted(path for path, side in sides.items() if held[path] != side)
+        if other:
+            return f"the backup {application.backup} and commit {commit[:12]} hold different bytes for {other[0]!r}"
+    return ""
 
 
 def _hash_at(entries: Sequence[LedgerEntry]) -> Callable[[int], str | None]:

@@ -86,6 +86,8 @@ def _diagnose(place: Place) -> Iterator[Diagnosis]:
     yield from _try("hub", lambda: _hub(place))
     if (place.state_dir / "homeostat.sqlite").exists():
         yield from _try("ledger", lambda: _ledger(place))
+        if settings:
+            yield from _try("consistency", lambda: _consistency(place, settings[0]))
     if settings:
         yield _hmr(settings[0])
         yield _tests(settings[0])
@@ -182,6 +184,23 @@ def _ledger(place: Place) -> list[Diagnosis]:
         if not check.ok
     ]
     return failed or [Diagnosis(level="ok", name="ledger", detail=f"{len(checks)} checks hold")]
+
+
+def _consistency(place: Place, loaded: LoadedSettings) -> list[Diagnosis]:
+    """Check the invariants of `homeostat.rollout.invariants`; each that does not hold is a diagnosis of its own."""
+    from homeostat.cli.consistency import violated
+
+    found = [
+        Diagnosis(
+            level=item.level,
+            name=f"invariant {item.number}" if item.number else "consistency",
+            detail=f"{item.subject}: {item.detail}",
+            remedy=item.remedy,
+        )
+        for item in violated(place, loaded)
+    ]
+    holds = "rows, ledger, Git, checkout, backups and processes agree"
+    return found or [Diagnosis(level="ok", name="consistency", detail=holds)]
 
 
 def _hmr(loaded: LoadedSettings) -> Diagnosis:

@@ -1,21 +1,20 @@
 """A whole hub in memory: real flows over fakes, on a clock that the test owns.
 
 The flows cannot tell. Started workflows are queued and run when the test says so, so that a test
-decides what happens between two steps; `mortal` gives the same world to a hub that dies at a chosen
-call, and the world that is left is what the next hub finds.
+decides what happens between two steps; `homeostat.testing.faults` gives the same world to a hub that
+fails or dies at a chosen call, and the world that is left is what the next hub finds.
 """
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from homeostat.core.ids import ActorId, CommitId, ProcessId, ProposalId
 from homeostat.flows.applying import apply
 from homeostat.flows.deps import Deps
 from homeostat.flows.recovering import recover
 from homeostat.flows.reverting import revert
+from homeostat.flows.surveying import Places, survey
 from homeostat.flows.validating import validate
 from homeostat.model.actor import Actor, Role
 from homeostat.model.change import REGULAR, FileState
@@ -24,6 +23,7 @@ from homeostat.model.settings import HmrSettings, HostSettings, ObservationSetti
 from homeostat.model.vitals import RouteVitals, VitalsTick
 from homeostat.policy.document import policy_in_force
 from homeostat.ports.clock import Clock
+from homeostat.rollout.invariants import Observed, Violation, violations
 from homeostat.testing.example_rows import SteppingClock
 from homeostat.testing.fake_live import FakeLive
 from homeostat.testing.fake_prover import FakeProver
@@ -34,7 +34,6 @@ from homeostat.testing.memory_repository import (
     MemoryDeployedTree,
     MemoryRecordBranch,
     MemoryRepository,
-    SimulatedDeath,
 )
 from homeostat.testing.memory_store import MemoryStore
 
@@ -153,14 +152,26 @@ class World:
         recover(self.deps)
         self.run()
 
-    def mortal(self, *, dies_at_call: int, after: bool) -> Deps:
-        """Return the world of a hub that dies at its n-th call (from 0) of any port, before or after it has effect."""
-        death = _Death(dies_at_call=dies_at_call, after=after)
-        ports = ("proposals", "records", "ledger", "commits", "candidates", "record_branch", "deployed", "backups")
-        wrapped: dict[str, Any] = {
-            name: _Mortal(getattr(self.deps, name), death) for name in (*ports, "prover", "live", "start")
-        }
-        return replace(self.deps, **wrapped)
+    def violations(self, deps: Deps | None = None) -> tuple[Violation, ...]:
+        """Check the invariants that `homeostat doctor` checks."""
+        return violations(self.observed(deps))
+
+    def observed(self, deps: Deps | None = None) -> Observed:
+        """Look at everything as if a day later, when nothing is excused by being under way."""
+        deps = deps or self.deps
+        return survey(
+            Places(
+                proposals=deps.proposals,
+                records=deps.records,
+                ledger=deps.ledger,
+                commits=deps.commits,
+                candidates=deps.candidates,
+                deployed=deps.deployed,
+                backups=deps.backups,
+            ),
+            now=lambda: deps.clock.now() + timedelta(days=1),
+            processes=deps.live.processes,
+        )
 
     def serve(self, *, seconds: int, requests: int, errors: int) -> None:
         """Let the process serve so many requests (of which so many fail) in each of so many seconds."""
@@ -172,33 +183,6 @@ class World:
                 process_id=PROCESS, start=start, end=self.clock.now(), routes={"/price": route}, errors_logged=errors
             )
             self.store.vitals.record_ticks([tick])
-
-
-class _Death:
-    def __init__(self, *, dies_at_call: int, after: bool) -> None:
-        self._left = dies_at_call
-        self._after = after
-
-    def around(self, call: Callable[[], Any]) -> Any:
-        self._left -= 1
-        if self._left == -1 and not self._after:
-            raise SimulatedDeath
-        result = call()
-        if self._left == -1 and self._after:
-            raise SimulatedDeath
-        return result
-
-
-class _Mortal:
-    """A port whose every call may be the hub's last."""
-
-    def __init__(self, port: Any, death: _Death) -> None:
-        self._port = port
-        self._death = death
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._port, name)
-        return lambda *args, **options: self._death.around(lambda: method(*args, **options))
 
 
 def file(text: str) -> FileState:

@@ -20,6 +20,9 @@ def committed(repository):
     return repository
 
 
+NOBODYS = "00000000-0000-4000-8000-0000000000aa"
+
+
 def place_of(repository):
     return Place(repository=repository, state_dir=repository / ".homeostat")
 
@@ -120,3 +123,13 @@ def test_verify_of_a_fresh_ledger_holds_and_of_a_shortened_one_does_not(typed, c
     head.write_text(json.dumps({**told, "size": told["size"] + 1}))
     answer = typed("verify")
     assert answer.code == 5 and "FAIL" in answer.out and "altered or is missing" in answer.err
+
+
+def test_what_does_not_agree_is_named_with_a_command_that_mends_it(typed, committed):
+    assert typed("token", "--agent", "bot").code == 0
+    assert looked(committed)["consistency"].level == "ok"
+    subprocess.run(["git", "branch", f"homeostat/proposal-{NOBODYS}"], check=True, capture_output=True)
+    found = looked(committed)["invariant 8"]
+    assert NOBODYS in found.detail and found.level == "warn"
+    subprocess.run(found.remedy, shell=True, check=True, capture_output=True)
+    assert looked(committed)["consistency"].level == "ok"

@@ -82,3 +82,14 @@ class IndexLock:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def left_lock(git_dir: Path) -> str:
+    """Return the path of an ``index.lock`` that a move of ours left or holds; empty when there is none."""
+    lock = git_dir / "index.lock"
+    try:
+        return str(lock) if lock.read_bytes() == _MARK else ""
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise disk_failure(error, f"read `{lock}`") from error
