@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from homeostat.telemetry import redact
+from homeostat.testing.secret_lines import secret_lines
 
 PIECES = (
     "password=", "pwd:", "secret", "token", "key", "api_key", "Authorization: ", "Bearer ", "Basic ", "Cookie: a=",
@@ -19,7 +20,10 @@ PIECES = (
     "1.2.3", "::1", "::", ":", "2001:db8::1", "fe80", "12:34:56", "[", "]", "[EMAIL]", "[REDACTED_KEY]",
     "[EXTERNAL_IP]", "192.168.x.x", "[TEXT]", '"', "'", '\\"', "(", ")", ",", ";", "&", "=", "?", "#", "%40", "-",
     "_", " ", "\n", "\t", "\x00", "\x1b[31m", "\ud800", "\u200b", "\u017f", "\u212a", "é", "\U0001f600",
-    "x", "7", "None",
+    "x", "7", "None", "token_", "client_key", "sid=", "-u ", "--user ", "sshpass -p ", "mnemonic ",
+    "otp: 1234", "&quot;", "%3D", "${X}", "s3cr3t!x", "aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zA", "hvs.", "SG.", "glpat-",
+    "\\n", "('", "', '", "(b'", ' value="', " is ", " was ", "1.2.3.4.5.6", "12345.1.1.1", "v1.2.3.4", "~/a", "=/b",
+    "/a=/b/c/d",
 )  # fmt: skip
 
 hostile = st.lists(st.sampled_from(PIECES), max_size=24).map("".join)
@@ -63,14 +67,40 @@ def test_both_engines_find_the_same_matches(text: str) -> None:
         assert ours == theirs, rule.name
 
 
-@settings(max_examples=300)
+@settings(max_examples=400)
 @given(texts)
+@example("key_code=aB3dE5gH7jK9mN1p")
+@example("set_password(b'x1y2z3')")
+@example('key="ApiKey" value="s3cr3t9xx"')
 def test_hints_never_hide_a_match(text: str) -> None:
     text = plain_text(text)
     lowered = text.lower()
-    for rule in rules():
-        if re.search(rule.pattern, text, re.ASCII):
-            assert any(lowered.count(hint) >= rule.at_least for hint in rule.hints), rule.name
+    for rule in rules("/srv/app"):
+        # What a rule leaves as it is, it need not be tried on.
+        if re.sub(rule.pattern, rule.replace, text, flags=re.ASCII) != text:
+            assert any(hint in lowered for hint in rule.hints or ("",)), rule.name
+            assert rule.at_least == 1 or lowered.count(rule.hints[0]) >= rule.at_least, rule.name
+            assert re.search(rule.near, lowered, re.ASCII), rule.name
+
+
+def test_hints_never_hide_a_labelled_secret() -> None:
+    for line in secret_lines():
+        text = plain_text(line.text)
+        lowered = text.lower()
+        for rule in rules():
+            if re.sub(rule.pattern, rule.replace, text, flags=re.ASCII) != text:
+                assert any(hint in lowered for hint in rule.hints or ("",)), (rule.name, text)
+                assert re.search(rule.near, lowered, re.ASCII), (rule.name, text)
+
+
+@settings(max_examples=400)
+@given(texts)
+def test_the_quick_pattern_of_a_rule_changes_what_its_pattern_changes(text: str) -> None:
+    text = plain_text(text)
+    for rule in rules("/srv/app"):
+        if rule.quick:
+            quickly = re.sub(rule.quick, rule.replace, text, flags=re.ASCII)
+            assert quickly == re.sub(rule.pattern, rule.replace, text, flags=re.ASCII), rule.name
 
 
 HOSTILE_UNITS = (
@@ -78,7 +108,9 @@ HOSTILE_UNITS = (
     "password='", "token: ", "eyJ", "eyJ-", "sk-", "ghp_", "-----BEGIN PRIVATE KEY-----", "-", "http://", "http://a@",
     "key", "key ", "bearer ", "basic a", "cookie: ", "$6$", "1-", "a-1-1-1-1", "x ", " '", "%40", "data:", "[", "1:",
     "data:a;base64,", "A", "MMMM", "é", "é@é.", "\n", "C:\\", "authorization: a ", "Private-Lines: 1\n", "0123456789:",
-    "jdbc:oracle:a:", "a1:b2:", "~/",
+    "jdbc:oracle:a:", "a1:b2:", "~/", "mnemonic a", "mnemonic abc abc ", "-u a:", "-u", "secret ", "secret is ",
+    "key 1",    "password('", "password', '", "pat", "M", "sl.", "aB1", "a1b2c3d4", "sid=", "token%3D", "&quot;", "EAA",
+    "$2a$",    "_ghp_", "\\nAKIA", "access_key", "aaaaaaaa_key",
 )  # fmt: skip
 
 

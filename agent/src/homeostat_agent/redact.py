@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Callable
 
 from homeostat_agent.redact_places import ADDRESS_RULES, LONG_QUOTE, URL_RULES, USER_TEXT_RULES, path_rules
-from homeostat_agent.redact_rules import Rule
+from homeostat_agent.redact_rules import Replace, Rule
 from homeostat_agent.redact_secrets import HEADER_RULES, KEY_RULES
 
 __all__ = ["LONG_QUOTE", "MAX_CHARS", "REFUSED", "Rule", "clean_text", "plain_text", "rules", "settle"]
@@ -52,6 +52,7 @@ def rules(repository: str = "") -> tuple[Rule, ...]:
     )
 
 
+_CONTROL = re.compile(r"[^\t\n\x20-\x7e]")
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]{0,30}[A-Za-z]?")
 _PLAIN: dict[int, str | None] = {
     **dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)]),
@@ -69,7 +70,7 @@ _PLAIN: dict[int, str | None] = {
 
 def plain_text(text: str) -> str:
     """Drop control, terminal and invisible characters, so that nothing hides from a rule or from a reader."""
-    if text.isascii() and text.isprintable():
+    if text.isascii() and (text.isprintable() or not _CONTROL.search(text)):
         return text
     return _TERMINAL.sub("", text.replace("\r\n", "\n")).translate(_PLAIN)
 
@@ -80,38 +81,90 @@ def settle(text: str, apply: Callable[[str], str], max_chars: int) -> str:
     A replacement can bring a word boundary, or the cut at `max_chars` an end, that lets another rule
     match. Two rounds are usual; text that needs more than eight is refused as a whole.
     """
-    text = plain_text(text[: max_chars + _LOOK_AHEAD])
+    text = plain_text(text if len(text) <= max_chars else text[: max_chars + _LOOK_AHEAD])
     for _ in range(_MAX_ROUNDS):
-        cleaned = apply(text)[:max_chars]
+        cleaned = apply(text)
+        if len(cleaned) > max_chars:
+            cleaned = cleaned[:max_chars]
         if cleaned == text:
             return cleaned
         text = cleaned
     return REFUSED[:max_chars]
 
 
-class _Table:
-    """The rules for one repository. Each pattern is compiled when a text first needs it: all at once take 20 ms."""
+_ANY_TEXT = ("",)
 
-    def __init__(self, repository: str) -> None:
-        self._rules = rules(repository)
-        self._patterns: list[re.Pattern[str] | None] = [None] * len(self._rules)
 
-    def apply(self, text: str) -> str:
-        lowered = text.lower()
-        for index, (_, source, replace, hints, at_least) in enumerate(self._rules):
-            for hint in hints:
-                if hint in lowered and (at_least == 1 or lowered.count(hint) >= at_least):
-                    pattern = self._patterns[index]
-                    if pattern is None:  # two threads may both compile it, to the same end
-                        pattern = self._patterns[index] = re.compile(source, re.ASCII)
-                    text = pattern.sub(replace, text)
+class _Lazy:
+    """A pattern that is compiled when it is first needed: all at once take 60 ms, and most never are.
+
+    Two threads may both compile it, to the same end.
+    """
+
+    __slots__ = ("_source", "search", "sub")
+
+    search: Callable[[str], object]
+    sub: Callable[[Replace, str], str]
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self.search = lambda text: self._compile().search(text)
+        self.sub = lambda replace, text: self._compile().sub(replace, text)
+
+    def _compile(self) -> re.Pattern[str]:
+        pattern = re.compile(self._source, re.ASCII)
+        self.search, self.sub = pattern.search, pattern.sub
+        return pattern
+
+
+class _Entry:
+    """A rule for the standard library. Neighbours in the table share `gate` and `near`, so that both are asked once."""
+
+    __slots__ = ("at_least", "gate", "near", "pattern", "replace")
+
+    def __init__(self, rule: Rule, gate: tuple[str, ...], near: _Lazy | None) -> None:
+        self.replace = rule.replace
+        self.at_least = rule.at_least
+        self.gate = gate
+        self.near = near
+        self.pattern = _Lazy(rule.quick or rule.pattern)
+
+
+def _applied(entries: list[_Entry], text: str) -> str:
+    """Apply each rule that has a match in `text` as it is now, in their order."""
+    before, lowered = text, text.lower()
+    gate: tuple[str, ...] = ()
+    near: _Lazy | None = None
+    gate_open = True
+    near_found = True
+    for entry in entries:
+        if entry.gate is not gate:  # neighbours in the table share them
+            gate = entry.gate
+            gate_open = False
+            for hint in gate:
+                if hint in lowered:
+                    gate_open = True
                     break
-        return text
+        if not gate_open or (entry.at_least > 1 and lowered.count(gate[0]) < entry.at_least):
+            continue
+        if entry.near is not near:
+            near = entry.near
+            near_found = near is None or near.search(lowered) is not None
+        if not near_found:
+            continue
+        if text is not before and not entry.pattern.search(before):
+            continue  # what an earlier rule left is for the next round: so the hub does it, too
+        text = entry.pattern.sub(entry.replace, text)
+    return text
 
 
 @lru_cache(maxsize=16)
-def _table(repository: str) -> _Table:
-    return _Table(repository)
+def _entries(repository: str) -> list[_Entry]:
+    nears: dict[str, _Lazy] = {}
+    return [
+        _Entry(rule, rule.hints or _ANY_TEXT, nears.setdefault(rule.near, _Lazy(rule.near)) if rule.near else None)
+        for rule in rules(repository)
+    ]
 
 
 def clean_text(text: str, *, repository: str = "", max_chars: int = MAX_CHARS) -> str:
@@ -119,4 +172,5 @@ def clean_text(text: str, *, repository: str = "", max_chars: int = MAX_CHARS) -
 
     `repository` is the absolute path of the host's checkout: paths inside it are shown relative to it.
     """
-    return settle(text, _table(repository).apply, max_chars)
+    entries = _entries(repository)
+    return settle(text, lambda current: _applied(entries, current), max_chars)

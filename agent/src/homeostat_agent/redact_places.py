@@ -17,8 +17,8 @@ PATH_PREFIXES: tuple[str, ...] = ()
 """Absolute paths under one of these are cut to the prefix, instead of to two components."""
 
 
-def _internal_v4(octets: list[int]) -> bool:
-    a, b = octets[0], octets[1]
+def _internal_v4(a: int, b: int) -> bool:
+    """Tell by the first two octets."""
     return (
         a in (0, 10, 127)
         or (a == 192 and b == 168)
@@ -28,21 +28,31 @@ def _internal_v4(octets: list[int]) -> bool:
     )
 
 
+_OCTET = {text: number for number in range(256) for text in (str(number), f"{number:02}", f"{number:03}")}
+
+
 def _ipv4(match: re.Match[str]) -> str:
-    """Four octets, and perhaps more parts behind (``10.0.0.1.443`` of tcpdump)."""
-    parts = match.group(2).split(".")
-    octets = [int(part) for part in parts[:4] if len(part) <= 3]
-    if len(octets) < 4 or max(octets) > 255:
+    """Four octets; what follows them stays (``10.0.0.1.443`` of tcpdump)."""
+    text, start, end = match.string, match.start(), match.end()
+    if start:
+        before = text[start - 1]
+        # Part of a longer number, of a word, or of more than four parts.
+        if before.isalnum() or (before == "." and start > 1 and text[start - 2].isdigit()):
+            return match.group()
+    if end < len(text) and text[end].isdigit():
         return match.group()
-    rest = "".join("." + part for part in parts[4:])
-    return match.group(1) + (INTERNAL_IP if _internal_v4(octets) else EXTERNAL_IP) + rest
+    try:
+        a, b, _, _ = map(_OCTET.__getitem__, match.group().split("."))
+    except KeyError:
+        return match.group()
+    return INTERNAL_IP if _internal_v4(a, b) else EXTERNAL_IP
 
 
 def _dashed_ipv4(match: re.Match[str]) -> str:
     octets = [int(part) for part in match.group(2).split("-")]
     if max(octets) > 255:
         return match.group()
-    return match.group(1) + (INTERNAL_IP if _internal_v4(octets) else EXTERNAL_IP) + match.group(3)
+    return match.group(1) + (INTERNAL_IP if _internal_v4(octets[0], octets[1]) else EXTERNAL_IP) + match.group(3)
 
 
 _IPV6_SHORT = (
@@ -72,7 +82,7 @@ def _ipv6(match: re.Match[str]) -> str:
     except ValueError:
         return text
     if address.ipv4_mapped is not None:
-        internal = _internal_v4(list(address.ipv4_mapped.packed))
+        internal = _internal_v4(*address.ipv4_mapped.packed[:2])
     elif "::" in body and int(address) >> 112 < 0x1000 and address != _LOOPBACK and address not in _NAT64:
         return text  # `a::b`, `[1::2]`: nothing is assigned below 1000::/4 but the two that were named
     else:
@@ -118,6 +128,9 @@ def short_path(path: str, repository: str = "") -> str:
     for prefix in PATH_PREFIXES:
         if path == prefix or path.startswith(prefix + "/"):
             return prefix
+    if path[0] == "/" and "//" not in path and "\\" not in path:
+        third = path.find("/", path.find("/", 1) + 1)  # found at 0 again where there is only one component
+        return path[:third] if third > 0 else path
     root = 2 if path[1:2] == ":" or path[:2] == "\\\\" else 0  # after `C:` or the marks of a network share
     ends = [found.start() for found in _SEPARATORS.finditer(path, root) if found.start() > root or path[0] == "~"]
     return path[: ends[1]] if len(ends) > 1 else path
@@ -131,26 +144,24 @@ def path_rules(repository: str) -> tuple[Rule, ...]:
         return quote + short_path(path, repository) + quote
 
     def bare(match: re.Match[str]) -> str:
-        path = match.group(2)
+        path, start = match.group(1), match.start(1)
         stem = path.rstrip(".,:;!")
-        return match.group(1) + short_path(stem, repository) + path[len(stem) :]
+        short = match.string[match.start() : start] + short_path(stem, repository)
+        return short if stem == path else short + path[len(stem) :]
 
     stop = r"\"'`<>|:;,()\[\]{}?&*"
-    before = r"(^|[\x00-\x20\"'`(=:,\[{<>|;])"
+    opening = r"\x00-\x20\"'`(=:,\[{<>|;"
+    rest = rf"[^\x00-\x20{stop}\\/][^\x00-\x20{stop}\\]*)(?:\?[^\x00-\x20\"'`<>]*)?"
     return (
         # Quoted paths may hold spaces.
         Rule("quoted-path", r"(')(/[^\x00-\x20/'][^'\n]*)'", quoted, ("'/",)),
         Rule("quoted-path-2", r'(")(/[^\x00-\x20/"][^"\n]*)"', quoted, ('"/',)),
-        Rule(
-            "path",
-            rf"{before}(~?/[^\x00-\x20{stop}\\/][^\x00-\x20{stop}\\]*)(?:\?[^\x00-\x20\"'`<>]*)?",
-            bare,
-            ("/",),
-        ),
-        Rule("file-url", rf"(://)(/[^\x00-\x20{stop}\\]+)", bare, (":///",)),
+        Rule("path", rf"(?:^|[{opening}])(/{rest}", bare, ("/",), quick=rf"(/(?<![^{opening}]/){rest}"),
+        Rule("home-path", rf"(?:^|[{opening}])(~/{rest}", bare, ("~/",)),
+        Rule("file-url", rf"://(/[^\x00-\x20{stop}\\]+)", bare, (":///",)),
         Rule(
             "windows-path",
-            rf"(^|[^A-Za-z0-9])((?:[A-Za-z]:|\\)\\[^\x00-\x20{stop}]+)",
+            rf"(?:^|[^A-Za-z0-9])((?:[A-Za-z]:|\\)\\[^\x00-\x20{stop}]+)",
             bare,
             (":\\", "\\\\"),
         ),
@@ -181,18 +192,28 @@ URL_RULES: tuple[Rule, ...] = (
 )
 
 # Letters outside ASCII are taken as part of a name: better a neighbour too many than half an address.
-_LABEL = "[A-Za-z0-9\x80-\U0010ffff-]"
+# Said by what it is not: a class of all that is beyond ASCII takes 10 ms to compile.
+_LABEL = r"[^\x00-,./:-@\[-`{-\x7f]"
+_LETTER = r"[^\x00-@\[-`{-\x7f]"
 ADDRESS_RULES: tuple[Rule, ...] = (
     Rule(
         "email",
-        "[^\x00-\x20@<>()\\[\\]{},;:\"'`/\\\\|=&?#!*$\x7f]{1,64}(?:@|%40)"
-        f"{_LABEL}{{1,63}}(?:\\.{_LABEL}{{1,63}}){{0,6}}\\.[A-Za-z\x80-\U0010ffff]{_LABEL}{{1,62}}",
+        r"[^\x00-\x20@<>()\[\]{},;:\"'`/\\|=&?#!*$\x7f]{1,64}(?:@|%40)"
+        rf"{_LABEL}{{1,63}}(?:\.{_LABEL}{{1,63}}){{0,6}}\.{_LETTER}{_LABEL}{{1,62}}",
         _email,
         ("@", "%40"),
+        near=rf"(?:@|%40){_LABEL}{{1,63}}(?:\.{_LABEL}{{1,63}}){{0,6}}\.{_LETTER}",
     ),
     Rule("ipv6", _IPV6_SHORT, _ipv6, ("::",)),
     Rule("ipv6-full", _IPV6_FULL, _ipv6, (":",), at_least=6),
-    Rule("ipv4", r"(\b|_)([0-9]+(?:\.[0-9]+){3,})", _ipv4, (".",), at_least=3),
+    Rule(
+        "ipv4",
+        r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}",
+        _ipv4,
+        (".",),
+        at_least=3,
+        near=r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]",
+    ),
     Rule(
         # Names made of an address: ip-10-0-0-1.ec2.internal, customer-187-141-143-180-sta.example.com
         "ipv4-dashed",
@@ -200,6 +221,7 @@ ADDRESS_RULES: tuple[Rule, ...] = (
         _dashed_ipv4,
         ("-",),
         at_least=3,
+        near=r"-[0-9]{1,3}-[0-9]{1,3}-[0-9]{1,3}[.-][a-z]",
     ),
 )
 

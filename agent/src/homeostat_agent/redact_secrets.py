@@ -1,14 +1,90 @@
-"""Redaction rules for credentials: those of a known form, and values that follow key-like words."""
+"""Redaction rules for credentials that their surroundings tell: headers, values after key-like words, long random text.
+
+Those that are told by their own form are in `redact_forms`; what a value looks like, in `redact_values`.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import math
 import re
-from collections import Counter
 
-from homeostat_agent.redact_rules import BEARER, EMAIL, EXTERNAL_IP, KEY, TEXT, Rule
+from homeostat_agent.redact_forms import FORM_RULES
+from homeostat_agent.redact_rules import BEARER, KEY, Rule, any_case, by_first_letter
+from homeostat_agent.redact_values import (
+    MARKS,
+    is_interleaved,
+    is_mixed,
+    is_placeholder,
+    is_prose,
+    is_random,
+    is_uuid,
+    looks_like_password,
+    looks_secret,
+)
+
+_WORDS = (
+    *("pass", "pwd", "secret", "key", "token", "sess", "sid", "cred", "sig", "hmac", "auth", "salt", "nonce"),
+    *("otp", "jwt", "sas", "code"),
+)
+"""Of all words below each holds one of these: the hints of their rules."""
+
+_KEYS = (
+    *("access", "secret", "private", "account", "storage", "encryption", "signing", "master", "auth", "app", "license"),
+    *("subscription", "shared", "host", "deploy", "webhook", "service", "recovery", "hmac", "consumer", "function"),
+    *("functions", "admin", "api"),
+)
+_TOKENS = (
+    *(
+        "access",
+        "auth",
+        "refresh",
+        "id",
+        "session",
+        "bearer",
+        "bot",
+        "security",
+        "csrf",
+        "xsrf",
+        "oauth",
+        "api",
+        "user",
+    ),
+    *("jwt", "sas", "service", "deploy", "vault", "private", "gitlab", "github", "slack", "npm", "push", "device"),
+    *("verification", "reset", "client", "login"),
+)
+_PASSES = (
+    *("db", "database", "user", "admin", "root", "mysql", "pg", "postgres", "smtp", "mail", "ftp", "ldap", "redis"),
+    *("proxy", "ssh", "login", "store"),
+)
+_STRONG = any_case(
+    by_first_letter(
+        (
+            *("passw(?:or)?ds?", "passphrase", "pwd", "passcode", "passkey", "secrets?"),
+            *(f"{word}[_-]?keys?" for word in _KEYS),
+            *(f"{word}[_-]?tokens?" for word in _TOKENS),
+            *(f"{word}[_-]?pass" for word in _PASSES),
+            *("jsessionid", "phpsessid", "credentials?", "signature", "hmac", "client-key-data"),
+        )
+    )
+)
+"""Words whose value is a credential, whatever it looks like."""
+
+_WEAK = (
+    r"pass|key|tokens?|auth|creds?|sig|salt|nonce|otp|[a-z]{0,10}\.?sid|session(?:[_-]?id)?|jwt|sas"
+    r"|(?:verification|recovery|backup|security|mfa|2fa|login|confirmation)[ _-]?codes?"
+)
+"""Words whose value may be one: it goes when it looks like one."""
+
+_SUFFIX = r"(?:[_-]?(?:hash|value|confirm(?:ation)?|string|str|text|plain|base64|b64|id|key|data|old|new|[0-9]{1,2}))?"
+_SEPARATOR = r"(?:\\?[\"']|&quot;)?\]?[ \t]{0,3}(?:=>|:=|==|=|:|%3[Dd])[ \t]{0,3}(?:&quot;)?"
+_QUOTED = r"[bBuUrRfF]{0,2}\"(?:[^\"\\\n]|\\[^\n])*\"?|[bBuUrRfF]{0,2}'(?:[^'\\\n]|\\[^\n])*'?"
+_VALUE = (
+    r"(?:\\\"[^\"\\\n]*(?:\\\")?"  # JSON inside JSON
+    rf"|{_QUOTED}"
+    r"|\[(?:REDACTED|REDACTED_KEY|EMAIL|EXTERNAL_IP|TEXT)\]"
+    r"|[^\x00-\x20\"'`,;&<>]+)"
+)
 
 
 def _key(match: re.Match[str]) -> str:
@@ -19,116 +95,6 @@ def _after_head(match: re.Match[str]) -> str:
     return match.group(1) + KEY
 
 
-_KNOWN_FORMS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    # name, pattern, hints
-    ("aws", r"\b(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[A-Z0-9]{16,}", ("akia", "asia", "abia", "acca", "aroa", "aida")),
-    ("github", r"\bgh[pousr]_[A-Za-z0-9]{20,}", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_")),
-    ("github-fine", r"\bgithub_pat_[A-Za-z0-9_]{20,}", ("github_pat_",)),
-    (
-        "gitlab",
-        r"\bgl(?:pat|dt|rt|cbt|ptt|ft|soat|imt|agent|oas)-[A-Za-z0-9_.-]{16,}",
-        ("glpat-", "gldt-", "glrt-", "glcbt-", "glptt-", "glft-", "glsoat-", "glimt-", "glagent-", "gloas-"),
-    ),
-    ("slack", r"\bxox[a-z](?:\.xox[a-z])?-[A-Za-z0-9-]{8,}", ("xox",)),
-    ("slack-app", r"\bxapp-[0-9]-[A-Za-z0-9-]{8,}", ("xapp-",)),
-    ("stripe", r"\b(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{8,}", ("k_live_", "k_test_")),
-    ("stripe-hook", r"\bwhsec_[A-Za-z0-9+/=]{16,}", ("whsec_",)),
-    ("llm", r"\bsk-(?:ant|proj|svcacct|admin|or|lf)-[A-Za-z0-9_-]{8,}", ("sk-",)),
-    ("openai", r"\bsk-[A-Za-z0-9]{20,}", ("sk-",)),
-    ("google", r"\bAIza[A-Za-z0-9_-]{30,}", ("aiza",)),
-    ("google-oauth", r"\b(?:ya29\.|GOCSPX-|1//0)[A-Za-z0-9_-]{20,}", ("ya29.", "gocspx-", "1//0")),
-    ("jwt", r"\beyJ[A-Za-z0-9_-]{15,}(?:\.[A-Za-z0-9_.-]*)?", ("eyj",)),
-    ("sendgrid", r"\bSG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,}", ("sg.",)),
-    ("twilio", r"\b(?:AC|SK)[0-9a-f]{32}\b", ("ac", "sk")),
-    ("mailgun", r"\bkey-[0-9a-f]{32}\b", ("key-",)),
-    ("mailchimp", r"\b[0-9a-f]{32}-us[0-9]{1,2}\b", ("-us",)),
-    ("npm", r"\bnpm_[A-Za-z0-9]{30,}", ("npm_",)),
-    ("pypi", r"\bpypi-[A-Za-z0-9_-]{40,}", ("pypi-",)),
-    ("digitalocean", r"\bdo[opr]_v1_[0-9a-f]{32,}", ("_v1_",)),
-    ("shopify", r"\bshp(?:at|ca|pa|ss)_[0-9A-Fa-f]{20,}", ("shpat_", "shpca_", "shppa_", "shpss_")),
-    ("square", r"\bsq0[a-z]{3}-[A-Za-z0-9_-]{20,}", ("sq0",)),
-    ("facebook", r"\bEAA[A-Za-z0-9]{30,}", ("eaa",)),
-    ("telegram", r"\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}", (":aa",)),
-    ("discord", r"\b[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}", (".",)),
-    ("databricks", r"\bdapi[0-9a-f]{32}", ("dapi",)),
-    ("doppler", r"\bdp\.(?:pt|st|ct|sa|scim|audit)\.[A-Za-z0-9._-]{20,}", ("dp.",)),
-    ("vault", r"\bhv[sbr]\.[A-Za-z0-9_-]{20,}", ("hvs.", "hvb.", "hvr.")),
-    (
-        "prefixed",
-        r"\b(?:lin_api|glsa|glc|gsk|hf|xai|pplx|r8|ntn|secret|rdme|sntrys|sntryu|figd)[_-][A-Za-z0-9_]{30,}",
-        (
-            "lin_api",
-            "glsa_",
-            "glc_",
-            "gsk_",
-            "hf_",
-            "xai-",
-            "pplx-",
-            "r8_",
-            "ntn_",
-            "secret_",
-            "rdme_",
-            "sntry",
-            "figd_",
-        ),
-    ),
-    ("postman", r"\bPMAK-[0-9a-f]{20,}-[0-9a-f]{20,}", ("pmak-",)),
-    ("new-relic", r"\bNR(?:AK|JS|II|RA)-[A-Za-z0-9_-]{16,}", ("nrak-", "nrjs-", "nrii-", "nrra-")),
-    ("atlassian", r"\bAT(?:AT|CT|BB)[A-Za-z0-9_=-]{24,}", ("atat", "atct", "atbb")),
-    ("age", r"\bAGE-SECRET-KEY-1[A-Z0-9]{20,}", ("age-secret-key-",)),
-    (
-        "docker",
-        r"\b(?:dckr_pat|sbp|vcp|rubygems|tskey)[_-][A-Za-z0-9_-]{24,}",
-        ("dckr_pat", "sbp_", "vcp_", "rubygems_", "tskey-"),
-    ),
-    ("password-hash", r"\$(?:2[abxy]|5|6|y|argon2id?|pbkdf2[a-z0-9-]{0,12})\$[A-Za-z0-9./$=,+-]{20,}", ("$",)),
-)
-
-_STRONG = (
-    r"passw(?:or)?ds?|passphrase|pwd|passcode|secrets?|api[_-]?keys?"
-    r"|(?:access|secret|private|account|storage|encryption|signing|master|auth|app|license|subscription)[_-]?keys?"
-    r"|(?:access|auth|refresh|id|session|bearer|bot|security|csrf|xsrf|oauth|api|user|jwt|sas|service|deploy)[_-]?tokens?"
-    r"|jsessionid|phpsessid|credentials?|signature|hmac"
-)
-"""Words whose value is a credential, whatever it looks like."""
-
-_WEAK = r"pass|key|tokens?|auth|cred|sig|salt|nonce|otp|sid|session(?:[_-]?id)?|jwt|sas"
-"""Words whose value may be one: it goes when it looks like one."""
-
-_SUFFIX = r"(?:[_-]?(?:hash|value|confirm(?:ation)?|string|str|text|plain|base64|b64|id|key|old|new|[0-9]{1,2}))?"
-_SEPARATOR = r"(?:\\?[\"'])?\]?[ \t]{0,3}(?:=>|:=|==|=|:)[ \t]{0,3}"
-_VALUE = (
-    r"(?:\\\"[^\"\\\n]*(?:\\\")?"  # JSON inside JSON
-    r"|[bBuUrRfF]{0,2}\"(?:[^\"\\\n]|\\[^\n])*\"?"
-    r"|[bBuUrRfF]{0,2}'(?:[^'\\\n]|\\[^\n])*'?"
-    r"|\[(?:REDACTED|REDACTED_KEY|EMAIL|EXTERNAL_IP|TEXT)\]"
-    r"|[^\x00-\x20\"'`,;&<>]+)"
-)
-_MARKS = frozenset((KEY, BEARER, EMAIL, EXTERNAL_IP, TEXT))
-_NOT_SECRET = re.compile(
-    r"(?i:none|null|nil|true|false|undefined|empty|missing|required|invalid|not|str|int|bool|string"
-    r"|\*+|x{3,}|\.{3}|%[sdr]|\$?\{[a-z_.]*\}|<[a-z_ ]*>)?",
-    re.ASCII,
-)
-_CREDENTIAL = re.compile(r"[A-Za-z0-9+/_.=~-]+", re.ASCII)
-_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
-
-
-def _entropy(text: str) -> float:
-    """Return Shannon's entropy of the characters, in bits a character."""
-    size = len(text)
-    return -sum(n / size * math.log2(n / size) for n in Counter(text).values())
-
-
-def _looks_secret(value: str, *, least: int) -> bool:
-    """Tell whether a value after a word that only may mean a credential looks like one."""
-    if len(value) < least or not _CREDENTIAL.fullmatch(value) or _UUID.fullmatch(value):
-        return False
-    if not (any(c.isdigit() for c in value) and any(c.isalpha() for c in value)):
-        return False
-    return _entropy(value[:128]) >= min(3.0, math.log2(least))
-
-
 def _unquote(value: str) -> tuple[str, str, str]:
     """Split a matched value into opening quote (with its prefix), content, and closing quote."""
     for mark in ('\\"', '"', "'"):
@@ -137,7 +103,7 @@ def _unquote(value: str) -> tuple[str, str, str]:
             body = value[start + len(mark) :]
             closed = body.endswith(mark)
             return mark, body[: -len(mark)] if closed else body, mark if closed else ""
-    if value in _MARKS:
+    if value in MARKS:
         return "", value, ""
     bare = value.rstrip(")]}.:")
     return "", bare, value[len(bare) :]
@@ -148,7 +114,9 @@ def _assigned(match: re.Match[str]) -> str:
     head, value = match.group(1), match.group(2)
     opening, body, closing = _unquote(value)
     working_directory = head[:3].lower() == "pwd" and body[:1] in ("/", "~")
-    if working_directory or _NOT_SECRET.fullmatch(body) or body in (KEY, BEARER):
+    if working_directory or is_placeholder(body) or is_placeholder(body + closing):
+        return match.group()
+    if not opening and is_prose(head, body, match.string[match.end() : match.end() + 20]):
         return match.group()
     return head + opening + KEY + closing
 
@@ -158,29 +126,58 @@ def _perhaps_assigned(match: re.Match[str]) -> str:
     head, value = match.group(1), match.group(2)
     opening, body, closing = _unquote(value)
     word = head.lower()
+    exact = bool(opening) or "=" in head  # a program's own notation, not a sentence
+    if body in MARKS:
+        return match.group()
     if "key" in word:
-        least = 16
+        found = looks_secret(body, least=16)
     elif "sid" in word or "session" in word:
-        least = 20  # shorter ones are counters and addresses of ordinary log lines
+        found = looks_secret(body, least=12 if "=" in head else 20)  # shorter ones are counters in ordinary lines
+    elif "otp" in word or "code" in word:
+        found = len(body) >= 4 and any(c.isdigit() for c in body) and (exact or body.isdigit() or is_interleaved(body))
+    elif "token" in word or "jwt" in word:
+        found = is_uuid(body) or looks_secret(body, least=8) or (exact and len(body) >= 12 and body.isalnum())
+    elif "sig" in word or "salt" in word or "nonce" in word:
+        found = looks_secret(body, least=8)
     else:
-        least = 8
-    return head + opening + KEY + closing if _looks_secret(body, least=least) else match.group()
+        found = looks_secret(body, least=8) or looks_like_password(body)
+    return head + opening + KEY + closing if found and not is_placeholder(body) else match.group()
+
+
+_TRUSTED_WORD = r"(?i:passw|passphrase|pwd)"
 
 
 def _mentioned(match: re.Match[str]) -> str:
-    """``the secret key is 9f86d081...``: long and random, close after a key-like word."""
-    return match.group(1) + KEY if _looks_secret(match.group(2), least=8) else match.group()
+    """``the secret key is 9f86d081...``: behind a key-like word, and with the looks of a credential."""
+    head, value = match.group(1), match.group(2)
+    body = value.rstrip(".,:;!?)]}'\"")
+    if body in MARKS or body[:2] in ("0x", "0X"):
+        return match.group()
+    if re.search(_TRUSTED_WORD, head):
+        found = looks_like_password(body)
+    elif len(body) >= 16:
+        found = is_mixed(body) and looks_secret(body, least=16)
+    else:
+        found = len(body) >= 8 and is_interleaved(body) and looks_like_password(body)
+    return head + KEY + value[len(body) :] if found else match.group()
 
 
-_PROSE_AFTER_BEARER = re.compile(
+def _paired(match: re.Match[str]) -> str:
+    """``('X-Api-Key', 'f3a9')``, ``set_password("x1")``: a literal beside the word, when it is no plain word."""
+    opening, body, closing = _unquote(match.group(2))
+    if body in MARKS or is_placeholder(body) or not (looks_like_password(body) or looks_secret(body, least=8)):
+        return match.group()
+    return match.group(1) + opening + KEY + closing
+
+
+_PROSE_AFTER_BEARER = (
     r"(?:tokens?|auth(?:entication|orization)?|schemes?|headers?|credentials?|realm|errors?|is|was|not|or|and|of"
-    r"|for|in|must|the|a)[.:,=]*",
-    re.ASCII,
+    r"|for|in|must|the|a)[.:,=]*"
 )
 
 
 def _bearer(match: re.Match[str]) -> str:
-    if _PROSE_AFTER_BEARER.fullmatch(match.group(3).lower()):
+    if re.fullmatch(_PROSE_AFTER_BEARER, match.group(3).lower()):
         return match.group()  # prose about bearer tokens
     return match.group(1) + match.group(2) + BEARER
 
@@ -200,6 +197,18 @@ def _authorization(match: re.Match[str]) -> str:
     if value.startswith("[REDACTED") or (scheme + value).lower().startswith("bearer"):
         return match.group()
     return head + scheme + KEY
+
+
+_PUBLIC = ("sha256:", "sha512:", "sha256-", "sha384-", "sha512-", "md5:")
+"""Before a fingerprint, which is no secret."""
+
+
+def _random(match: re.Match[str]) -> str:
+    value, start = match.group(), match.start()
+    before = match.string[max(start - 8, 0) : start].lower()
+    if before.endswith(_PUBLIC) or value.lower().startswith(_PUBLIC) or value.startswith("AAAA"):
+        return value  # `AAAA...`: a public key of SSH
+    return KEY if is_random(value) else value
 
 
 HEADER_RULES: tuple[Rule, ...] = (
@@ -229,34 +238,83 @@ HEADER_RULES: tuple[Rule, ...] = (
 )
 """Tried before URLs: they hold whole lines together that later rules would take apart."""
 
+_LITERAL = r"\"[^\"\n ]{4,200}\"|'[^'\n ]{4,200}'"
+_ASSIGNED_NEAR = rf"(?:{'|'.join(_WORDS)})[a-z0-9_-]{{0,28}}(?:[\\\"'\] \t]|&quot;){{0,8}}(?:[=:>]|%3d)"
+_MENTIONED_WORD = (
+    r"passwords?|passwd|pwd|passphrase|secret|token|credentials?|keys?"
+    r"|(?:[a-z0-9_-]{1,30}[_-])?(?:password|passwd|secret|token|key)"
+)
+_QUOTED_AFTER = (
+    r"(?:password|passwd|identified[ \t]{1,3}by|passphrase|secret)(?:[ \t]{1,3}(?:is|was|to|value))?[ \t]{1,3}"
+)
+_MENTIONED_LINK = r"(?:[ \t]{1,3}(?:is|was|of|value|id|used))?[ \t]{1,3}[\"'`(\[<]?"
+
 KEY_RULES: tuple[Rule, ...] = (
-    *(Rule(name, pattern, _key, hints) for name, pattern, hints in _KNOWN_FORMS),
+    *FORM_RULES,
     Rule(
         "assigned",
-        r"((?i:" + _STRONG + r")" + _SUFFIX + r"(?:" + _SEPARATOR + r"|>))(" + _VALUE + r")",
+        rf"((?:{_STRONG}){_SUFFIX}(?:{_SEPARATOR}|>))({_VALUE})",
         _assigned,
-        ("pass", "pwd", "secret", "key", "token", "sessid", "jsessionid", "credential", "signature", "hmac"),
+        _WORDS,
+        near=_ASSIGNED_NEAR,
     ),
     Rule(
         "perhaps-assigned",
-        r"((?:\b|_)(?i:" + _WEAK + r")" + _SEPARATOR + r")(" + _VALUE + r")",
+        rf"((?:\b|_)(?i:{_WEAK}){_SEPARATOR})({_VALUE})",
         _perhaps_assigned,
-        ("pass", "key", "token", "auth", "cred", "sig", "salt", "nonce", "otp", "sid", "session", "jwt", "sas"),
-    ),
-    Rule(
-        "option",
-        r"(--?(?i:password|passwd|pass|token|secret|api-?key|auth-token|access-token|client-secret)[ \t]{1,3})("
-        + _VALUE
-        + r")",
-        _assigned,
-        ("-pass", "-token", "-secret", "-api", "-auth", "-access", "-client"),
+        _WORDS,
+        near=_ASSIGNED_NEAR,
     ),
     Rule(
         "mentioned",
-        r"(\b(?i:password|passwd|passphrase|secret|token|credentials?"
-        r"|(?:api|access|secret|private|signing|encryption|auth)[ _-]?key)"
-        r"(?i:[ \t]{1,3}(?:is|was|of|value|id|used))?[ \t:=]{1,3}[\"'`(\[<]?)([A-Za-z0-9+/_.=~-]{8,})",
+        rf"((?:\b|_)(?i:{_MENTIONED_WORD})(?i:{_MENTIONED_LINK}))([^\x00-\x20\"'`,;&<>()]{{6,}})",
         _mentioned,
-        ("passw", "passphrase", "secret", "token", "credential", "key"),
+        _WORDS,
+        near=r"(?:passw(?:or)?ds?|pwd|passphrase|secret|token|credentials?|keys?)"
+        rf"{_MENTIONED_LINK}[^\x00-\x20\"'`,;&<>()0-9]{{0,128}}[0-9!@$%^*]",
+    ),
+    Rule(
+        "paired",
+        rf"((?:{_STRONG}){_SUFFIX}(?:[\"']\)?[ ]{{0,2}},[ ]{{0,2}}[bBuU]?|[\"'][ ]{{1,3}}value[ ]?=[ ]?|\([bBuU]?))"
+        rf"({_LITERAL})",
+        _paired,
+        _WORDS,
+        near=rf"(?:{'|'.join(_WORDS)})[a-z0-9_-]{{0,28}}(?:[\"']\)?[ ]{{0,2}},|[\"'][ ]{{1,3}}value|\()",
+    ),
+    Rule(
+        "option",
+        r"(--?(?i:password|passwd|pass|token|secret|api-?key|auth-token|access-token|client-secret)[ \t=]{1,3})("
+        + _VALUE
+        + r")",
+        _assigned,
+        ("-",),
+        near=r"-(?:pass|token|secret|api|auth|access|client)",
+    ),
+    Rule("sshpass", r"(\bsshpass[ \t]{1,3}-p[ \t]{0,3})([^\x00-\x20\"'`;&<>]+)", _after_head, ("sshpass",)),
+    Rule(
+        "user-option",
+        r"((?:[ \t]-u|--user|--proxy-user)[ \t=]{1,3}[\"']?[A-Za-z0-9_.@-]{1,64}:)[^\x00-\x20\"'`,;&<>]+",
+        _after_head,
+        ("-u", "-user"),
+    ),
+    Rule(
+        "quoted-after",
+        rf"(\b(?i:{_QUOTED_AFTER}))({_LITERAL})",
+        _assigned,
+        ("'", '"'),
+        near=rf"(?:{_QUOTED_AFTER})[\"']",
+    ),
+    Rule(
+        "mnemonic",
+        r"(\b(?i:mnemonic|seed[ _-]?phrase|recovery[ _-]?phrase)[\"']?(?: is)?[ \t:=]{1,3}[\"']?)"
+        r"(?:[a-z]{3,8}[ ]){11,23}[a-z]{3,8}",
+        _after_head,
+        ("mnemonic", "phrase"),
+    ),
+    Rule(
+        "random",
+        r"[A-Za-z0-9+/_-]{32,}={0,2}",
+        _random,
+        near=r"[0-9][a-z][a-z0-9+/_-]{6}",
     ),
 )

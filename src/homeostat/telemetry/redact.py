@@ -28,7 +28,7 @@ def _screened() -> Callable[[str], str]:
     options.max_mem = _SET_MEMORY_BYTES
     options.never_capture = True
     screen = re2.Set.SearchSet(options)
-    table = [(re.compile(rule.pattern, re.ASCII), rule.replace) for rule in rules()]
+    table = [(re.compile(rule.quick or rule.pattern, re.ASCII), rule.replace) for rule in rules()]
     for rule in rules():
         screen.Add(rule.pattern)
     screen.Compile()

@@ -4,6 +4,8 @@ import math
 import re
 from collections.abc import Iterable
 
+from homeostat_agent.redact_forms import FORMS
+
 from homeostat.model.change import TreeChange
 from homeostat.model.proof import PolicyFinding, PolicySeverity
 from homeostat.policy.document import PolicyDocument
@@ -14,17 +16,17 @@ _MAX_LINE = 20_000
 
 _KNOWN_FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("a private key", re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")),
-    ("an AWS access key", re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}\b")),
-    ("a GitHub token", re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{40,})")),
-    ("a GitLab token", re.compile(r"\bglpat-[A-Za-z0-9_-]{20,}")),
-    ("a Slack token", re.compile(r"\bxox[abposr]-[A-Za-z0-9-]{10,}")),
-    ("a Stripe key", re.compile(r"\b[sr]k_live_[A-Za-z0-9]{16,}")),
-    ("a model provider's key", re.compile(r"\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{24,}")),
-    ("a Google API key", re.compile(r"\bAIza[A-Za-z0-9_-]{35}\b")),
-    ("a token of this system", re.compile(r"\bhst_[A-Za-z0-9_-]{20,}")),
-    ("a JSON web token", re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")),
+    *(
+        (form.kind, re.compile(rf"\b(?:{'|'.join(map(re.escape, form.heads))}){form.tail}", re.ASCII))
+        for form in FORMS
+        if not form.harmless
+    ),
     ("credentials in a URL", re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"{}$<>]{1,100}:[^\s/@'\"{}$<>]{3,100}@")),
 )
+"""The forms of tokens are those that redaction knows, too."""
+
+_WORDS_ONLY = re.compile(r"[a-z_.-]+")
+"""A name in code that happens to have the form of a token: no digit and no capital in it."""
 
 _ASSIGNMENT = re.compile(
     r"""(?ix)
@@ -59,7 +61,7 @@ def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFindi
 def _secret_kind(line: str) -> str | None:
     for kind, pattern in _KNOWN_FORMS:
         match = pattern.search(line)
-        if match and not _PLACEHOLDER.search(match[0].rpartition("://")[2]):
+        if match and not _PLACEHOLDER.search(match[0].rpartition("://")[2]) and not _WORDS_ONLY.fullmatch(match[0]):
             return kind
     for match in _ASSIGNMENT.finditer(line):
         value = match["value"]

@@ -21,6 +21,8 @@ def _found(text):
         "t = 'glpat-" + RANDOM + "'",
         "slack = 'xoxb-" + "1234567890-abcdefghij'",
         "openai = 'sk-proj-" + RANDOM * 2 + "'",
+        "vault = 'hvs." + RANDOM * 2 + "'",
+        "grafana = 'glsa_" + RANDOM * 2 + "_0a1b2c3d'",
         "google = 'AIza" + (RANDOM * 2)[:35] + "'",
         "db = 'postgres://admin:" + RANDOM + "@db.internal/x'",
         "password = '" + RANDOM + "'",
@@ -39,6 +41,8 @@ def test_a_secret_in_an_added_line_is_found_and_not_repeated(line):
     "line",
     [
         "password = os.environ['PASSWORD']",
+        "stripe = 'sk_" + "test_" + RANDOM + "'  # a key for tests",
+        "from x import fw_" + "somelongnameinsmallletters",
         'password = "changeme"',
         'token = "<your-token-here>"',
         'secret = "${SECRET}"',
