@@ -76,23 +76,18 @@ def make_function(
     return function
 
 
-def missing_names(old: CodeType | None, new: CodeType, namespace: dict[str, Any], added: set[str]) -> set[str]:
-    """Return global names that new code reads, old code did not, and the running module does not have."""
-    known = _global_names(old) if old is not None else set()
-    there = _builtins_of(namespace)
-    return {name for name in _global_names(new) - known if name not in namespace and name not in there} - added
-
-
-def _builtins_of(namespace: dict[str, Any]) -> dict[str, Any]:
+def is_readable(name: str, namespace: dict[str, Any]) -> bool:
+    """Tell whether code with these globals finds the name at this moment."""
     found = namespace.get("__builtins__", builtins)
-    return found if isinstance(found, dict) else vars(found)
+    return name in namespace or name in (found if isinstance(found, dict) else vars(found))
 
 
-def _global_names(code: CodeType) -> set[str]:
+def global_names(code: CodeType) -> set[str]:
+    """Return the global names that code reads, with all code inside it."""
     names = {str(item.argval) for item in dis.get_instructions(code) if item.opname == "LOAD_GLOBAL"}
     for value in code.co_consts:
         if isinstance(value, CodeType):
-            names |= _global_names(value)
+            names |= global_names(value)
     return names
 
 

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, Union
 
-from homeostat_agent.reload.census import Census, Files, Load, has_gil, is_importing, running, take_census
+from homeostat_agent.reload.census import Census, Files, Load, has_gil, is_importing, running, suspended, take_census
 from homeostat_agent.reload.change import FAILED, MODES, RESTART_REQUIRED, SWAPPED, Change, Outcome, refusal
-from homeostat_agent.reload.exchange import Binding, ExchangeFailed
+from homeostat_agent.reload.exchange import Binding, Exchange, ExchangeFailed
+from homeostat_agent.reload.haste import Haste
 from homeostat_agent.reload.patience import Patience
-from homeostat_agent.reload.plan import CompiledPlan, ModulePlan, compile_plan
-from homeostat_agent.reload.work import Target, Work, bindings_to_remove, copies_elsewhere, plan_back, plan_forward
+from homeostat_agent.reload.plan import ModulePlan, compile_plan
+from homeostat_agent.reload.work import (
+    Exchanged,
+    Returned,
+    Target,
+    Work,
+    bindings_to_remove,
+    copies_elsewhere,
+    plan_back,
+    plan_forward,
+)
 
 _QUIET_POLL_S = 0.05
 _MAX_ROUNDS = 4
 """How often the process is looked through for functions made while the others were exchanged."""
 
 
-Compiled = dict[tuple[str, str], Union[CompiledPlan, ModulePlan]]
-"""Plans by path and file name. They follow from the change alone, so `prepare` leaves them to `swap`."""
+Targets = dict[tuple[str, str], Union[Target, ModulePlan]]
+"""Plans by path and file name; what cannot be carried out has no more than the plan."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,7 @@ class Surroundings:
     repository: str
     patience_s: float
     real_paths: dict[str, str] = field(default_factory=dict)
+    haste: Haste = field(default_factory=Haste)
 
     def files(self, paths: tuple[str, ...]) -> Files:
         return Files(self.repository, paths, self.real_paths)
@@ -40,21 +52,27 @@ class Surroundings:
 class _Step:
     """What a swap and a rollback have in common."""
 
-    def __init__(
-        self, change: Change, surroundings: Surroundings, targets: dict[tuple[str, str], Target], compiled: Compiled
-    ) -> None:
+    def __init__(self, change: Change, surroundings: Surroundings, targets: Targets, anchors: tuple[Any, ...]) -> None:
+        self.change = change
         self.targets = targets
-        self._compiled = compiled
-        self._repository = surroundings.repository
+        self.anchors = anchors
+        """From an earlier census of the same files: what leads to every function (see `take_census`)."""
+
+        self._surroundings = surroundings
         self._modules = {module.path: module for module in change.modules}
         self._files = surroundings.files(tuple(self._modules))
-        self._patience = Patience(surroundings.patience_s)
+        self._patience = Patience(surroundings.patience_s, surroundings.haste)
 
     def _look(
-        self, plan: Callable[[Load, Target, Census, Work], None], *, since: Census | None = None
+        self,
+        plan: Callable[[Load, Target, Census, Work], None],
+        *,
+        since: Census | None = None,
+        codes: Sequence[CodeType] = (),
     ) -> tuple[Work, Census]:
         """Look through the process, or what is new in it since, and work out what is to be done."""
-        census = take_census(self._files, since=since)
+        census = take_census(self._files, since=since, anchors=self.anchors, codes=codes)
+        self.anchors = census.anchors
         work = Work()
         for load in census.loads:
             target = self._target(load.path, load.filename)
@@ -66,23 +84,18 @@ class _Step:
 
     def _target(self, path: str, filename: str) -> Target | ModulePlan:
         """Plan and compile a module as the file name says under which it was (or would be) loaded."""
-        key = (path, filename)
-        if key not in self.targets:
-            planned = self._compiled.get(key)
-            if planned is None:
-                module = self._modules[path]
-                planned = compile_plan(path, module.old_source, module.new_source, filename=filename)
-                self._compiled[key] = planned
-            if isinstance(planned, ModulePlan):
-                return planned
-            self.targets[key] = Target(planned)
-        return self.targets[key]
+        found = self.targets.get((path, filename))
+        if found is None:
+            module = self._modules[path]
+            planned = compile_plan(path, module.old_source, module.new_source, filename=filename)
+            found = self.targets[(path, filename)] = planned if isinstance(planned, ModulePlan) else Target(planned)
+        return found
 
     def _clear_caches(self, work: Work) -> list[str]:
         """Empty the caches; again when calls that were in flight, and may fill them, have ended."""
         if not work.caches:
             return []
-        codes = {id(code) for code in work.left_codes}
+        codes = set(map(id, work.left_codes))
         for cache in work.caches:
             cache.cache_clear()
         ended = self._patience.wait_until(lambda: running(codes) == 0)
@@ -92,26 +105,39 @@ class _Step:
 
 
 class Attempt(_Step):
-    """A swap: `plan`, `verify`, and, only when both found nothing, `commit`."""
+    """A swap: `plan`, `verify`, and, only when both found nothing, `commit`.
 
-    def __init__(self, change: Change, surroundings: Surroundings, compiled: Compiled) -> None:
-        super().__init__(change, surroundings, {}, compiled)
-        self._change = change
+    What `plan` and `verify` found out of the texts and of code objects stays true: an attempt that was
+    put to `rest` can `verify` again later, in a small part of the time.
+    """
+
+    def __init__(self, change: Change, surroundings: Surroundings) -> None:
+        super().__init__(change, surroundings, {}, ())
+        self.exchanged: list[tuple[weakref.ref[FunctionType], CodeType, CodeType]] = []
+        """Functions that `commit` gave new code, with the old and the new."""
+
         self._work = Work()
         self._census: Census | None = None
+        self._codes: list[CodeType] = []
+        """Live code of changed functions, as far as an earlier `verify` saw it."""
+
+    def rest(self) -> None:
+        """Let go of everything that belongs to the host."""
+        self._codes = self._work.left_codes
+        self._work, self._census = Work(), None
 
     def plan(self) -> Outcome | None:
         """Plan every module from its text alone; return the refusal if one is needed."""
-        if self._change.mode not in MODES:
-            return refusal(FAILED, [f"the mode {self._change.mode[:40]!r} is not known"])
+        if self.change.mode not in MODES:
+            return refusal(FAILED, [f"the mode {self.change.mode[:40]!r} is not known"])
         bad = [path for path in self._modules if os.path.isabs(path) or ".." in path.split("/")]
-        if bad or len(self._modules) != len(self._change.modules):
+        if bad or len(self._modules) != len(self.change.modules):
             return refusal(FAILED, ["each module of a change is one path below the repository"])
         if not has_gil():
             return refusal(RESTART_REQUIRED, ["this interpreter runs without a lock over all threads"])
         reasons: list[str] = []
-        for item in self._change.modules:
-            target = self._target(item.path, os.path.join(self._repository, item.path))
+        for item in self.change.modules:
+            target = self._target(item.path, os.path.join(self._surroundings.repository, item.path))
             if isinstance(target, ModulePlan):
                 reasons.extend(target.restart_reasons)
         return refusal(RESTART_REQUIRED, reasons) if reasons else None
@@ -122,9 +148,13 @@ class Attempt(_Step):
         Closures that calls in flight made are waited for, as long as patience lasts. One that stays
         was made for good by a body that is to change, so the change needs a restart.
         """
+        self._patience = Patience(self._surroundings.patience_s, self._surroundings.haste)
         passing: set[int] = set()
         while True:
-            work, census = self._look(plan_forward)
+            for target in self.targets.values():
+                if isinstance(target, Target):
+                    target.originals.clear()
+            work, census = self._look(plan_forward, codes=self._codes)
             if work.restart and not work.strangers:
                 return refusal(RESTART_REQUIRED, work.restart)
             copies = copies_elsewhere(census.elsewhere, self._targets_of_unloaded(census))
@@ -146,16 +176,20 @@ class Attempt(_Step):
             self._patience.wait_until(lambda spaces=importing: not any(map(is_importing, spaces)))  # type: ignore[misc]
 
     def commit(self) -> Outcome:
-        """Exchange what `verify` found; then find what slipped in between, until nothing does."""
+        """Exchange what `verify` found; then find what slipped in between, until nothing does.
+
+        What slipped in and cannot be exchanged (other source, or a function that a call in flight made
+        of the old body for good) takes everything back.
+        """
         first, work = self._work, self._work
         took_us: int | None = None
         names: list[str] = []
         notes: list[str] = []
-        waited = False
+        done: list[Exchange] = []
+        late = _Late()
         assert self._census is not None
         census = self._census
-        codes = {id(code) for code in first.left_codes}
-        suspended = sum(id(code) in codes for code in census.suspended)
+        waiting = census.suspended if census.suspended is not None else suspended(first.left_codes)
         for _ in range(_MAX_ROUNDS):
             if not work.exchange:
                 break
@@ -166,26 +200,29 @@ class Attempt(_Step):
                     return refusal(FAILED, [f"an assignment was refused, everything was put back ({error})"])
                 notes.append(f"functions made meanwhile could not be exchanged ({error})")
                 break
+            done.append(work.exchange)
             names.extend(work.names)
             work, census = self._look(plan_forward, since=census)
-            if not work.exchange and not waited:
-                waited = True
-                if self._wait_for_makers(first):
-                    work, census = self._look(plan_forward, since=census)
+            late.take(work)
+            if not work.exchange and len(done) == 1 and running(set(map(id, first.maker_codes))):
+                if not self._patience.wait_until(lambda: running(set(map(id, first.maker_codes))) == 0):
+                    notes.append("a call in flight may still make functions of the old code")
+                work, census = self._look(plan_forward, since=census)
+                late.take(work)
+        del work, census
+        if not self._patience.wait_until_gone(late.references):
+            for exchange in reversed(done):
+                exchange.undo()
+            return late.outcome("it came up during the exchange, and everything was put back")
+        for exchange in done:
+            references = map(weakref.ref, exchange.functions)
+            self.exchanged.extend(map(_triple, references, exchange.old, exchange.new))
         notes.extend(self._clear_caches(first))
-        in_flight = running(codes) + suspended
+        in_flight = running(set(map(id, first.left_codes))) + waiting
         if in_flight:
             notes.append(f"{in_flight} calls in flight finish on the old code")
         detail = "; ".join([self.summary("swapped"), *notes])
         return Outcome(SWAPPED, detail, swap_us=took_us, functions=tuple(dict.fromkeys(names)))
-
-    def _wait_for_makers(self, work: Work) -> bool:
-        """Wait for calls in flight that may still make functions of the old code; tell whether there were any."""
-        codes = {id(code) for code in work.maker_codes}
-        if running(codes) == 0:
-            return False
-        self._patience.wait_until(lambda: running(codes) == 0)
-        return True
 
     def names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self._work.names))
@@ -209,7 +246,7 @@ class Attempt(_Step):
         found = []
         for path in self._modules:
             if path not in loaded and census.elsewhere:
-                target = self._target(path, os.path.join(self._repository, path))
+                target = self._target(path, os.path.join(self._surroundings.repository, path))
                 if isinstance(target, Target):
                     found.append((path, target))
         return found
@@ -218,14 +255,20 @@ class Attempt(_Step):
 class Retreat(_Step):
     """A rollback."""
 
-    def __init__(self, change: Change, surroundings: Surroundings, targets: dict[tuple[str, str], Target]) -> None:
-        super().__init__(change, surroundings, targets, {})
-        self.leftover: list[tuple[Binding, set[int]]] = []
-        """Added names that calls in flight may still need, with the `id` of the code of such calls."""
+    def __init__(self, attempt: Attempt) -> None:
+        super().__init__(attempt.change, attempt._surroundings, attempt.targets, attempt.anchors)
+        self._exchanged = attempt.exchanged
+        self.leftover: list[tuple[Binding, list[CodeType]]] = []
+        """Added names that calls in flight may still need, with the code of such calls."""
 
     def run(self) -> Outcome:
         """Put everything back, then look whether something of the new code stays in use."""
-        work, census = self._look(plan_back)
+        try:
+            # What `swap` exchanged goes back at once: a process that runs bad code cannot wait for a look.
+            returned, took_us = self._return()
+        except ExchangeFailed as error:
+            return refusal(FAILED, [f"an assignment was refused, the change stays in force ({error})"])
+        work, census = self._look(functools.partial(plan_back, returned=returned))
         bindings = [
             binding
             for load in census.loads
@@ -234,18 +277,17 @@ class Retreat(_Step):
         ]
         first = work
         names: list[str] = []
-        took_us: int | None = None
-        for _ in range(_MAX_ROUNDS):
+        for turn in range(_MAX_ROUNDS):
             if not work.exchange:
                 break
             try:
-                took_us = (took_us or 0) + work.exchange.commit()
+                took_us += work.exchange.commit()
             except ExchangeFailed as error:
-                if took_us is None:
+                if turn == 0:
                     return refusal(FAILED, [f"an assignment was refused, the change stays in force ({error})"])
                 break
             names.extend(work.names)
-            work, census = self._look(plan_back, since=census)
+            work, census = self._look(functools.partial(plan_back, returned={}), since=census)
         del census
         notes = self._clear_caches(first)
         notes.extend(self._remove(bindings, first.left_codes))
@@ -254,18 +296,28 @@ class Retreat(_Step):
             return refusal(RESTART_REQUIRED, [f"everything was put back, but {staying}", *notes])
         functions = tuple(dict.fromkeys(names))
         detail = f"{', '.join(functions[:10])} put back" if functions else "nothing of this change runs here"
-        return Outcome(SWAPPED, "; ".join([detail, *notes]), swap_us=took_us, functions=functions)
+        return Outcome(SWAPPED, "; ".join([detail, *notes]), swap_us=took_us or None, functions=functions)
+
+    def _return(self) -> tuple[Returned, int]:
+        """Give old code back to what `swap` exchanged and is still as it left it; with the microseconds it took."""
+        exchange = Exchange()
+        returned = {}
+        for reference, old, new in self._exchanged:
+            function = reference()
+            if function is not None and function.__code__ is new:
+                exchange.add(function, new, old)
+                returned[id(function)] = Exchanged(function, old, new)
+        return returned, exchange.commit() if exchange else 0
 
     def _remove(self, bindings: list[Binding], left_codes: list[CodeType]) -> list[str]:
         # A call in flight on the new code looks added names up when it gets there. They go when it is through.
         if not bindings:
             return []
-        codes = {id(code) for code in left_codes}
-        if self._patience.wait_until(lambda: is_quiet(codes, self._files), poll_s=_QUIET_POLL_S):
+        if self._patience.wait_until(lambda: is_quiet(left_codes), poll_s=_QUIET_POLL_S):
             for binding in bindings:
                 binding.take()
             return []
-        self.leftover = [(binding, codes) for binding in bindings]
+        self.leftover = [(binding, left_codes) for binding in bindings]
         return ["names that the change added stay until the calls in flight have ended"]
 
     def _still_in_use(self, first: Work, last: Work) -> str:
@@ -280,9 +332,33 @@ class Retreat(_Step):
         return "" if self._patience.wait_until_gone(references) else words
 
 
-def is_quiet(codes: set[int], files: Files) -> bool:
+def is_quiet(codes: list[CodeType]) -> bool:
     """Tell whether no call runs or waits on any of these code objects."""
-    return running(codes) == 0 and not any(id(code) in codes for code in take_census(files).suspended)
+    return running(set(map(id, codes))) == 0 and suspended(codes) == 0
+
+
+class _Late:
+    """What came up during an exchange and stands against it. Keeps none of it alive."""
+
+    def __init__(self) -> None:
+        self.references: list[weakref.ref[Any]] = []
+        self._failures: list[str] = []
+        self._restarts: list[str] = []
+
+    def take(self, work: Work) -> None:
+        for kept, words in ((work.strangers, self._failures), (work.products, self._restarts)):
+            for item in kept:
+                self.references.append(weakref.ref(item[0]))
+                words.append(item[-1])
+            kept.clear()
+
+    def outcome(self, more: str) -> Outcome:
+        outcome = FAILED if self._failures else RESTART_REQUIRED
+        return refusal(outcome, [*(self._failures or self._restarts), more])
+
+
+def _triple(*items: Any) -> Any:
+    return items
 
 
 def _obstacle(importing: list[Any], products: list[Any], work: Work) -> Outcome:

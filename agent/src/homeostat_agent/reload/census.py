@@ -1,30 +1,49 @@
 """What is alive in this process: functions, caches, suspended calls, and modules loaded from given files.
 
-One pass over what the garbage collector tracks finds every function object, wherever it is held:
-name spaces, instances, closures, route tables. On a heap of a million objects `gc.get_objects`
-holds the interpreter for some 15 ms, as `gc.get_referrers` does for one target; the latter's cost
-grows with the number of targets, and a change has many (all functions below it in the file move).
-The filter after it lets other threads in.
+Every function object counts, wherever it is held: name spaces, instances, closures, route tables.
+They are found in one of three ways, each a few calls of C code:
+
+- *complete*: all that the garbage collector tracks, filtered by type. Some 60 ms on a heap of a
+  million objects, in portions that let other threads in.
+- *anchored*: what refers to the dictionary of builtins, as every function does from Python 3.10 on.
+  One call finds all of them, in some 15 ms on that heap. It misses only functions that were
+  made since the last complete pass in a name space with builtins of its own.
+- *young*: what was made since an earlier pass, while the collector has moved nothing out of the
+  young generations. That is next to nothing.
 """
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import functools
 import gc
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import compress, repeat
+from operator import attrgetter, is_
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, FunctionType, GeneratorType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 CacheType = type(functools.lru_cache(maxsize=1)(lambda: None))
 
-_WANTED_TYPES = frozenset(map(id, (FunctionType, CoroutineType, GeneratorType, AsyncGeneratorType, CacheType)))
+_SUSPENDABLE = ((GeneratorType, "gi_"), (CoroutineType, "cr_"), (AsyncGeneratorType, "ag_"))
 _PORTION = 20_000
+_ANCHORED = any(item is vars(builtins) for item in gc.get_referents(functools.wraps)) and any(
+    item is CacheType for item in gc.get_referents(functools.lru_cache(maxsize=1)(lambda: None))
+)
+"""Whether functions refer to their builtins, and caches to their type: both do from 3.10 on."""
+
+_module_dict = type.__getattribute__(ModuleType, "__dict__")["__dict__"].__get__  # past what a subclass says
+_file_name = attrgetter("__code__.co_filename")
 
 _STARTUP_FROZEN = 2000
 """3.12 starts with some hundred frozen objects of its own; a host that freezes has many thousands."""
+
+
+_Item = TypeVar("_Item")
 
 
 @dataclass
@@ -55,8 +74,11 @@ class Census:
 
     functions: list[FunctionType]
     caches: list[Any]
-    suspended: list[CodeType]
-    """Code of generators and coroutines that have begun and not ended."""
+    suspended: int | None
+    """Calls that wait in the code that was asked about; None where it was not looked for."""
+
+    anchors: tuple[Any, ...]
+    """What leads to every function and cache (see above); empty where there is no such thing."""
 
     stamp: tuple[int, ...] | None
     """While `_stamp()` stays the same, whatever was made since is in the young generations."""
@@ -73,23 +95,28 @@ class Files:
         self._by_real = {os.path.realpath(os.path.join(repository, path)): path for path in paths}
         self._basenames = {os.path.basename(real) for real in self._by_real}
         self._basenames |= {os.path.basename(path) for path in paths}
-        self._known: dict[str, tuple[str | None, bool]] = {}
+        self._paths: dict[str, str | None] = {}
+        self._similar: set[str] = set()
 
     def path_of(self, filename: str) -> str | None:
-        return self.classify(filename)[0]
+        """Return the wanted path that the file name means."""
+        if filename not in self._paths:
+            found = None if filename.startswith("<") else self._find(filename)
+            self._paths[filename] = found
+            if found is not None or os.path.basename(filename) in self._basenames:
+                self._similar.add(filename)
+        return self._paths[filename]
 
-    def classify(self, filename: str) -> tuple[str | None, bool]:
-        """Return the wanted path that the file name means, and whether it is at least named like one."""
-        known = self._known.get(filename)
-        if known is None:
-            found = self._find(filename)
-            known = self._known[filename] = (found, os.path.basename(filename) in self._basenames)
-        return known
+    def pick(self, items: list[_Item], filenames: list[str]) -> list[_Item]:
+        """Return those items whose file is wanted, or is at least named like one. `filenames` stand beside them."""
+        for filename in set(filenames).difference(self._paths):
+            self.path_of(filename)
+        return list(compress(items, map(self._similar.__contains__, filenames)))
 
     def _find(self, filename: str) -> str | None:
         real = self._real_paths.get(filename)
         if real is None:
-            real = self._real_paths[filename] = os.path.realpath(filename)
+            real = self._real_paths[filename] = self._real_path(filename)
         found = self._by_real.get(real)
         if found is None and not os.path.isabs(filename) and not os.path.exists(filename):
             # Compiled under a relative name, and the host has changed its folder since. Taking it
@@ -99,41 +126,59 @@ class Files:
             found = matching[0] if len(matching) == 1 else None
         return found
 
+    def _real_path(self, filename: str) -> str:
+        # Every look at the disk lets the host's threads in, and a process has a thousand file names in
+        # a hundred folders: each folder is resolved once.
+        if not os.path.isabs(filename) or os.path.islink(filename):
+            return os.path.realpath(filename)
+        folder, name = os.path.split(filename)
+        real = self._real_paths.get(folder + os.sep)
+        if real is None:
+            real = self._real_paths[folder + os.sep] = os.path.realpath(folder)
+        return os.path.normpath(os.path.join(real, name))
 
-def take_census(files: Files, *, since: Census | None = None) -> Census:
+
+def take_census(
+    files: Files, *, since: Census | None = None, anchors: tuple[Any, ...] = (), codes: Sequence[CodeType] = ()
+) -> Census:
     """Look through the process once. Functions made by other threads meanwhile may be missed.
 
-    With `since`, at least everything made after that census began is looked at, and where the
-    collector's state allows it not much more: that takes a small part of the time.
+    With `since`, at least everything made after that census began is looked at; with `anchors` (of
+    an earlier census of the same files) everything is, by the anchored way; else by the complete one.
     """
     stamp = _stamp()
-    young_only = since is not None and stamp is not None and since.stamp == stamp
-    functions, caches, suspended = _alive((0, 1) if young_only else (0, 1, 2))
-    loads: dict[tuple[int, str], Load] = {}
-    elsewhere = []
-    for function in functions:
-        filename = function.__code__.co_filename
-        path, is_similar = files.classify(filename)
-        if path is not None:
-            space = function.__globals__
-            load = loads.setdefault((id(space), filename), Load(path, filename, space))
-            load.functions.append(function)
-        elif is_similar:
-            elsewhere.append(function)
-    for module in sys.modules.copy().values():
-        if not issubclass(type(module), ModuleType):  # a stand-in may run host code when looked at
-            continue
-        space = vars(module)
-        origin = space.get("__file__")
-        if not isinstance(origin, str):
-            continue
-        path = files.path_of(origin)
-        if path is None:
-            continue
-        owned = [load for (space_id, _), load in loads.items() if space_id == id(space) and load.path == path]
-        for load in owned or [loads.setdefault((id(space), origin), Load(path, origin, space))]:
-            load.module = module
-    return Census(list(loads.values()), elsewhere, functions, caches, suspended, stamp)
+    waiting = None
+    if since is not None and stamp is not None and since.stamp == stamp:
+        functions, caches = _of_generations((0, 1))
+    elif anchors:
+        with _thawed():
+            found = gc.get_referrers(*anchors, *codes)
+        functions, caches = _of_type(found, FunctionType), _of_type(found, CacheType)
+        waiting = _suspended(found, codes) if codes else None
+        del found
+    else:
+        functions, caches = _of_generations((0, 1, 2))
+    loads, elsewhere = _sorted_by_file(functions, files)
+    _add_modules(loads, files)
+    found_loads = list(loads.values())
+    return Census(found_loads, elsewhere, functions, caches, waiting, anchors or _anchors_of(found_loads), stamp)
+
+
+def suspended(codes: Sequence[CodeType]) -> int:
+    """Count generators and coroutines that wait in one of these code objects, begun and not ended."""
+    if not codes:
+        return 0
+    with _thawed():
+        return _suspended(gc.get_referrers(*codes), codes)
+
+
+def _suspended(holders: list[Any], codes: Sequence[CodeType]) -> int:
+    wanted = set(map(id, codes))
+    return sum(
+        id(getattr(item, prefix + "code")) in wanted and getattr(item, prefix + "frame") is not None
+        for kind, prefix in _SUSPENDABLE
+        for item in _of_type(holders, kind)
+    )
 
 
 def running(codes: set[int]) -> int:
@@ -165,48 +210,81 @@ def _stamp() -> tuple[int, ...] | None:
     return tuple(item["collections"] for item in gc.get_stats()[1:])
 
 
-def _alive(generations: tuple[int, ...]) -> tuple[list[FunctionType], list[Any], list[CodeType]]:
+def _of_generations(generations: tuple[int, ...]) -> tuple[list[FunctionType], list[Any]]:
+    functions: dict[int, FunctionType] = {}
+    caches: dict[int, Any] = {}
+    with _thawed():
+        # Youngest first: an object that grows older meanwhile is met again, not missed. The young
+        # generations are small, so short-lived objects of the host are held only for a moment.
+        for generation in generations:
+            items = gc.get_objects(generation=generation)
+            # C code alone is some three times as fast as a loop here, but lets nobody in, so it
+            # gets small portions (about a millisecond).
+            for start in range(0, len(items), _PORTION):
+                part = items[start : start + _PORTION]
+                functions.update((id(item), item) for item in _of_type(part, FunctionType))
+                caches.update((id(item), item) for item in _of_type(part, CacheType))
+            del items
+    return list(functions.values()), list(caches.values())
+
+
+def _anchors_of(loads: list[Load]) -> tuple[Any, ...]:
+    if not _ANCHORED:
+        return ()
+    own = {id(space): space for load in loads for space in map(attrgetter("__builtins__"), load.functions)}
+    own.pop(id(vars(builtins)), None)
+    return (vars(builtins), CacheType, *own.values())
+
+
+@contextlib.contextmanager
+def _thawed() -> Iterator[None]:
     # A host that forks after `gc.freeze()` has put its functions where no pass sees them. They are
     # thawed for the pass and frozen again; a cycle that is garbage just now then stays, once.
     frozen = gc.get_freeze_count() > _STARTUP_FROZEN
     if frozen:
         gc.unfreeze()
-    functions: list[FunctionType] = []
-    caches: list[Any] = []
-    suspended: list[CodeType] = []
     try:
-        # Youngest first: an object that grows older meanwhile is met again, not missed. The young
-        # generations are small, so short-lived objects of the host are held only for a moment.
-        for generation in generations:
-            found = _of_wanted_types(gc.get_objects(generation=generation))
-            for item in found:
-                if isinstance(item, FunctionType):
-                    functions.append(item)
-                elif isinstance(item, CacheType):
-                    caches.append(item)
-                else:
-                    suspended.extend(_code_of_suspended(item))
-            del found
+        yield
     finally:
         if frozen:
             gc.freeze()
-    unique = {id(function): function for function in functions}
-    return list(unique.values()), caches, suspended
 
 
-def _of_wanted_types(items: list[Any]) -> list[Any]:
-    # C code alone is some three times as fast as a loop here, but lets nobody in, so it gets small
-    # portions (about a millisecond). Types are compared by `id`: a metaclass may define equality.
-    found: list[Any] = []
-    for start in range(0, len(items), _PORTION):
-        part = items[start : start + _PORTION]
-        found.extend(compress(part, map(_WANTED_TYPES.__contains__, map(id, map(type, part)))))
-    return found
+def _of_type(items: list[Any], kind: type) -> list[Any]:
+    # Types are compared by identity: a metaclass may define equality.
+    return list(compress(items, map(is_, map(type, items), repeat(kind))))
 
 
-def _code_of_suspended(item: Any) -> list[CodeType]:
-    if isinstance(item, GeneratorType):
-        return [item.gi_code] if item.gi_frame is not None else []
-    if isinstance(item, CoroutineType):
-        return [item.cr_code] if item.cr_frame is not None else []
-    return [item.ag_code] if item.ag_frame is not None else []
+def _sorted_by_file(
+    functions: list[FunctionType], files: Files
+) -> tuple[dict[tuple[int, str], Load], list[FunctionType]]:
+    loads: dict[tuple[int, str], Load] = {}
+    elsewhere = []
+    for function in files.pick(functions, list(map(_file_name, functions))):
+        name = function.__code__.co_filename
+        path = files.path_of(name)
+        if path is None:
+            elsewhere.append(function)
+            continue
+        space = function.__globals__
+        load = loads.setdefault((id(space), name), Load(path, name, space))
+        load.functions.append(function)
+    return loads, elsewhere
+
+
+def _add_modules(loads: dict[tuple[int, str], Load], files: Files) -> None:
+    """Note which module owns which name space, and the modules of the files that have no function alive."""
+    modules = list(sys.modules.copy().values())
+    # A stand-in that is no module may run host code when looked at.
+    modules = list(compress(modules, map(issubclass, map(type, modules), repeat(ModuleType))))
+    origins: list[Any] = [space.get("__file__") if space is not None else None for space in map(_module_dict, modules)]
+    has_file = list(map(isinstance, origins, repeat(str)))
+    for module in files.pick(list(compress(modules, has_file)), list(compress(origins, has_file))):
+        space = _module_dict(module)
+        origin = space["__file__"]
+        path = files.path_of(origin)
+        if path is None:
+            continue
+        owned = [load for (space_id, _), load in loads.items() if space_id == id(space) and load.path == path]
+        for load in owned or [loads.setdefault((id(space), origin), Load(path, origin, space))]:
+            load.module = module

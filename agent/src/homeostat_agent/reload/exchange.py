@@ -71,26 +71,27 @@ class Exchange:
         C code that evaluates no bytecode, so no other thread gets the interpreter in between, and
         the host's switch interval need not be touched. A call sees all functions old or all new.
         """
-        put: list[Binding] = []
-        set_strings: list[Docstring] = []
         try:
             for binding in self.bindings:
                 binding.put()
-                put.append(binding)
             start_ns = time.perf_counter_ns()
             _assign(self.functions, self.new)
             took_ns = time.perf_counter_ns() - start_ns
             for docstring in self.docstrings:
                 docstring.holder.__doc__ = docstring.new
-                set_strings.append(docstring)
         except Exception as error:  # an assignment that the interpreter or an audit hook of the host refused
-            _assign(self.functions, self.old)
-            for binding in put:
-                binding.take()
-            for docstring in set_strings:
-                docstring.holder.__doc__ = docstring.old
+            self.undo()
             raise ExchangeFailed(f"{type(error).__name__}: {error}") from error
         return max(1, took_ns // 1000)
+
+    def undo(self) -> None:
+        """Put everything back, also what a `commit` that broke has done of it."""
+        _assign(self.functions, self.old)
+        for binding in self.bindings:
+            binding.take()
+        for docstring in self.docstrings:
+            if docstring.holder.__doc__ == docstring.new:
+                docstring.holder.__doc__ = docstring.old
 
 
 def _assign(functions: list[FunctionType], codes: list[CodeType]) -> None:

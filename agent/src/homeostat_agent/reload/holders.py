@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 import gc
+from itertools import repeat
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
@@ -22,20 +23,35 @@ def caches_around(caches: list[Any], functions: list[FunctionType]) -> list[Any]
     wanted = {id(function) for function in functions}
     if not wanted:
         return []
-    return [cache for cache in caches if _leads_to(cache, wanted)]
+    found = []
+    for index, inner in enumerate(_wrapped(caches)):
+        # Most caches are around a plain function, and there are hundreds.
+        if type(inner) is FunctionType and inner.__closure__ is None and not hasattr(inner, "__wrapped__"):
+            leads = id(inner) in wanted
+        else:
+            leads = _leads_to(caches[index], wanted)
+        if leads:
+            found.append(caches[index])
+    return found
 
 
 def wrappers_of(function: FunctionType, functions: list[FunctionType], caches: list[Any]) -> list[Any]:
     """Return functions and caches whose chain of `__wrapped__` leads to the function."""
     found = []
-    for item in (*functions, *caches):
-        inner = vars(item).get("__wrapped__")
-        for _ in range(_MAX_DEPTH):
-            if inner is function:
-                found.append(item)
-                break
-            inner = vars(inner).get("__wrapped__") if isinstance(inner, (FunctionType, CacheType)) else None
+    for items in (functions, caches):
+        for index, held in enumerate(_wrapped(items)):
+            inner = held
+            for _ in range(_MAX_DEPTH):
+                if inner is function:
+                    found.append(items[index])
+                    break
+                inner = getattr(inner, "__wrapped__", None) if isinstance(inner, (FunctionType, CacheType)) else None
     return found
+
+
+def _wrapped(items: list[Any]) -> list[Any]:
+    # Asked for in this way, a function that has no dictionary of its own need not make one.
+    return list(map(getattr, items, repeat("__wrapped__"), repeat(None)))
 
 
 def docstring_of(code: CodeType) -> str | None:
@@ -102,10 +118,10 @@ def _leads_to(start: Any, wanted: set[int]) -> bool:
 
 def _held_by(item: Any) -> list[Any]:
     """Return callables that a callable holds: what it wraps, and what its closure captured."""
-    if isinstance(item, CacheType) and "__wrapped__" in vars(item):
-        values = [vars(item)["__wrapped__"]]  # its referents are all that it has cached, too
+    if isinstance(item, CacheType) and hasattr(item, "__wrapped__"):
+        values: list[Any] = [item.__wrapped__]  # its referents are all that it has cached, too
     elif isinstance(item, FunctionType):
-        values = [vars(item).get("__wrapped__")]
+        values = [getattr(item, "__wrapped__", None)]
         for cell in item.__closure__ or ():
             try:
                 values.append(cell.cell_contents)

@@ -80,12 +80,12 @@ def same_code(one: CodeType, other: CodeType) -> bool:
     return one is other or fingerprint(one) == fingerprint(other)
 
 
-def originals(live: CodeType, compiled: CodeType, pairing: Pairing) -> dict[int, CodeType]:
+def originals(live: CodeType, compiled: CodeType, new_of: dict[int, CodeType]) -> dict[int, CodeType]:
     """Map `id` of new code to the live code it replaces, for a function and what is inside it.
 
     `live` and `compiled` are the same code, so their inner code objects stand in the same order.
+    `new_of` has the new code by the `id` of the old.
     """
-    new_of = {id(pair.old): pair.new for pair in pairing.pairs}
     found: dict[int, CodeType] = {}
     stack = [(live, compiled)]
     while stack:

@@ -8,6 +8,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from homeostat_agent.reload.haste import Haste
+
 _POLL_S = 0.005
 _COLLECT_AFTER_S = 0.1
 
@@ -15,8 +17,9 @@ _COLLECT_AFTER_S = 0.1
 class Patience:
     """A bound on waiting that one request shares over all its waits."""
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, haste: Haste) -> None:
         self._deadline_s = time.monotonic() + limit_s
+        self._haste = haste
 
     @property
     def over(self) -> bool:
@@ -27,7 +30,9 @@ class Patience:
         while not done():
             if self.over:
                 return False
+            self._haste.relax()
             time.sleep(poll_s)
+            self._haste.resume()
         return True
 
     def wait_until_gone(self, references: list[weakref.ref[Any]]) -> bool:
@@ -41,7 +46,7 @@ class Patience:
         def gone() -> bool:
             return all(reference() is None for reference in references)
 
-        soon = Patience(min(_COLLECT_AFTER_S, max(0.0, self._deadline_s - time.monotonic())))
+        soon = Patience(min(_COLLECT_AFTER_S, max(0.0, self._deadline_s - time.monotonic())), self._haste)
         if soon.wait_until(gone):
             return True
         if gc.isenabled():

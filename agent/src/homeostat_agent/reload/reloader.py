@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from types import CodeType
 
-from homeostat_agent.reload.attempt import Attempt, Compiled, Retreat, Surroundings, is_quiet
+from homeostat_agent.reload.attempt import Attempt, Retreat, Surroundings, is_quiet
 from homeostat_agent.reload.change import FAILED, RESTART_REQUIRED, SWAPPED, Change, Outcome, refusal
 from homeostat_agent.reload.exchange import Binding
-from homeostat_agent.reload.work import Target
 
 
 @dataclass(frozen=True)
 class _Applied:
     """A change in force."""
 
-    change: Change
+    attempt: Attempt
     outcome: Outcome
-    targets: dict[tuple[str, str], Target]
-    """By path and file name, as compiled for the modules that were loaded."""
 
 
 class Reloader:
@@ -38,8 +36,8 @@ class Reloader:
         self._lock = threading.Lock()
         self._generation = 0
         self._applied: dict[str, _Applied] = {}
-        self._prepared: tuple[Change, Compiled] | None = None
-        self._leftover: list[tuple[Binding, set[int]]] = []
+        self._prepared: Attempt | None = None
+        self._leftover: list[tuple[Binding, list[CodeType]]] = []
 
     @property
     def generation(self) -> int:
@@ -57,13 +55,15 @@ class Reloader:
             again = self._answered(change)
             if again is not None:
                 return again
-            compiled: Compiled = {}
-            attempt = Attempt(change, self._surroundings, compiled)
+            self._prepared = None
+            attempt = Attempt(change, self._surroundings)
             refused = attempt.plan() or attempt.verify()
             if refused is not None:
                 return refused
-            self._prepared = (change, compiled)
-            return Outcome(SWAPPED, attempt.summary("could be swapped"), functions=attempt.names())
+            outcome = Outcome(SWAPPED, attempt.summary("could be swapped"), functions=attempt.names())
+            attempt.rest()
+            self._prepared = attempt
+            return outcome
 
     def swap(self, change: Change) -> Outcome:
         """Exchange the functions of all modules of the change, or nothing.
@@ -71,20 +71,23 @@ class Reloader:
         Calls that have begun finish on the old code; every call that begins afterwards runs the new.
         A change that is in force already is answered as the first time.
         """
-        with self._lock:
+        with self._lock, self._surroundings.haste:
             again = self._answered(change)
             if again is not None:
                 return again
             self._remove_leftover()
-            compiled = self._prepared[1] if self._prepared is not None and self._prepared[0] == change else {}
-            self._prepared = None
-            attempt = Attempt(change, self._surroundings, compiled)
-            refused = attempt.plan() or attempt.verify()
+            attempt, self._prepared = self._prepared, None
+            refused = None
+            if attempt is None or attempt.change != change:
+                attempt = Attempt(change, self._surroundings)
+                refused = attempt.plan()
+            refused = refused or attempt.verify()
             if refused is not None:
                 return refused
             outcome = attempt.commit()
+            attempt.rest()
             if outcome.outcome == SWAPPED:
-                self._applied[change.id] = _Applied(change, outcome, attempt.targets)
+                self._applied[change.id] = _Applied(attempt, outcome)
                 self._generation += 1
             return outcome
 
@@ -95,7 +98,7 @@ class Reloader:
         as well is refused (``restart_required``): roll the later one back first. ``restart_required``
         is also the answer when all was put back, but something that the new code made is still in use.
         """
-        with self._lock:
+        with self._lock, self._surroundings.haste:
             applied = self._applied.get(change_id)
             if applied is None:
                 return Outcome(SWAPPED, "this change is not in force here; nothing was to be put back")
@@ -104,7 +107,7 @@ class Reloader:
                 return refusal(
                     RESTART_REQUIRED, [f"the later change {later} touched the same files: take it back first"]
                 )
-            retreat = Retreat(applied.change, self._surroundings, applied.targets)
+            retreat = Retreat(applied.attempt)
             outcome = retreat.run()
             if outcome.outcome != FAILED:
                 del self._applied[change_id]
@@ -116,24 +119,23 @@ class Reloader:
         applied = self._applied.get(change.id)
         if applied is None:
             return None
-        if applied.change != change:
+        if applied.attempt.change != change:
             return refusal(FAILED, [f"another change with the id {change.id} is in force"])
         return applied.outcome
 
     def _later(self, change_id: str) -> str:
         ids = list(self._applied)
-        paths = {module.path for module in self._applied[change_id].change.modules}
+        paths = {module.path for module in self._applied[change_id].attempt.change.modules}
         for other in ids[ids.index(change_id) + 1 :]:
-            if not paths.isdisjoint(module.path for module in self._applied[other].change.modules):
+            if not paths.isdisjoint(module.path for module in self._applied[other].attempt.change.modules):
                 return other
         return ""
 
     def _remove_leftover(self) -> None:
         """Take away names of changes rolled back earlier, whose calls were still in flight then."""
-        nothing = self._surroundings.files(())
         kept = []
         for binding, codes in self._leftover:
-            if is_quiet(codes, nothing):
+            if is_quiet(codes):
                 binding.take()
             else:
                 kept.append((binding, codes))

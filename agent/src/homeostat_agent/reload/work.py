@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
-from homeostat_agent.reload.additions import attribute_name, make_function, missing_names
+from homeostat_agent.reload.additions import attribute_name, global_names, is_readable, make_function
 from homeostat_agent.reload.census import Census, Load
 from homeostat_agent.reload.exchange import Binding, Docstring, Exchange
 from homeostat_agent.reload.fingerprint import children
@@ -25,8 +26,22 @@ from homeostat_agent.reload.plan import CompiledPlan
 _CACHE_DECORATORS = frozenset({"lru_cache", "cache"})
 
 
+class Standing(NamedTuple):
+    """Where a live code object stands between the two sources of a plan."""
+
+    old: Known | None
+    """What it is in the old source."""
+
+    new: Known | None
+    arrived: bool
+    """It is in the old source, and the same code takes its place: there is nothing to be exchanged."""
+
+
 class Target:
-    """A compiled plan for one file name, with both its sides; shared by all passes over the process."""
+    """A compiled plan for one file name, with both its sides; shared by all passes over the process.
+
+    What it finds out of a code object, it remembers: code objects do not change.
+    """
 
     def __init__(self, planned: CompiledPlan) -> None:
         self.pairing = planned.pairing
@@ -35,8 +50,45 @@ class Target:
         self.originals: dict[int, CodeType] = {}
         """`id` of new code → the very code object that it replaced in this process."""
 
+        self._new_of = {id(pair.old): pair.new for pair in planned.pairing.pairs}
+        self._standings: dict[int, tuple[CodeType, Standing]] = {}
+        self._reads: dict[tuple[int, int], set[str]] = {}
+
     def name(self, code: CodeType) -> str:
         return self.pairing.names.get(id(code), code.co_name)
+
+    def standing(self, live: CodeType) -> Standing:
+        kept = self._standings.get(id(live))
+        if kept is None:
+            old, new = self.old.find(live), self.new.find(live)
+            arrived = old is not None and old.partner is not None and same_code(live, old.partner)
+            # The live code is kept with the answer, so that its id cannot pass to another object.
+            kept = self._standings[id(live)] = (live, Standing(old, new, arrived))
+        return kept[1]
+
+    def note_originals(self, live: CodeType, known: Known) -> None:
+        """Remember live code that is about to be replaced, with all that is inside it."""
+        for new_id, original in originals(live, known.code, self._new_of).items():
+            self.originals.setdefault(new_id, original)
+
+    def new_reads(self, old: CodeType | None, new: CodeType) -> set[str]:
+        """Return the global names that new code reads and the old did not. Both are code of this plan."""
+        key = (id(old), id(new))
+        if key not in self._reads:
+            self._reads[key] = global_names(new) - (global_names(old) if old is not None else set())
+        return self._reads[key]
+
+
+class Exchanged(NamedTuple):
+    """A function whose code was exchanged."""
+
+    function: FunctionType
+    old: CodeType
+    new: CodeType
+
+
+Returned = Mapping[int, Exchanged]
+"""Functions that have their old code back, by `id`."""
 
 
 @dataclass
@@ -50,7 +102,7 @@ class Work:
     """Live code of changed functions, which calls in flight go on with."""
 
     maker_codes: list[CodeType] = field(default_factory=list)
-    """Live code that makes functions which changed: a call in flight on it still makes old ones."""
+    """Live code that makes functions which changed, or makes any and changed: a call in flight makes old ones."""
 
     restart: list[str] = field(default_factory=list)
     products: list[tuple[FunctionType, Known, str]] = field(default_factory=list)
@@ -69,19 +121,18 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work) -> None
     changed: list[FunctionType] = []
     for function in load.functions:
         live = function.__code__
-        known, is_new = target.old.find(live), target.new.find(live) is not None
+        known, new, arrived = target.standing(live)
         if known is None:
-            at_new += is_new
-            if not is_new:
+            at_new += new is not None
+            if new is None:
                 work.strangers.append((function, _stranger(load, live)))
         elif known.partner is None:
-            made.append((function, known, is_new))
-        elif not same_code(live, known.partner):
+            made.append((function, known, new is not None))
+        elif not arrived:
             at_old += 1
             work.exchange.add(function, live, known.partner)
-            for new_id, original in originals(live, known.code, target.pairing).items():
-                target.originals.setdefault(new_id, original)
-            if id(known.code) in target.pairing.makers:
+            target.note_originals(live, known)
+            if id(known.code) in target.pairing.makers or (known.changed and children(known.code)):
                 work.maker_codes.append(live)
             if known.changed:
                 changed.append(function)
@@ -98,22 +149,28 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work) -> None
         _check_names(load, target, changed, work)
 
 
-def plan_back(load: Load, target: Target, census: Census, work: Work) -> None:
-    """Add to `work` what this name space needs to get from the new source back to the old."""
+def plan_back(load: Load, target: Target, census: Census, work: Work, returned: Returned) -> None:
+    """Add to `work` what this name space needs to get from the new source back to the old.
+
+    What was `returned` already is planned as if it were not: there is more to do around it.
+    """
     at_new, made = 0, []
     changed: list[FunctionType] = []
     for function in load.functions:
         live = function.__code__
-        known, is_old = target.new.find(live), target.old.find(live) is not None
+        before = returned.get(id(function))
+        if before is not None and live is before.old:
+            live = before.new
+        is_old, known, _ = target.standing(live)
         if known is None:
-            if not is_old:
+            if is_old is None:
                 work.strangers.append((function, _stranger(load, live)))
         elif known.partner is None:
             work.left_codes.append(live)
             if not is_added(live, target):
-                made.append((function, known, is_old))
+                made.append((function, known, is_old is not None))
         else:
-            old = target.originals.get(id(live), known.partner)
+            old = before.old if before is not None else target.originals.get(id(live), known.partner)
             if live is old or (live is not known.code and same_code(live, old)):
                 continue
             at_new += 1
@@ -199,7 +256,7 @@ def _check_names(load: Load, target: Target, changed: list[FunctionType], work: 
             pairs.append((known.code, known.partner, target.name(known.code)))
     pairs.extend((None, code, name) for name, code in target.pairing.added.items())
     for old, new, qualname in pairs:
-        missing = sorted(missing_names(old, new, load.namespace, added))
+        missing = sorted(name for name in target.new_reads(old, new) - added if not is_readable(name, load.namespace))
         if missing:
             names = ", ".join(f"`{name}`" for name in missing)
             work.restart.append(f"{load.name}:{qualname}: the running module has no {names}")

@@ -360,3 +360,64 @@ def test_closures_that_a_call_in_flight_makes_after_the_swap_are_changed_too(hos
     thread.join(5)
     timer.join(5)
     assert table[0]() == 2
+
+
+def test_a_closure_that_a_call_in_flight_makes_of_the_old_body_for_good_takes_everything_back(host):
+    module = host.load(
+        "m",
+        """
+        def register(entered, leave, table):
+            entered.set()
+            leave.wait(5)
+            def callback():
+                return 1
+            table.append(callback)
+        def other():
+            return 1
+        """,
+    )
+    entered, leave, table = threading.Event(), threading.Event(), []
+    thread = threading.Thread(target=module.register, args=(entered, leave, table))
+    thread.start()
+    entered.wait(5)
+    old = (module.register.__code__, module.other.__code__)
+    timer = threading.Timer(0.1, leave.set)
+    timer.start()
+    outcome = host.swap(
+        "m",
+        (
+            "leave.wait(5)\n    def callback():\n        return 1",
+            "leave.wait(6)\n    def callback():\n        return 2",
+        ),
+        ("other():\n    return 1", "other():\n    return 2"),
+    )
+    thread.join(5)
+    timer.join(5)
+    assert outcome.outcome == "restart_required"
+    assert "everything was put back" in outcome.detail
+    assert (module.register.__code__, module.other.__code__) == old
+    assert (module.other(), table[0](), host.reloader.changes, host.reloader.generation) == (1, 1, (), 0)
+
+
+def test_a_closure_that_a_call_in_flight_makes_of_the_old_body_for_a_moment_is_waited_for(host):
+    module = host.load(
+        "m",
+        """
+        def f(entered, leave):
+            entered.set()
+            leave.wait(5)
+            def inner():
+                return 1
+            return inner()
+        """,
+    )
+    entered, leave, results = threading.Event(), threading.Event(), []
+    thread = threading.Thread(target=lambda: results.append(module.f(entered, leave)))
+    thread.start()
+    entered.wait(5)
+    timer = threading.Timer(0.1, leave.set)
+    timer.start()
+    assert host.swap("m", ("return inner()", "return inner() + 1")).outcome == "swapped"
+    thread.join(5)
+    timer.join(5)
+    assert (results, module.f(entered, leave)) == ([1], 2)

@@ -1,0 +1,235 @@
+"""What comes up between `prepare` and `swap` is seen, wherever it is held; and what goes back goes back at once."""
+
+import functools
+import gc
+import importlib
+import operator
+import sys
+import threading
+import time
+import types
+import weakref
+from pathlib import Path
+
+import pytest
+from homeostat_agent.reload import Reloader
+from homeostat_agent.reload.haste import SWITCH_S, Haste
+
+SOURCE = """
+import functools
+def f(x):
+    return x + 1
+def make(n):
+    def inner(x):
+        return x + n
+    return inner
+@functools.lru_cache(maxsize=None)
+def cached(x):
+    return x + 1
+async def later(event):
+    await event.wait()
+    return 1
+"""
+
+
+def loaded_privately(module, source, **more):
+    """Run a source as this module's file in a name space that no module owns."""
+    space = {"__name__": "private", **more}
+    exec(compile(source, module.__file__, "exec"), space)
+    return space
+
+
+@pytest.fixture
+def prepared(host):
+    """Load SOURCE, prepare a change of `f` and `inner`, and hand back the module and a way to swap."""
+    module = host.load("m", SOURCE)
+    change = host.edit("m", ("x + 1\ndef make", "x + 2\ndef make"), ("return x + n", "return x - n"))
+    assert host.reloader.prepare(change).outcome == "swapped"
+    return module, functools.partial(host.reloader.swap, change), change
+
+
+def test_functions_made_meanwhile_are_swapped_too(prepared):
+    module, swap, _ = prepared
+    inner, copied = module.make(1), types.FunctionType(module.f.__code__, {"__name__": "copied"})
+    gc.collect()  # they have grown old by then, or not
+    young = module.make(2)
+    assert swap().outcome == "swapped"
+    assert (inner(5), young(5), copied(1), module.f(1)) == (4, 3, 3, 3)
+
+
+@pytest.mark.parametrize("own_builtins", [False, True])
+def test_the_file_loaded_anew_meanwhile_is_swapped_too(prepared, own_builtins):
+    module, swap, _ = prepared
+    more = {"__builtins__": dict(vars(__import__("builtins")))} if own_builtins else {}
+    space = loaded_privately(module, SOURCE, **more)
+    if not own_builtins:
+        gc.collect()
+    assert swap().outcome == "swapped"
+    assert (space["f"](1), module.f(1)) == (3, 3)
+
+
+def test_a_name_space_with_builtins_of_its_own_that_was_prepared_is_looked_through_again(host):
+    module = host.load("m", SOURCE)
+    space = loaded_privately(module, SOURCE, __builtins__=dict(vars(__import__("builtins"))))
+    change = host.edit("m", ("return x + n", "return x - n"))
+    assert host.reloader.prepare(change).outcome == "swapped"
+    inner = space["make"](1)
+    gc.collect()
+    assert host.reloader.swap(change).outcome == "swapped"
+    assert inner(5) == 4
+
+
+@pytest.mark.parametrize("grown_old", [False, True])
+def test_other_source_loaded_meanwhile_is_told_apart(prepared, grown_old):
+    module, swap, _ = prepared
+    space = loaded_privately(module, SOURCE.replace("x + 1", "x + 9"))
+    if grown_old:
+        gc.collect()
+    outcome = swap()
+    assert outcome.outcome == "failed"
+    assert "other code than the change was made from" in outcome.detail
+    assert (module.f(1), space["f"](1)) == (2, 10)
+
+
+def test_code_that_a_tool_replaced_meanwhile_is_told_apart(prepared):
+    module, swap, _ = prepared
+    module.f.__code__ = module.f.__code__.replace(co_name="traced")
+    assert swap().outcome == "failed"
+    assert module.f(1) == 2
+
+
+def test_a_module_reloaded_meanwhile_from_the_new_file_is_told_apart_or_in_force(host, prepared):
+    module, swap, _ = prepared
+    importlib.reload(module)
+    assert swap().outcome == "swapped"  # all functions alive run the new source already
+    assert module.f(1) == 3
+
+
+def test_a_name_bound_to_something_else_meanwhile_refuses(prepared):
+    module, swap, _ = prepared
+    kept, module.f = module.f, operator.methodcaller("f", module.f)
+    assert swap().outcome == "restart_required"
+    assert kept(1) == 2
+
+
+def test_a_product_of_the_old_body_meanwhile_refuses(host):
+    module = host.load("m", SOURCE)
+    change = host.edit("m", ("def make(n):\n", "def make(n):\n    n = n * 2\n"))
+    assert host.reloader.prepare(change).outcome == "swapped"
+    made = module.make(1)
+    gc.collect()
+    assert host.reloader.swap(change).outcome == "restart_required"
+    assert made(5) == 6
+
+
+def test_a_cache_put_around_a_function_meanwhile_is_emptied(prepared):
+    module, swap, _ = prepared
+    remembered = functools.lru_cache(maxsize=None)(module.f)
+    assert remembered(1) == 2
+    gc.collect()
+    assert swap().outcome == "swapped"
+    assert remembered(1) == 3
+
+
+def test_another_change_than_the_prepared_one_is_planned_for_itself(host, prepared):
+    module, _, _ = prepared
+    host.write("m", SOURCE)
+    assert host.swap("m", ("return x + n", "return x * n")).outcome == "swapped"
+    assert (module.make(2)(5), module.f(1)) == (10, 2)
+
+
+def test_preparing_keeps_nothing_of_the_host_alive(host, prepared):
+    module, _, _ = prepared
+    inner = module.make(1)
+    change = host.change("m", SOURCE, SOURCE.replace("x + n", "x - n"), change_id="again")
+    assert host.reloader.prepare(change).outcome == "swapped"
+    reference = weakref.ref(inner)
+    del inner
+    assert reference() is None
+
+
+def test_a_rollback_reaches_what_the_new_code_made(prepared, host):
+    module, swap, change = prepared
+    assert swap().outcome == "swapped"
+    inner, copied = module.make(1), types.FunctionType(module.f.__code__, {"__name__": "copied"})
+    gc.collect()
+    old_names = [id(module.f), id(inner)]
+    assert host.reloader.rollback(change.id).outcome == "swapped"
+    assert (inner(5), copied(1), module.f(1)) == (6, 2, 2)
+    assert old_names == [id(module.f), id(inner)]
+
+
+def test_a_rollback_after_a_tool_replaced_the_new_code_tells(prepared, host):
+    module, swap, change = prepared
+    assert swap().outcome == "swapped"
+    module.f.__code__ = module.f.__code__.replace(co_name="traced")
+    outcome = host.reloader.rollback(change.id)
+    assert outcome.outcome == "restart_required"
+    assert "other code" in outcome.detail
+    assert module.make(1)(5) == 6  # the rest went back all the same
+
+
+def test_the_switch_interval_is_the_hosts_again_after_swap_and_rollback_and_while_waiting(host):
+    module = host.load(
+        "m",
+        "def f(entered, leave):\n    def inner():\n        return 1\n    entered.set()\n    leave()\n"
+        "    return inner()\n",
+    )
+    entered, seen = threading.Event(), []
+    deadline = time.monotonic() + 30
+
+    def leave():  # returns when the swap was at work, and then waited for this very call
+        while time.monotonic() < deadline and not (SWITCH_S in seen and seen[-1] == 0.004):
+            seen.append(round(sys.getswitchinterval(), 6))
+            time.sleep(0.0005)
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(0.004)
+    try:
+        thread = threading.Thread(target=module.f, args=(entered, leave))
+        thread.start()
+        entered.wait(5)
+        change = host.edit("m", ("return inner()", "return inner() + 1"))
+        reloader = Reloader(str(host.root), patience_s=30)
+        assert reloader.swap(change).outcome == "swapped"
+        thread.join(30)
+        assert seen[-1] == 0.004
+        assert round(sys.getswitchinterval(), 6) == 0.004
+        reloader.rollback(change.id)
+        assert round(sys.getswitchinterval(), 6) == 0.004
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def test_an_interval_that_the_host_sets_meanwhile_stands():
+    usual = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(0.004)
+        with Haste():
+            assert round(sys.getswitchinterval(), 6) == SWITCH_S
+            sys.setswitchinterval(0.007)
+        assert round(sys.getswitchinterval(), 6) == 0.007
+        sys.setswitchinterval(0.0001)
+        with Haste():
+            assert round(sys.getswitchinterval(), 6) == 0.0001
+        assert round(sys.getswitchinterval(), 6) == 0.0001
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def test_folders_and_files_that_are_links_lead_to_the_file(host, tmp_path):
+    module = host.load("m", SOURCE)
+    real = Path(module.__file__)
+    (tmp_path / "linked").symlink_to(real.parent)
+    (tmp_path / "other_name.py").symlink_to(real)
+    spaces = []
+    for path in (
+        tmp_path / "linked" / "m.py",
+        tmp_path / "other_name.py",
+        real.parent / ".." / real.parent.name / "m.py",
+    ):
+        space = {"__name__": "private"}
+        exec(compile(SOURCE, str(path), "exec"), space)
+        spaces.append(space)
+    assert host.swap("m", ("x + 1\ndef make", "x + 2\ndef make")).outcome == "swapped"
+    assert [space["f"](1) for space in (vars(module), *spaces)] == [3, 3, 3, 3]
