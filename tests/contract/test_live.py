@@ -55,14 +55,19 @@ class FakeWorld:
     def kill(self):
         self.live.lose(self.id)
 
+    def restart_hub(self):
+        self.live.restart_hub()
+        self.live.reconnect(self.id)
+
 
 class RealWorld:
     """One real program with the agent in it, that answers what `price(10)` is in it."""
 
-    def __init__(self, gateway, program, shown):
+    def __init__(self, gateway, program, shown, next_gateway):
         self.live = gateway
         self.id = shown.id
         self._program = program
+        self._next_gateway = next_gateway
 
     def price(self):
         self._program.stdin.write("10\n")
@@ -73,6 +78,11 @@ class RealWorld:
         os.kill(self._program.pid, signal.SIGKILL)
         self._program.wait()
         wait_for(lambda: not any(item.connected for item in self.live.processes()))
+
+    def restart_hub(self):
+        self.live.close()
+        self.live = self._next_gateway()
+        connected(self.live)
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -87,15 +97,19 @@ def make_world(request, tmp_path):
         place.write(
             "app.py", "import sys, prices\nfor line in sys.stdin:\n    print(prices.price(int(line)), flush=True)\n"
         )
-        hub = place.hub()
-        gateway = hub.__enter__()
-        closers.append(hub)
+
+        def next_gateway():
+            hub = place.hub()
+            closers.append(hub)
+            return hub.__enter__()
+
+        gateway = next_gateway()
         environment = place.launch(hmr=hmr).environment(clean_environment())
         program = host(sys.executable, "app.py", env=environment, cwd=place.repository)
         closers.append(program)
         process = program.__enter__()
         (shown,) = connected(gateway)
-        return RealWorld(gateway, process, shown)
+        return RealWorld(gateway, process, shown, next_gateway)
 
     yield make
     for item in reversed(closers):
@@ -178,6 +192,15 @@ def test_a_change_of_other_source_than_what_runs_is_not_made(world, command):
 
 
 @pytest.mark.parametrize("command", ["prepare", "swap"])
+def test_a_change_of_what_a_module_does_when_it_is_loaded_requires_a_restart(world, command):
+    new = "RATE = print('loaded')\n\n\n" + NEW
+    result = getattr(world.live, command)(world.id, change(new=new), timeout_s=TIMEOUT_S)
+    assert result.outcome is LiveOutcome.RESTART_REQUIRED
+    assert world.price() == 20
+    assert shown(world).changes == ()
+
+
+@pytest.mark.parametrize("command", ["prepare", "swap"])
 def test_where_hot_reload_is_off_a_restart_is_required(make_world, command):
     world = make_world(hmr=False)
     assert shown(world).hmr_enabled is False
@@ -202,6 +225,15 @@ def test_a_process_that_died_stays_listed_as_not_connected_and_is_unreachable(wo
     process = shown(world)
     assert (process.id, process.connected) == (world.id, False)
     assert world.live.swap(world.id, change(), timeout_s=TIMEOUT_S).outcome is LiveOutcome.UNREACHABLE
+
+
+def test_a_hub_that_starts_later_finds_a_process_with_what_is_in_force_in_it(world):
+    world.live.swap(world.id, change(), timeout_s=TIMEOUT_S)
+    world.restart_hub()
+    assert world.live.wait_until_connected([world.id], timeout_s=TIMEOUT_S)
+    assert (shown(world).id, shown(world).generation, shown(world).changes) == (world.id, 1, ("c1",))
+    assert world.live.rollback(world.id, "c1", timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+    assert world.price() == 20
 
 
 def test_waiting_for_a_connected_process_ends_at_once_and_for_a_lost_one_in_time(world):

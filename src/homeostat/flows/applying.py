@@ -19,19 +19,20 @@ from dataclasses import replace
 from homeostat.core.digests import Digest
 from homeostat.core.errors import Conflict, IntegrityFailure, InvalidInput, Unavailable
 from homeostat.core.ids import ProcessId, ProposalId
+from homeostat.flows.bringing_in_line import bring_back, live_change
 from homeostat.flows.deciding import approve, policy_changed
 from homeostat.flows.deps import Deps
 from homeostat.flows.proposing import resolve_diff
-from homeostat.flows.transition import must, read, transition
+from homeostat.flows.transition import drop_candidate, must, read, transition
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
 from homeostat.model.proposal import Application, Proposal, ProposalState
 from homeostat.model.verdict import Denied
-from homeostat.ports.live import LiveChange, ModuleChange
+from homeostat.ports.live import LiveChange
 from homeostat.proposals.lifecycle import ApplyAsked, ApplyFailed, ApplyStarted, RestartNeeded, WentLive
 from homeostat.rollout.consent import change_ref
-from homeostat.rollout.live import module_sources, plan_change
+from homeostat.rollout.live import plan_change
 
 _REJOIN_S = 10.0
 """How long a recovery waits for processes that were attached before; the agent's back-off is at most 5 s."""
@@ -195,11 +196,19 @@ def _finish(deps: Deps, proposal: Proposal) -> None:
     except (Conflict, Unavailable) as error:
         must(transition(deps, proposal, _not_moved(deps, application, change, error), actor=SYSTEM))
         return
+    on_disk_at = deps.clock.now()
     outcome = swap_everywhere(deps, proposal.id, change)
     if isinstance(outcome, ApplyFailed):
         deps.deployed.retreat(expected=application.before_commit, commit=application.commit, change=change)
+        # A process that was started meanwhile has read the new files.
+        files_back_at = deps.clock.now()
+        still = bring_back(deps, proposal, change.inverse(), files_back_at=files_back_at)
+        detail = f"{outcome.reason}; {'; '.join(still)}" if still else outcome.reason
+        outcome = ApplyFailed(reason=detail, files_back_at=files_back_at)
+    else:
+        outcome = replace(outcome, on_disk_at=on_disk_at)
     must(transition(deps, proposal, outcome, actor=SYSTEM))
-    deps.candidates.delete(proposal.id)
+    drop_candidate(deps, proposal.id)
 
 
 def _not_moved(
@@ -255,12 +264,6 @@ def swap_everywhere(deps: Deps, change_id: str, change: TreeChange) -> WentLive 
         detail=f"swapped {', '.join(functions) or 'nothing that is loaded'} in {len(swapped)} "
         f"process{'es' if len(swapped) > 1 else ''}, {slowest_us} us"
     )
-
-
-def live_change(change_id: str, change: TreeChange, *, mode: str) -> LiveChange:
-    """Return the command that carries a change to a process; only for a plan without restart reasons."""
-    modules = (ModuleChange(path=path, old_source=old, new_source=new) for path, old, new in module_sources(change))
-    return LiveChange(id=change_id, modules=tuple(modules), mode=mode)
 
 
 def _swap_all(deps: Deps, wanted: LiveChange, waiting: Sequence[HostProcess]) -> list[LiveResult]:

@@ -5,7 +5,7 @@ from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ProposalId
 from homeostat.core.limits import MAX_TEXT_CHARS
 from homeostat.flows.deps import Deps
-from homeostat.flows.transition import read, transition
+from homeostat.flows.transition import drop_candidate, read, transition
 from homeostat.model.actor import Actor
 from homeostat.model.proposal import Proposal, Review
 from homeostat.model.verdict import Denied
@@ -57,7 +57,7 @@ def reject(deps: Deps, proposal_id: ProposalId, *, actor: Actor, notes: str, lab
     review = _review(deps, proposal, actor, "rejected", notes, label)
     outcome = transition(deps, proposal, Rejected(review=review), actor=actor)
     if isinstance(outcome, Proposal):
-        deps.candidates.delete(proposal.id)
+        drop_candidate(deps, proposal.id)
     return outcome
 
 

@@ -22,7 +22,7 @@ from homeostat.flows.proposing import (
     refuse_secrets,
     resolve_diff,
 )
-from homeostat.flows.transition import read, transition
+from homeostat.flows.transition import drop_candidate, read, transition
 from homeostat.model.actor import Actor
 from homeostat.model.proposal import Proposal
 from homeostat.model.verdict import Denied
@@ -92,7 +92,7 @@ def edit(
             )
         outcome = transition(deps, proposal, edited, actor=actor)
     if isinstance(outcome, Proposal):
-        deps.candidates.delete(outcome.id)
+        drop_candidate(deps, outcome.id)
         deps.start.submitted(outcome.id, retry=True)
     return outcome
 

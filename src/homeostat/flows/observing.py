@@ -65,7 +65,8 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
     # Applying began at `application.at`, so no tick that ended before has seen the change; ticks that
     # began before it was live belong to neither side.
     baseline_start = _baseline_start(deps, proposal, application)
-    before = [t for t in deps.vitals.ticks(since=baseline_start, until=application.at) if t.start >= baseline_start]
+    earlier = deps.vitals.ticks(since=application.at - timedelta(seconds=settings.baseline_s), until=application.at)
+    before = [tick for tick in earlier if tick.start >= baseline_start]
     after = [tick for tick in deps.vitals.ticks(since=start, until=now) if tick.start >= start]
     baseline_arm, after_arm = arm_of(before), arm_of(after)
     symptom = _symptom(deps, proposal, baseline_arm, after_arm, baseline_start=baseline_start, since=start, now=now)
@@ -77,6 +78,7 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
         elapsed_s=elapsed_s,
         watched_s=watched_time_s(after),
         settings=settings,
+        served_earlier=arm_of(earlier).requests > 0,
         connected=any(process.connected for process in deps.live.processes()),
     )
     return Observation(
@@ -155,7 +157,9 @@ def _watch_for_restart(deps: Deps, proposal: Proposal) -> None:
         return  # one that still runs the old code may not have dialled in yet
     # One whose connection is lost may run on, on the old code: it counts until it is known to be gone.
     listed = deps.live.processes()
-    if listed and all(process.connected and process.started_at > application.at for process in listed):
+    # One that started while the change was under way may have read the files as they were before.
+    on_disk_at = application.on_disk_at or application.at
+    if listed and all(process.connected and process.started_at > on_disk_at for process in listed):
         must(transition(deps, proposal, RestartSeen(), actor=SYSTEM))
 
 

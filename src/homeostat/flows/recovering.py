@@ -1,5 +1,6 @@
 """Taking up what a crash left, from the rows alone; also run at every tick, for what got stuck."""
 
+from homeostat.flows.bringing_in_line import bring_strays_in_line
 from homeostat.flows.deps import Deps
 from homeostat.flows.recording import catch_up
 from homeostat.model.proposal import ProposalState
@@ -27,6 +28,7 @@ def recover(deps: Deps) -> int:
         started += 1
     catch_up(deps)
     sweep_candidates(deps)
+    bring_strays_in_line(deps)
     return started
 
 

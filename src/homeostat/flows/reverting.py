@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from homeostat.core.errors import Conflict
 from homeostat.core.ids import ProposalId
-from homeostat.flows.applying import change_of, live_change
+from homeostat.flows.applying import change_of
+from homeostat.flows.bringing_in_line import bring_back
 from homeostat.flows.deps import Deps
-from homeostat.flows.transition import must, read, transition
+from homeostat.flows.transition import drop_candidate, must, read, transition
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.change import TreeChange
-from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
 from homeostat.model.proposal import REVERT_WAITS, Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.ports.repository import Drift
@@ -99,7 +99,7 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
     deps.live.wait_until_connected(application.processes, timeout_s=_REJOIN_S)
     back = kept_inverse(deps, proposal)
     # Harm ends before anything else is tried.
-    still = _roll_back_live(deps, proposal, back) if application.automatic_revert else []
+    still = bring_back(deps, proposal, back) if application.automatic_revert else []
     if application.revert_commit == application.revert_parent:
         _abort(deps, proposal, "they were changed since", still)
         return
@@ -108,55 +108,21 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
     except Conflict as error:
         _abort(deps, proposal, error.message, still)
         return
-    still = _roll_back_live(deps, proposal, back)
+    files_back_at = application.files_back_at or deps.clock.now()
+    still = bring_back(deps, proposal, back, files_back_at=files_back_at)
     if still:
         # INVARIANT: it is called reverted only when no process runs it. Recovery asks again, until those
         # that cannot go back have been restarted and those that do not answer are known to be gone.
         reason = f"{REVERT_WAITS} {'; '.join(still)}"
         if reason != proposal.state_reason:
-            must(transition(deps, proposal, RevertWaits(reason=reason), actor=SYSTEM))
+            must(transition(deps, proposal, RevertWaits(reason=reason, files_back_at=files_back_at), actor=SYSTEM))
         return
     detail = f"files and branch are as before (commit {application.revert_commit[:12]}), running processes too"
     edited = deps.deployed.drift(change_of(deps, proposal))
     if edited:
         detail += f"; edited since: {', '.join(item.path for item in edited)}"
-    must(transition(deps, proposal, Reverted(detail=detail), actor=SYSTEM))
-    deps.candidates.delete(proposal.id)
-
-
-def _roll_back_live(deps: Deps, proposal: Proposal, back: TreeChange) -> list[str]:
-    """Bring every process back to the old code; return in words which ones are not seen to be there."""
-    application = proposal.application
-    assert application is not None
-    timeout_s = deps.settings.hmr.timeout_s
-    unfinished = []
-    for process in deps.live.processes():
-        if not process.connected:
-            if proposal.id in process.changes or _runs_change(process, proposal):
-                unfinished.append(f"process {process.pid} does not answer")
-        elif proposal.id in process.changes:
-            result = deps.live.rollback(process.id, proposal.id, timeout_s=timeout_s)
-            _note(unfinished, process, result)
-        elif _runs_change(process, proposal):
-            # It was started with the change on disk: swap the old code in as a change of its own.
-            reverse = live_change(f"{proposal.id}:revert", back, mode=deps.settings.hmr.mode)
-            _note(unfinished, process, deps.live.swap(process.id, reverse, timeout_s=timeout_s))
-    return unfinished
-
-
-def _note(unfinished: list[str], process: HostProcess, result: LiveResult) -> None:
-    if result.outcome is LiveOutcome.UNREACHABLE:
-        unfinished.append(f"process {process.pid} does not answer")
-    elif result.outcome is not LiveOutcome.SWAPPED:
-        unfinished.append(f"process {process.pid} still runs the change and must be restarted ({result.detail})")
-
-
-def _runs_change(process: HostProcess, proposal: Proposal) -> bool:
-    """Tell whether it was started while the change was on disk; one that swapped it says so itself."""
-    application = proposal.application
-    if application is None or application.reverting_at is None:
-        return False
-    return application.at < process.started_at < application.reverting_at
+    must(transition(deps, proposal, Reverted(detail=detail, files_back_at=files_back_at), actor=SYSTEM))
+    drop_candidate(deps, proposal.id)
 
 
 def _abort(deps: Deps, proposal: Proposal, why: str, still: Sequence[str]) -> None:

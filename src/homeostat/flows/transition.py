@@ -1,6 +1,9 @@
 """Changing a proposal's state: the row and its ledger entry together, then its record in Git."""
 
-from homeostat.core.errors import NotFound
+import logging
+from dataclasses import replace
+
+from homeostat.core.errors import HomeostatError, NotFound, OutcomeUnknown
 from homeostat.core.ids import ProposalId
 from homeostat.flows.deps import Deps
 from homeostat.flows.recording import record_or_lag
@@ -9,6 +12,8 @@ from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Proposal
 from homeostat.model.verdict import Denied
 from homeostat.proposals.lifecycle import Event, step
+
+_log = logging.getLogger(__name__)
 
 
 def read(deps: Deps, proposal_id: ProposalId) -> Proposal:
@@ -25,9 +30,22 @@ def transition(deps: Deps, proposal: Proposal, event: Event, *, actor: Actor) ->
     if isinstance(outcome, Denied):
         return outcome
     entry = EntryDraft(kind=outcome.kind, actor=actor.id, subject=proposal.id, body=outcome.facts)
-    saved = deps.proposals.save(outcome.proposal, entry)
+    try:
+        saved = deps.proposals.save(outcome.proposal, entry)
+    except OutcomeUnknown:
+        saved = replace(outcome.proposal, version=outcome.proposal.version + 1)
+        if deps.proposals.get(saved.id) != saved:
+            raise
     record_or_lag(deps, saved.id)
     return saved
+
+
+def drop_candidate(deps: Deps, proposal_id: ProposalId) -> None:
+    """Remove the code branch of a decided proposal. Where Git cannot now, recovery's sweep does it later."""
+    try:
+        deps.candidates.delete(proposal_id)
+    except HomeostatError as error:
+        _log.warning("[SI] the code branch of proposal %s stays for now: %s", proposal_id, error)
 
 
 def must(outcome: Proposal | Denied) -> Proposal:

@@ -6,7 +6,7 @@ from homeostat.core.errors import Unavailable
 from homeostat.core.ids import ProposalId
 from homeostat.flows.deps import Deps
 from homeostat.flows.proposing import resolve_diff
-from homeostat.flows.transition import must, read, transition
+from homeostat.flows.transition import drop_candidate, must, read, transition
 from homeostat.model.actor import SYSTEM
 from homeostat.model.change import TreeChange
 from homeostat.model.proof import PolicyFinding, PolicySeverity, ProofReport, ProofVerdict
@@ -28,7 +28,7 @@ def validate(deps: Deps, proposal_id: ProposalId) -> None:
     report = _prove(deps, proposal)
     must(transition(deps, proposal, Proved(report=report), actor=SYSTEM))
     if report.verdict is not ProofVerdict.PASSED:
-        deps.candidates.delete(proposal.id)
+        drop_candidate(deps, proposal.id)
 
 
 def _prove(deps: Deps, proposal: Proposal) -> ProofReport:

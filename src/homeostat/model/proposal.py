@@ -121,9 +121,15 @@ class Application:
     processes: tuple[str, ...] = ()
     """Ids of the processes that were attached when applying began; a recovery waits for them."""
 
+    on_disk_at: datetime | None = None
+    """When the files were seen in place: what started later has read them, what started before may not have."""
+
     observed_from: datetime | None = None
     reverting_at: datetime | None = None
-    """When a revert was journalled; what started later has read the old files."""
+    """When a revert was journalled."""
+
+    files_back_at: datetime | None = None
+    """When the files were seen to be as before again: what started later has read the old ones."""
 
     reverting_from: ProposalState | None = None
     """The state that a revert under way was asked in."""

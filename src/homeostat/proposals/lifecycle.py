@@ -68,11 +68,13 @@ class ApplyStarted:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WentLive:
     detail: str
+    on_disk_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartNeeded:
     detail: str
+    on_disk_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,7 @@ class ApplyFailed:
     """It was refused or went wrong, and whatever had been changed was put back."""
 
     reason: str
+    files_back_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +110,7 @@ class RevertWaits:
     """Files and branch are back; some processes still run the change, and `reason` names them."""
 
     reason: str
+    files_back_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +118,7 @@ class Reverted:
     """Disk, Git and processes were seen to be as before."""
 
     detail: str
+    files_back_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,8 +243,10 @@ def _application_step(proposal: Proposal, event: ApplicationEvent, at: datetime)
                 f"applying as {application.commit[:12]}; snapshot {application.backup}",
                 facts={"commit": application.commit, "before": application.before_commit, "backup": application.backup},
             )
-        case WentLive(detail=detail):
-            application = replace(_application(proposal), live=True, live_detail=detail, observed_from=at)
+        case WentLive(detail=detail, on_disk_at=on_disk_at):
+            application = replace(
+                _application(proposal), live=True, live_detail=detail, on_disk_at=on_disk_at, observed_from=at
+            )
             return _move(
                 replace(proposal, application=application),
                 S.OBSERVING,
@@ -248,8 +255,8 @@ def _application_step(proposal: Proposal, event: ApplicationEvent, at: datetime)
                 detail,
                 facts=_hmr("applied", False),
             )
-        case RestartNeeded(detail=detail):
-            application = replace(_application(proposal), live=False, live_detail=detail)
+        case RestartNeeded(detail=detail, on_disk_at=on_disk_at):
+            application = replace(_application(proposal), live=False, live_detail=detail, on_disk_at=on_disk_at)
             return _move(
                 replace(proposal, application=application),
                 S.AWAITING_RESTART,
@@ -258,8 +265,11 @@ def _application_step(proposal: Proposal, event: ApplicationEvent, at: datetime)
                 detail,
                 facts=_hmr("not_available", True),
             )
-        case ApplyFailed(reason=reason):
-            return _move(replace(proposal, apply_requested=False), S.FAILED, "apply_failed", at, reason)
+        case ApplyFailed(reason=reason, files_back_at=files_back_at):
+            failed = replace(proposal, apply_requested=False)
+            if failed.application is not None:
+                failed = replace(failed, application=replace(failed.application, files_back_at=files_back_at))
+            return _move(failed, S.FAILED, "apply_failed", at, reason)
         case RestartSeen():
             application = replace(_application(proposal), observed_from=at)
             return _move(
@@ -295,15 +305,22 @@ def _revert_step(proposal: Proposal, event: RevertEvent, at: datetime) -> Step:
                 f"{'taken back by itself' if automatic else 'reverting'}: {reason}",
                 facts={"commit": commit, "parent": parent, "automatic": automatic},
             )
-        case RevertWaits(reason=reason):
-            return _move(proposal, S.REVERTING, "revert_waits", at, reason)
-        case Reverted(detail=detail):
-            return _move(proposal, S.REVERTED, "reverted", at, f"{_application(proposal).revert_reason}; {detail}")
+        case RevertWaits(reason=reason, files_back_at=files_back_at):
+            waiting = replace(_application(proposal), files_back_at=files_back_at)
+            return _move(replace(proposal, application=waiting), S.REVERTING, "revert_waits", at, reason)
+        case Reverted(detail=detail, files_back_at=files_back_at):
+            back = replace(proposal, application=replace(_application(proposal), files_back_at=files_back_at))
+            return _move(back, S.REVERTED, "reverted", at, f"{_application(proposal).revert_reason}; {detail}")
         case RevertAborted(reason=reason):
             application = _application(proposal)
             back_to = S.FAILED if application.automatic_revert else application.reverting_from or S.OBSERVING
             restored = replace(
-                application, reverting_at=None, reverting_from=None, revert_parent=None, revert_commit=None
+                application,
+                reverting_at=None,
+                reverting_from=None,
+                files_back_at=None,
+                revert_parent=None,
+                revert_commit=None,
             )
             return _move(
                 replace(proposal, application=restored), back_to, "revert_aborted", at, f"revert not done: {reason}"

@@ -230,13 +230,15 @@ def judge(
     watched_s: float,
     settings: ObservationSettings,
     connected: bool,
+    served_earlier: bool = False,
 ) -> Judgement:
     """Judge an applied change by all that was counted so far; the same evidence, the same answer.
 
     `elapsed_s` since it went live, of which `watched_s` were seen; `connected`: an agent of the host is
-    attached now.
+    attached now; `served_earlier`: it served requests at some time before, though perhaps in neither arm: then
+    seconds without an error are no evidence, because a host that is stuck has nothing else.
     """
-    serves = _serves(baseline, after)
+    serves = served_earlier or _serves(baseline, after)
     before, now = _count(baseline, serves=serves), _count(after, serves=serves)
     alpha = settings.false_rollback / 2  # one half for the bound of the rate before, one for the test
     tolerated = _tolerated(before, settings, alpha=alpha)

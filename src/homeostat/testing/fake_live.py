@@ -2,9 +2,11 @@
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+from homeostat_agent.reload.plan import plan_module
 
 from homeostat.core.ids import ProcessId
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
@@ -26,6 +28,9 @@ class Misbehaviour(StrEnum):
     LOSE_ANSWER = "lose_answer"
     """It is carried out, and the answer is lost."""
 
+    LATE = "late"
+    """It is carried out after the caller gave up waiting: before the next command to this process, at the latest."""
+
     DIE = "die"
     """The process dies on the way: no answer, and it is not connected any more."""
 
@@ -36,6 +41,8 @@ class _Process:
     loaded: dict[str, str]
     undo: dict[str, tuple[ModuleChange, ...]] = field(default_factory=dict)
     script: dict[str, deque[Misbehaviour]] = field(default_factory=dict)
+    late: list[Callable[[], object]] = field(default_factory=list)
+    listed: bool = True
 
 
 class FakeLive:
@@ -78,27 +85,55 @@ class FakeLive:
         """Cut the connection: the process stays listed and goes on running what it runs."""
         self._connect(process_id, connected=False)
 
+    def expire(self, process_id: ProcessId) -> None:
+        """Let the lease of a lost process run out: it is off the list, and goes on running what it runs."""
+        with self._lock:
+            self._processes[process_id].listed = False
+            self._gone.add(process_id)
+            self._lock.notify_all()
+
+    def restart_hub(self) -> None:
+        """Be a hub that has just started: nobody is listed, and nobody known to be gone, until they dial in."""
+        with self._lock:
+            for process in self._processes.values():
+                process.listed = False
+            self._gone.clear()
+            self._gathered = False
+
     def reconnect(self, process_id: ProcessId) -> None:
         """Let a lost process dial in again, with what is in force in it."""
+        with self._lock:
+            self._processes[process_id].listed = True
+            self._gone.discard(process_id)
         self._connect(process_id, connected=True)
 
-    def end(self, process_id: ProcessId) -> None:
-        """Let the process end: it is no longer listed."""
+    def let_late_ones_arrive(self, process_id: ProcessId) -> None:
+        """Carry out the commands to this process whose callers have given up."""
         with self._lock:
-            del self._processes[process_id]
-            self._gone.add(process_id)
+            self._settle_late(self._processes[process_id])
+
+    def end(self, process_id: ProcessId) -> None:
+        """Let the process end: it is no longer listed. A hub that never heard of it does not hear of its end."""
+        with self._lock:
+            if self._processes.pop(process_id).listed:
+                self._gone.add(process_id)
             self._lock.notify_all()
 
     def source(self, process_id: ProcessId, path: str) -> str:
         """Return what the process runs of a file."""
+        return self.sources(process_id)[path]
+
+    def sources(self, process_id: ProcessId) -> Mapping[str, str]:
+        """Return everything that the process runs, listed or not, by path."""
         with self._lock:
-            return self._processes[process_id].loaded[path]
+            return self._processes[process_id].loaded
 
     # LiveProcesses
 
     def processes(self) -> Sequence[HostProcess]:
         with self._lock:
-            return sorted((item.shown for item in self._processes.values()), key=lambda item: item.started_at)
+            listed = (item.shown for item in self._processes.values() if item.listed)
+            return sorted(listed, key=lambda item: item.started_at)
 
     def prepare(self, process_id: ProcessId, change: LiveChange, *, timeout_s: float) -> LiveResult:
         return self._command("prepare", process_id, change.id, change)
@@ -110,19 +145,20 @@ class FakeLive:
         return self._command("rollback", process_id, change_id, None)
 
     def wait_until_connected(self, process_ids: Sequence[str], *, timeout_s: float) -> bool:
-        with self._lock:
-            return self._lock.wait_for(lambda: all(map(self._settled, process_ids)), timeout=self._bounded(timeout_s))
+        return self._wait(lambda: all(map(self._settled, process_ids)), timeout_s)
 
     def wait_until_gathered(self, *, timeout_s: float) -> bool:
-        with self._lock:
-            return self._lock.wait_for(lambda: self._gathered, timeout=self._bounded(timeout_s))
+        return self._wait(lambda: self._gathered, timeout_s)
 
-    def _bounded(self, timeout_s: float) -> float:
-        return timeout_s if self._longest_wait_s is None else min(timeout_s, self._longest_wait_s)
+    def _wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait in real time; a simulator, whose time is its own, does it differently."""
+        bounded_s = timeout_s if self._longest_wait_s is None else min(timeout_s, self._longest_wait_s)
+        with self._lock:
+            return self._lock.wait_for(condition, timeout=bounded_s)
 
     def _settled(self, process_id: str) -> bool:
         process = self._processes.get(ProcessId(process_id))
-        return process.shown.connected if process is not None else process_id in self._gone
+        return process.shown.connected if process is not None and process.listed else process_id in self._gone
 
     def _connect(self, process_id: ProcessId, *, connected: bool) -> None:
         with self._lock:
@@ -134,8 +170,9 @@ class FakeLive:
         with self._lock:
             self.calls.append((kind, process_id, change_id))
             process = self._processes.get(process_id)
-            if process is None or not process.shown.connected:
+            if process is None or not process.listed or not process.shown.connected:
                 return _result(process_id, LiveOutcome.UNREACHABLE, "it is not connected; nothing was sent")
+            self._settle_late(process)
             script = process.script.get(kind)
             how = script.popleft() if script else None
             match how:
@@ -144,6 +181,9 @@ class FakeLive:
                 case Misbehaviour.FAIL:
                     return _result(process_id, LiveOutcome.FAILED, "scripted: tried and put back")
                 case Misbehaviour.UNREACHABLE:
+                    return _result(process_id, LiveOutcome.UNREACHABLE, "scripted: no answer in time")
+                case Misbehaviour.LATE:
+                    process.late.append(lambda: self._carry_out(process, kind, change_id, change))
                     return _result(process_id, LiveOutcome.UNREACHABLE, "scripted: no answer in time")
                 case Misbehaviour.DIE:
                     process.shown = replace(process.shown, connected=False)
@@ -154,6 +194,12 @@ class FakeLive:
                 return _result(process_id, LiveOutcome.UNREACHABLE, "scripted: the answer was lost")
             return result
 
+    @staticmethod
+    def _settle_late(process: _Process) -> None:
+        late, process.late = process.late, []
+        for command in late:
+            command()
+
     def _carry_out(self, process: _Process, kind: str, change_id: str, change: LiveChange | None) -> LiveResult:
         process_id = process.shown.id
         if change is None:
@@ -163,6 +209,9 @@ class FakeLive:
         if change_id in process.undo:
             return _result(process_id, LiveOutcome.SWAPPED, "in force already")
         loaded = [item for item in change.modules if item.path in process.loaded]
+        reasons = [reason for item in loaded for reason in _restart_reasons(item)]
+        if reasons:
+            return _result(process_id, LiveOutcome.RESTART_REQUIRED, "; ".join(reasons))
         for item in loaded:
             if process.loaded[item.path] != item.old_source:
                 return _result(process_id, LiveOutcome.FAILED, f"{item.path} is not what the change was made from")
@@ -190,6 +239,11 @@ class FakeLive:
     @staticmethod
     def _count(process: _Process) -> None:
         process.shown = replace(process.shown, generation=process.shown.generation + 1, changes=tuple(process.undo))
+
+
+def _restart_reasons(item: ModuleChange) -> tuple[str, ...]:
+    """Decide as the process would (`homeostat_agent.reload.plan`), from the sources alone."""
+    return plan_module(item.path, item.old_source, item.new_source).restart_reasons
 
 
 def _result(process_id: ProcessId, outcome: LiveOutcome, detail: str) -> LiveResult:

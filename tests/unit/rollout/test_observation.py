@@ -334,3 +334,20 @@ def test_a_window_that_was_not_watched_did_not_pass_well(watched_s: float) -> No
     said = say(served(1000, 0), served(600, 0), elapsed_s=3600, watched_s=watched_s)
     assert isinstance(said, Hold) and "were watched" in said.reason
     assert isinstance(say(served(1000, 0), served(600, 0), elapsed_s=3600, watched_s=54), Well)
+
+
+def test_quiet_seconds_of_a_host_that_once_served_requests_are_no_evidence():
+    quiet = say(idle(60, 0), idle(60, 0))
+    assert isinstance(quiet, Well)
+    stuck = judge(
+        baseline=idle(60, 0),
+        after=idle(60, 0),
+        symptom=None,
+        elapsed_s=61,
+        watched_s=61,
+        settings=SETTINGS,
+        connected=True,
+        served_earlier=True,
+    )
+    assert isinstance(stuck, Hold)
+    assert "too few requests" in stuck.reason

@@ -9,8 +9,9 @@ from homeostat.model.process import HostProcess, LiveOutcome
 from homeostat.ports.live import LiveChange, ModuleChange
 from homeostat.testing.fake_live import FakeLive, Misbehaviour
 
+OLD, NEW = "def f():\n    return 1\n", "def f():\n    return 2\n"
 PROCESS = ProcessId("0b9c7b4e-6f2a-4c0f-8e1d-2a4f3c5d6e7f")
-CHANGE = LiveChange(id="c1", mode="safe", modules=(ModuleChange(path="a.py", old_source="old", new_source="new"),))
+CHANGE = LiveChange(id="c1", mode="safe", modules=(ModuleChange(path="a.py", old_source=OLD, new_source=NEW),))
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def live():
             changes=(),
             connected=True,
         ),
-        loaded={"a.py": "old"},
+        loaded={"a.py": OLD},
     )
     return fake
 
@@ -37,11 +38,12 @@ def live():
 @pytest.mark.parametrize(
     ("how", "outcome", "runs", "connected"),
     [
-        (Misbehaviour.REFUSE, LiveOutcome.RESTART_REQUIRED, "old", True),
-        (Misbehaviour.FAIL, LiveOutcome.FAILED, "old", True),
-        (Misbehaviour.UNREACHABLE, LiveOutcome.UNREACHABLE, "old", True),
-        (Misbehaviour.LOSE_ANSWER, LiveOutcome.UNREACHABLE, "new", True),
-        (Misbehaviour.DIE, LiveOutcome.UNREACHABLE, "old", False),
+        (Misbehaviour.REFUSE, LiveOutcome.RESTART_REQUIRED, OLD, True),
+        (Misbehaviour.FAIL, LiveOutcome.FAILED, OLD, True),
+        (Misbehaviour.UNREACHABLE, LiveOutcome.UNREACHABLE, OLD, True),
+        (Misbehaviour.LOSE_ANSWER, LiveOutcome.UNREACHABLE, NEW, True),
+        (Misbehaviour.LATE, LiveOutcome.UNREACHABLE, OLD, True),
+        (Misbehaviour.DIE, LiveOutcome.UNREACHABLE, OLD, False),
     ],
 )
 def test_each_misbehaviour_hits_the_next_command_of_its_kind_only(live, how, outcome, runs, connected):
@@ -74,3 +76,31 @@ def test_every_command_is_on_record(live):
     live.prepare(PROCESS, CHANGE, timeout_s=1)
     live.rollback(PROCESS, "c1", timeout_s=1)
     assert live.calls == [("prepare", PROCESS, "c1"), ("rollback", PROCESS, "c1")]
+
+
+def test_a_late_swap_has_happened_when_the_next_command_is_answered(live):
+    live.misbehave(PROCESS, "swap", Misbehaviour.LATE)
+    live.swap(PROCESS, CHANGE, timeout_s=1)
+    assert live.rollback(PROCESS, "c1", timeout_s=1).outcome is LiveOutcome.SWAPPED
+    assert (live.source(PROCESS, "a.py"), live.processes()[0].generation) == (OLD, 2)
+
+
+def test_a_process_whose_lease_ran_out_is_not_waited_for_and_comes_back_with_what_it_runs(live):
+    live.swap(PROCESS, CHANGE, timeout_s=1)
+    live.lose(PROCESS)
+    live.expire(PROCESS)
+    assert live.processes() == []
+    assert live.wait_until_connected([PROCESS], timeout_s=0)
+    live.reconnect(PROCESS)
+    assert (live.processes()[0].connected, live.processes()[0].changes) == (True, ("c1",))
+
+
+def test_a_hub_that_restarted_knows_nobody_until_they_dial_in(live):
+    live.swap(PROCESS, CHANGE, timeout_s=1)
+    live.restart_hub()
+    assert live.processes() == []
+    assert not live.wait_until_connected([PROCESS], timeout_s=0)
+    assert not live.wait_until_gathered(timeout_s=0)
+    assert live.rollback(PROCESS, "c1", timeout_s=1).outcome is LiveOutcome.UNREACHABLE
+    live.reconnect(PROCESS)
+    assert live.processes()[0].changes == ("c1",)

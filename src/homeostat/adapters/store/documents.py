@@ -154,8 +154,10 @@ def _encode_application(application: Application) -> JsonValue:
         "live": application.live,
         "live_detail": application.live_detail,
         "processes": application.processes,
+        "on_disk_at": _time_text(application.on_disk_at),
         "observed_from": _time_text(application.observed_from),
         "reverting_at": _time_text(application.reverting_at),
+        "files_back_at": _time_text(application.files_back_at),
         "reverting_from": None if application.reverting_from is None else application.reverting_from.value,
         "revert_parent": application.revert_parent,
         "revert_commit": application.revert_commit,
@@ -174,8 +176,10 @@ def _decode_application(value: Mapping[str, Any]) -> Application:
         live=None if value["live"] is None else _flag(value["live"]),
         live_detail=_text(value["live_detail"]),
         processes=_texts(value["processes"]),
-        observed_from=None if value["observed_from"] is None else parse_utc_text(value["observed_from"]),
-        reverting_at=None if value["reverting_at"] is None else parse_utc_text(value["reverting_at"]),
+        on_disk_at=_time(value.get("on_disk_at")),  # rows of earlier versions have neither this
+        observed_from=_time(value["observed_from"]),
+        reverting_at=_time(value["reverting_at"]),
+        files_back_at=_time(value.get("files_back_at")),  # nor this
         reverting_from=None if reverting_from is None else ProposalState(reverting_from),
         revert_parent=_commit(value["revert_parent"]),
         revert_commit=_commit(value["revert_commit"]),
@@ -186,6 +190,10 @@ def _decode_application(value: Mapping[str, Any]) -> Application:
 
 def _time_text(at: datetime | None) -> str | None:
     return None if at is None else utc_text(at)
+
+
+def _time(value: Any) -> datetime | None:
+    return None if value is None else parse_utc_text(value)
 
 
 def _commit(value: Any) -> CommitId | None:

@@ -1,0 +1,130 @@
+"""Bringing processes to the code that stands: back when a change is taken back, and late ones whenever they turn up."""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from homeostat.core.errors import HomeostatError
+from homeostat.flows.deps import Deps
+from homeostat.model.change import TreeChange
+from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
+from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.ports.live import LiveChange, ModuleChange
+from homeostat.rollout.live import module_sources, plan_change
+
+_log = logging.getLogger(__name__)
+
+_TAKEN_BACK = frozenset({ProposalState.REVERTED, ProposalState.FAILED})
+_IN_FORCE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED})
+_MOVES_TREE = frozenset({ProposalState.APPLYING, ProposalState.REVERTING})
+_RECENT = timedelta(hours=1)
+_LOOKED_AT = 20
+
+
+def live_change(change_id: str, change: TreeChange, *, mode: str) -> LiveChange:
+    """Return the command that carries a change to a process; only for a plan without restart reasons."""
+    modules = (ModuleChange(path=path, old_source=old, new_source=new) for path, old, new in module_sources(change))
+    return LiveChange(id=change_id, modules=tuple(modules), mode=mode)
+
+
+def bring_back(deps: Deps, proposal: Proposal, back: TreeChange, *, files_back_at: datetime | None = None) -> list[str]:
+    """Bring every process back to the old code; return in words which ones are not seen to be there.
+
+    `files_back_at`: when the files were seen to be back, once they are.
+    """
+    timeout_s = deps.settings.hmr.timeout_s
+    unfinished = []
+    for process in deps.live.processes():
+        if not process.connected:
+            if proposal.id in process.changes or _may_have_read(process, proposal, files_back_at):
+                unfinished.append(f"process {process.pid} does not answer")
+        elif proposal.id in process.changes:
+            result = deps.live.rollback(process.id, proposal.id, timeout_s=timeout_s)
+            _note(unfinished, process, result)
+        elif _may_have_read(process, proposal, files_back_at) and not _runs_old_code(deps, process, proposal, back):
+            # It was started with the change on disk: swap the old code in as a change of its own.
+            reverse = live_change(f"{proposal.id}:revert", back, mode=deps.settings.hmr.mode)
+            _note(unfinished, process, deps.live.swap(process.id, reverse, timeout_s=timeout_s))
+    return unfinished
+
+
+def _note(unfinished: list[str], process: HostProcess, result: LiveResult) -> None:
+    if result.outcome is LiveOutcome.UNREACHABLE:
+        unfinished.append(f"process {process.pid} does not answer")
+    elif result.outcome is not LiveOutcome.SWAPPED:
+        unfinished.append(f"process {process.pid} still runs the change and must be restarted ({result.detail})")
+
+
+def _may_have_read(process: HostProcess, proposal: Proposal, files_back_at: datetime | None) -> bool:
+    """Tell whether it was started while the change was on disk; one that swapped it says so itself.
+
+    The journal's times are not the files': between the two the hub may have been dead for long.
+    """
+    assert proposal.application is not None
+    started = process.started_at
+    return proposal.application.at < started and (files_back_at is None or started < files_back_at)
+
+
+def _runs_old_code(deps: Deps, process: HostProcess, proposal: Proposal, back: TreeChange) -> bool:
+    """Ask the process: whoever could take the change runs what it was made from."""
+    forward = live_change(f"{proposal.id}:again", back.inverse(), mode=deps.settings.hmr.mode)
+    result = deps.live.prepare(process.id, forward, timeout_s=deps.settings.hmr.timeout_s)
+    return result.outcome is LiveOutcome.SWAPPED
+
+
+def bring_strays_in_line(deps: Deps) -> None:
+    """Bring processes that turn up late to the code that stands: back, or to a change that they missed.
+
+    They were stopped, out of reach for longer than their lease, or just starting when everyone else was
+    changed. Nothing is written down: what the rows say of all processes becomes true of these too.
+    """
+    if deps.proposals.find(states=_MOVES_TREE, limit=1):
+        return  # what is on disk now may not be what stays
+    since = deps.clock.now() - _RECENT
+    for proposal in deps.proposals.find(states=_TAKEN_BACK | _IN_FORCE, limit=_LOOKED_AT):
+        application = proposal.application
+        settled_at = None
+        if application is not None:
+            settled_at = application.files_back_at if proposal.state in _TAKEN_BACK else application.on_disk_at
+        if application is None or settled_at is None or settled_at < since:
+            continue
+        if proposal.state in _TAKEN_BACK:
+            strays = [item for item in deps.live.processes() if _has(item, proposal, settled_at)]
+        else:
+            strays = [item for item in deps.live.processes() if application.live and _lacks(item, proposal, settled_at)]
+        if strays:
+            _bring_in_line(deps, proposal, settled_at, strays)
+
+
+def _has(process: HostProcess, proposal: Proposal, files_back_at: datetime) -> bool:
+    return proposal.id in process.changes or _may_have_read(process, proposal, files_back_at)
+
+
+def _lacks(process: HostProcess, proposal: Proposal, on_disk_at: datetime) -> bool:
+    return process.connected and process.started_at < on_disk_at and proposal.id not in process.changes
+
+
+def _bring_in_line(deps: Deps, proposal: Proposal, settled_at: datetime, strays: Sequence[HostProcess]) -> None:
+    assert proposal.application is not None
+    try:
+        change = deps.backups.load(proposal.application.backup)
+        stands = change if proposal.state in _TAKEN_BACK else change.inverse()
+        if deps.deployed.drift(stands):
+            return  # somebody went on from there: what runs is theirs to decide
+        if proposal.state in _TAKEN_BACK:
+            left = bring_back(deps, proposal, change.inverse(), files_back_at=settled_at)
+        else:
+            left = _bring_forward(deps, proposal, change, strays)
+    except HomeostatError as error:
+        left = [str(error)]
+    for item in left:
+        _log.warning("[SI] a process is not in line with proposal %s (%s): %s", proposal.id, proposal.state, item)
+
+
+def _bring_forward(deps: Deps, proposal: Proposal, change: TreeChange, strays: Sequence[HostProcess]) -> list[str]:
+    if not plan_change(change).needs_live:
+        return []
+    timeout_s = deps.settings.hmr.timeout_s
+    wanted = live_change(proposal.id, change, mode=deps.settings.hmr.mode)
+    results = [deps.live.swap(process.id, wanted, timeout_s=timeout_s) for process in strays]
+    return [item.detail for item in results if item.outcome is not LiveOutcome.SWAPPED]

@@ -1,0 +1,192 @@
+"""Processes that start, stall or turn up amid a change end on the code that stands."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from homeostat.core.errors import Unavailable
+from homeostat.flows.applying import apply, request_apply
+from homeostat.flows.observing import observe
+from homeostat.flows.proposing import Submission, submit
+from homeostat.flows.recovering import recover
+from homeostat.flows.reverting import request_revert, revert
+from homeostat.model.proposal import ProposalState
+from homeostat.testing.fake_live import Misbehaviour
+from homeostat.testing.memory_repository import SimulatedDeath
+from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, World
+
+S = ProposalState
+LATE = "00000000-0000-4000-8000-000000000002"
+
+
+def approved(world):
+    proposal = submit(world.deps, Submission(title="Mend", rationale="why", diff=DIFF), actor=BOT)
+    world.run()
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    return proposal.id
+
+
+def applied(world):
+    identity = approved(world)
+    world.run()
+    assert row(world).state is S.OBSERVING
+    return identity
+
+
+def row(world):
+    return world.deps.proposals.find()[0]
+
+
+def start_late(world):
+    """Start a process that reads what lies on disk now."""
+    loaded = world.repository.disk["shop.py"].content.decode()
+    world.live.attach(world.process(identity=LATE), loaded={"shop.py": loaded})
+    return loaded
+
+
+def die_before_the_files_move(world, flow, identity):
+    """Let the hub die right after its journal, and be started again later."""
+    world.repository.faults.die_after_steps = 0
+    with pytest.raises(SimulatedDeath):
+        flow(world.deps, identity)
+    world.starter.queue.clear()
+
+
+def test_a_process_that_started_between_the_journal_and_the_revert_of_the_files_is_brought_back():
+    world = World()
+    identity = applied(world)
+    request_revert(world.deps, identity, actor=OWNER, reason="asked")
+    die_before_the_files_move(world, revert, identity)
+    assert start_late(world) == MENDED
+    world.restart()
+    assert row(world).state is S.REVERTED
+    assert world.live.source(LATE, "shop.py") == world.live.source(PROCESS, "shop.py") == SOURCE
+
+
+def test_a_process_that_started_before_the_files_of_a_change_does_not_count_as_restarted():
+    world = World()
+    identity = approved(world)
+    die_before_the_files_move(world, apply, identity)
+    world.live.end(PROCESS)
+    assert start_late(world) == SOURCE
+    world.live.misbehave(LATE, "prepare", Misbehaviour.REFUSE)
+    world.restart()
+    assert row(world).state is S.AWAITING_RESTART
+    observe(world.deps, identity)
+    assert row(world).state is S.AWAITING_RESTART
+    world.live.end(LATE)
+    assert start_late(world) == MENDED
+    observe(world.deps, identity)
+    assert row(world).state is S.OBSERVING
+
+
+class StartsDuringTheSwap:
+    """The processes as they are, of which another one starts while the first is being swapped."""
+
+    def __init__(self, world):
+        self._world = world
+
+    def __getattr__(self, name):
+        return getattr(self._world.live, name)
+
+    def swap(self, *args, **options):
+        if LATE not in {item.id for item in self._world.live.processes()}:
+            start_late(self._world)
+        return self._world.live.swap(*args, **options)
+
+
+def test_a_process_that_started_during_a_swap_that_failed_is_brought_back_with_the_others(replaced):
+    world = World()
+    identity = approved(world)
+    world.live.misbehave(PROCESS, "swap", Misbehaviour.FAIL)
+    apply(replaced(world, live=StartsDuringTheSwap(world)), identity)
+    assert row(world).state is S.FAILED
+    assert world.repository.disk["shop.py"].content.decode() == SOURCE
+    assert world.live.source(LATE, "shop.py") == world.live.source(PROCESS, "shop.py") == SOURCE
+
+
+@pytest.fixture
+def replaced():
+    return lambda world, **ports: replace(world.deps, **ports)
+
+
+def test_a_process_that_was_out_of_reach_during_a_revert_is_brought_back_when_it_returns():
+    world = World()
+    identity = applied(world)
+    world.live.lose(PROCESS)
+    world.live.expire(PROCESS)
+    request_revert(world.deps, identity, actor=OWNER, reason="asked")
+    world.run()
+    assert row(world).state is S.REVERTED
+    world.live.reconnect(PROCESS)
+    assert world.live.source(PROCESS, "shop.py") == MENDED
+    recover(world.deps)
+    assert world.live.source(PROCESS, "shop.py") == SOURCE
+
+
+def test_a_process_that_was_out_of_reach_when_a_change_went_live_takes_it_when_it_returns():
+    world = World()
+    world.live.attach(world.process(identity=LATE), loaded={"shop.py": SOURCE})
+    world.live.lose(LATE)
+    world.live.expire(LATE)
+    applied(world)
+    world.live.reconnect(LATE)
+    recover(world.deps)
+    assert world.live.source(LATE, "shop.py") == MENDED
+    assert [item.changes for item in world.live.processes()] == [(row(world).id,), (row(world).id,)]
+
+
+def test_where_somebody_went_on_from_the_files_late_processes_are_left_alone():
+    world = World()
+    identity = applied(world)
+    world.live.lose(PROCESS)
+    world.live.expire(PROCESS)
+    request_revert(world.deps, identity, actor=OWNER, reason="asked")
+    world.run()
+    world.repository.user_commit(
+        {"shop.py": world.repository.commits[row(world).application.commit].tree["shop.py"]}, at=world.clock.now()
+    )
+    world.live.reconnect(PROCESS)
+    recover(world.deps)
+    assert world.live.source(PROCESS, "shop.py") == MENDED
+
+
+def test_after_an_hour_nobody_is_looked_for_any_more():
+    world = World()
+    identity = applied(world)
+    world.live.lose(PROCESS)
+    world.live.expire(PROCESS)
+    request_revert(world.deps, identity, actor=OWNER, reason="asked")
+    world.run()
+    world.clock.move(timedelta(hours=2))
+    world.live.reconnect(PROCESS)
+    before = len(world.live.calls)
+    recover(world.deps)
+    assert len(world.live.calls) == before
+
+
+def test_a_code_branch_that_git_cannot_remove_now_is_swept_later_and_disturbs_nothing(replaced):
+    world = World()
+    identity = approved(world)
+
+    class Refusing:
+        def __getattr__(self, name):
+            return getattr(world.deps.candidates, name)
+
+        def delete(self, proposal_id):
+            raise Unavailable("git-locked", "scripted")
+
+    apply(replaced(world, candidates=Refusing()), identity)
+    assert row(world).state is S.OBSERVING
+    assert world.deps.candidates.proposals() == [identity]
+    recover(world.deps)
+    assert world.deps.candidates.proposals() == []
+
+
+def test_a_write_that_reports_failure_and_was_made_counts_as_made():
+    world = World()
+    identity = approved(world)
+    world.store.faults.fail_after_commit = 1
+    apply(world.deps, identity)
+    assert row(world).state is S.OBSERVING
