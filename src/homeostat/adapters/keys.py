@@ -84,6 +84,11 @@ class Ed25519Signer(PublicKeyVerifier):
         """Return a signer with a fresh key that exists nowhere else."""
         return cls(Ed25519PrivateKey.generate())
 
+    @classmethod
+    def from_seed(cls, seed: bytes) -> "Ed25519Signer":
+        """Return the signer of these 32 bytes, for simulations: whoever knows the seed has the key."""
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
     def sign(self, message: bytes) -> str:
         return base64.b64encode(self._private.sign(message)).decode("ascii")
 

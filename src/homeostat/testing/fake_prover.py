@@ -36,16 +36,26 @@ def test_run(outcomes: Mapping[str, str], *, ran_from_candidate: bool | None = T
 
 test_run.__test__ = False  # type: ignore[attr-defined]
 
+_ONE_PASSED = test_run({"tests/test_it.py::test_it": "passed"})
+
 
 class FakeProver:
     """`homeostat.ports.proving.Prover` without a sandbox: it runs nothing and remembers what was asked.
 
-    Scripted answers are given in order; when none is left, both runs pass one test.
+    Scripted answers are given in order; when none is left, `otherwise` says what was seen of a job: by
+    default both runs pass one test.
     """
 
-    def __init__(self, *, isolation: Sequence[Isolation] = (HOLDS, LEAKS), answers: Sequence[Answer] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        isolation: Sequence[Isolation] = (HOLDS, LEAKS),
+        answers: Sequence[Answer] = (),
+        otherwise: Callable[[ProofJob], tuple[TestRun, TestRun]] | None = None,
+    ) -> None:
         self._isolation = tuple(isolation)
         self._answers: deque[Answer] = deque(answers)
+        self._otherwise = otherwise or (lambda job: (_ONE_PASSED, _ONE_PASSED))
         self.jobs: list[ProofJob] = []
         self._closed = False
 
@@ -68,8 +78,8 @@ class FakeProver:
             remedies = "; or ".join(isolation.remedy for isolation in self._isolation if isolation.remedy)
             return ProofRuns(sandbox="", base=None, candidate=None, refused=f"no sandbox holds: {remedies}")
         if not self._answers:
-            run = test_run({"tests/test_it.py::test_it": "passed"})
-            return ProofRuns(sandbox=usable[0].name, base=run, candidate=run)
+            base, candidate = self._otherwise(job)
+            return ProofRuns(sandbox=usable[0].name, base=base, candidate=candidate)
         answer = self._answers.popleft()
         if isinstance(answer, HomeostatError):
             raise answer

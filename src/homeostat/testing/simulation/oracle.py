@@ -1,0 +1,242 @@
+"""What must hold, judged by what really happened in the run and not by what any flow believes.
+
+`after_event` looks at every new entry of the ledger; `at_rest` at a world that was left alone for long
+enough. Both return what is wrong, in words.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from homeostat.audit.head import TRAILER_KEY
+from homeostat.audit.story import BackupResult, StoryInputs, named_commits, verify_story
+from homeostat.core.ids import ProposalId
+from homeostat.flows.applying import change_of
+from homeostat.flows.deps import Deps
+from homeostat.flows.observing import look
+from homeostat.model.ledger import LedgerEntry
+from homeostat.model.proposal import Application, Proposal, ProposalState
+from homeostat.ports.signer import Signer
+from homeostat.rollout.observation import Hold
+from homeostat.testing.memory_repository import MemoryRepository
+from homeostat.testing.simulation.fleet import Fleet, SimulatedProcess
+from homeostat.testing.simulation.people import Journal
+from homeostat.testing.simulation.program import KINDS, failing_share, reply, sources_at
+from homeostat.testing.simulation.trace import Trace
+
+S = ProposalState
+
+CLEAR_HARM = 0.2
+"""A rise of the failing share that nobody may overlook, where enough was seen before."""
+
+_RESTING = frozenset(
+    {
+        S.AWAITING_APPROVAL,
+        S.APPROVED,
+        S.IMPLEMENTED,
+        S.REVERTED,
+        S.BLOCKED,
+        S.REJECTED,
+        S.DEFERRED,
+        S.FAILED,
+        S.OBSERVING,
+    }
+)
+_UNDECIDED = frozenset({S.AWAITING_APPROVAL, S.DEFERRED, S.APPROVED})
+
+
+class Oracle:
+    """Knows the truth of one run: the world without its weather, and what everybody really did."""
+
+    def __init__(
+        self,
+        *,
+        world: Deps,
+        repository: MemoryRepository,
+        fleet: Fleet,
+        journal: Journal,
+        trace: Trace,
+        signer: Signer,
+        stormy: Callable[[], bool],
+    ) -> None:
+        self._world = world
+        self._repository = repository
+        self._fleet = fleet
+        self._journal = journal
+        self._trace = trace
+        self._signer = signer
+        self._stormy = stormy
+        self._seen = 0
+        self._states: dict[str, str] = {}
+
+    # After each event
+
+    def after_event(self) -> list[str]:
+        wrong: list[str] = []
+        for entry in self._world.ledger.entries(after=self._seen):
+            self._seen = entry.seq
+            if "to" in entry.body and entry.kind.startswith("proposal."):
+                wrong += self._moved(entry)
+            else:
+                self._trace.line("ledger", f"{entry.kind} {entry.subject[-8:]}")
+        return wrong
+
+    def _moved(self, entry: LedgerEntry) -> Iterator[str]:
+        row = self._world.proposals.get(ProposalId(entry.subject))
+        if row is None:
+            yield f"{entry.subject} has an entry and no row"
+            return
+        name, to = row.id[-3:], str(entry.body["to"])
+        reason = row.state_reason if row.version == entry.body["version"] else ""
+        self._trace.line("ledger", f"{name} {entry.kind.removeprefix('proposal.')} -> {to}: {reason[:150]}")
+        if entry.body["from"] != self._states.get(row.id, ""):
+            yield f"{name} moved from {entry.body['from']!r}, though it was {self._states.get(row.id)!r}"
+        self._states[row.id] = to
+        if to == S.IMPLEMENTED:
+            yield from self._implemented(row)
+        if to == S.REVERTED:
+            yield from self._reverted(row)
+
+    def _implemented(self, row: Proposal) -> Iterator[str]:
+        application = row.application
+        assert application is not None and application.observed_from is not None
+        name = row.id[-3:]
+        needed = self._world.settings.observation.min_requests
+        served = self._fleet.requests_since(application.observed_from)
+        if served < needed:
+            yield f"{name} is implemented after {served} requests, though {needed} are needed"
+        intent = self._journal.submitted.get(row.id)
+        harm = intent.harm if intent is not None else 0.0
+        if harm > CLEAR_HARM and self._failing_now() > CLEAR_HARM and self._failed_before(application) < 0.1:
+            yield f"{name} is implemented, though {harm:.0%} more requests fail with it"
+        for process in self._connected():
+            old = self._runs(process, row, before=True)
+            if old:
+                yield f"{name} is implemented, and process {process.id[-3:]} still runs the old {old}"
+
+    def _reverted(self, row: Proposal) -> Iterator[str]:
+        for process in self._connected():
+            new = self._runs(process, row, before=False)
+            if new:
+                yield f"{row.id[-3:]} is reverted, and process {process.id[-3:]} still runs its {new}"
+
+    def _failed_before(self, application: Application) -> float:
+        since = application.at - timedelta(seconds=self._world.settings.observation.baseline_s)
+        before = [item for item in self._fleet.served if since <= item.start and item.end <= application.at]
+        requests = sum(item.requests for item in before)
+        return 1.0 if self._stormy() or not requests else sum(item.errors for item in before) / requests
+
+    def _failing_now(self) -> float:
+        """Return the failing share of what is on disk: a later change may have mended an earlier one's harm."""
+        return failing_share(sources_at(self._repository.disk))
+
+    def _connected(self) -> list[SimulatedProcess]:
+        return [process for process in self._fleet.processes.values() if process.connected]
+
+    def _runs(self, process: SimulatedProcess, row: Proposal, *, before: bool) -> str:
+        """Return the first changed file of which a process runs exactly this side."""
+        for item in change_of(self._world, row).files:
+            side, other = (item.before, item.after) if before else (item.after, item.before)
+            if self._repository.disk.get(item.path) != other:
+                continue  # somebody went on from there
+            running = self._fleet.sources(process).get(item.path)
+            if side is not None and other is not None and running == side.content.decode() != other.content.decode():
+                return item.path
+        return ""
+
+    # At the end
+
+    def at_rest(self, troubles: Mapping[str, str]) -> list[str]:
+        rows = self._world.proposals.find(limit=10_000)
+        wrong = [f"trouble was left: {activity}: {text}" for activity, text in sorted(troubles.items())]
+        for row in rows:
+            wrong += self._unrested(row)
+        wrong += self._lost(rows)
+        wrong += self._tree()
+        wrong += self._processes()
+        wrong += [f"check {check.number} of the story: {check.detail}" for check in self._story(rows) if not check.ok]
+        wrong += self._journal.wrongly_allowed
+        wrong += [f"the record of {name[-3:]} lags" for name, _ in self._world.records.pending_records()]
+        undecided = {row.id for row in rows if row.state in _UNDECIDED}
+        wrong += [
+            f"{name[-3:]} still has a branch" for name in self._world.candidates.proposals() if name not in undecided
+        ]
+        return wrong
+
+    def _unrested(self, row: Proposal) -> Iterator[str]:
+        name = row.id[-3:]
+        if row.state not in _RESTING or (row.state is S.APPROVED and row.apply_requested):
+            yield f"{name} is still {row.state.value}: {row.state_reason}"
+        if row.state is not S.OBSERVING:
+            return
+        seen = look(self._world, row)
+        if not isinstance(seen.judgement, Hold):
+            yield f"{name} is still observing, though it can be judged: {seen.judgement.reason}"
+        intent = self._journal.submitted.get(row.id)
+        known = seen.baseline.requests >= 100 and seen.baseline.errors < 0.1 * seen.baseline.requests
+        harmed = seen.after.requests >= 100 and seen.after.errors > 0.15 * seen.after.requests
+        if intent is not None and intent.harm > CLEAR_HARM and known and harmed:
+            yield f"{name} ({intent.kind}) is still in force: {seen.judgement.reason}"
+
+    def _lost(self, rows: Any) -> Iterator[str]:
+        by_id = {row.id: row for row in rows}
+        kinds: dict[str, set[str]] = {}
+        digests: dict[str, set[object]] = {}
+        for entry in self._world.ledger.entries(limit=1_000_000):
+            kinds.setdefault(entry.subject, set()).add(entry.kind)
+            if entry.kind == "proposal.approved":
+                digests.setdefault(entry.subject, set()).add(entry.body["change_seen"])
+        for name in self._journal.submitted:
+            if name not in by_id:
+                yield f"{name[-3:]} was accepted and is lost"
+        for name, digest in self._journal.approved.items():
+            if digest not in digests.get(name, ()):
+                yield f"the approval of {name[-3:]} is lost"
+        for name in self._journal.apply_accepted:
+            if not kinds.get(name, set()) & {"proposal.apply_started", "proposal.apply_failed", "proposal.rejected"}:
+                yield f"{name[-3:]} was to be applied, and nothing came of it"
+        for name in self._journal.revert_accepted:
+            if not kinds.get(name, set()) & {"proposal.reverted", "proposal.revert_aborted"}:
+                yield f"{name[-3:]} was to be reverted, and nothing came of it"
+
+    def _tree(self) -> Iterator[str]:
+        head = self._repository.at(self._repository.branches[self._repository.deployed]).tree
+        for path in sorted(head.keys() | self._repository.index.keys() | self._repository.disk.keys()):
+            sides = [place.get(path) for place in (head, self._repository.index, self._repository.disk)]
+            if sides[0] != sides[1] or sides[0] != sides[2]:
+                yield f"{path} is not the same in head, index and checkout"
+
+    def _processes(self) -> Iterator[str]:
+        wanted = sources_at(self._repository.disk)
+        for process in self._fleet.processes.values():
+            for path, source in self._fleet.sources(process).items():
+                if [reply(source, path, kind).value for kind in KINDS] != [
+                    reply(wanted[path], path, kind).value for kind in KINDS
+                ]:
+                    yield f"process {process.id[-3:]} does not run what {path} says"
+
+    def _story(self, rows: Any) -> Any:
+        world = self._world
+        trailers = world.record_branch.trailers(TRAILER_KEY)
+        inputs = StoryInputs(
+            entries=world.ledger.entries(limit=1_000_000),
+            db_head=world.ledger.head(),
+            head_file=world.ledger.head(),
+            trailers=trailers,
+            later_trailers=trailers,
+            verify=self._signer.verify,
+            proposals=rows,
+            unrecorded=frozenset(name for name, _ in world.records.pending_records()),
+            row_digests={},
+            actors=(),
+            backups=[self._backup(row.application) for row in rows if row.application is not None],
+            commits=frozenset(name for name in named_commits(rows) if name in self._repository.commits),
+            problems={},
+        )
+        return verify_story(inputs)
+
+    def _backup(self, application: Application) -> BackupResult:
+        kept = self._world.backups.load(application.backup)
+        tree = self._repository.at(application.before_commit).tree
+        intact = all(tree.get(item.old_path) == item.before for item in kept.files)
+        return BackupResult(name=application.backup, intact=intact, detail="the kept bytes are others")
