@@ -5,6 +5,7 @@ enough. Both return what is wrong, in words.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
@@ -14,9 +15,11 @@ from homeostat.core.ids import ProposalId
 from homeostat.flows.applying import change_of
 from homeostat.flows.deps import Deps
 from homeostat.flows.observing import look
+from homeostat.flows.surveying import Places, survey
 from homeostat.model.ledger import LedgerEntry
 from homeostat.model.proposal import Application, Proposal, ProposalState
 from homeostat.ports.signer import Signer
+from homeostat.rollout.invariants import violations
 from homeostat.rollout.observation import Hold
 from homeostat.testing.memory_repository import MemoryRepository
 from homeostat.testing.simulation.fleet import Fleet, SimulatedProcess
@@ -152,6 +155,7 @@ class Oracle:
         for row in rows:
             wrong += self._unrested(row)
         wrong += self._lost(rows)
+        wrong += self._violations()
         wrong += self._tree()
         wrong += self._processes()
         wrong += [f"check {check.number} of the story: {check.detail}" for check in self._story(rows) if not check.ok]
@@ -177,6 +181,14 @@ class Oracle:
         harmed = seen.after.requests >= 100 and seen.after.errors > 0.15 * seen.after.requests
         if intent is not None and intent.harm > CLEAR_HARM and known and harmed:
             yield f"{name} ({intent.kind}) is still in force: {seen.judgement.reason}"
+
+    def _violations(self) -> Iterator[str]:
+        """Yield what `homeostat doctor` would say of this world."""
+        world = self._world
+        places = Places(**{item.name: getattr(world, item.name) for item in fields(Places)})
+        for item in violations(survey(places, now=world.clock.now, processes=world.live.processes)):
+            if item.level == "fail":
+                yield f"invariant {item.number} of {item.subject[-3:]}: {item.detail}"
 
     def _lost(self, rows: Any) -> Iterator[str]:
         by_id = {row.id: row for row in rows}
