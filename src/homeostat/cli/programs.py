@@ -1,64 +1,61 @@
 """Finding out how a program is run and tested: its interpreter, its test command, its start command.
 
 Everything is read from files; nothing of the program is imported or run, except that its
-interpreter is asked which of pytest, uvicorn, gunicorn and flask it has.
+interpreter is asked what it has. What cannot be told for sure is left open, with the choices.
 """
 
 import ast
 import os
-import re
-import subprocess
 import sys
-import tomllib
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from homeostat.core.errors import InvalidInput
+from homeostat.cli.host_python import OLDEST, PythonFacts, ask_python, find_python
+from homeostat.cli.source_files import parse, text_of
+from homeostat.cli.start_commands import Application, Found, find_applications, find_starts
+from homeostat.cli.test_commands import find_tests, pytest_is_configured, wants_pytest
 
-_SKIPPED = frozenset(
-    [".git", ".homeostat", ".venv", "venv", "node_modules", "__pycache__", "build", "dist", "site-packages"]
-)
-_MAX_FILES = 2000
-_RUNS = re.compile(r"^if __name__ == ['\"]__main__['\"]", re.MULTILINE)
-_MAX_FILE_BYTES = 1 << 20
-_NOT_THE_PROGRAM = frozenset({"tests", "test", "docs", "doc", "examples", "example", "bench", "benchmarks", "scripts"})
-_MODULE = re.compile(r"[^\W\d][\w-]*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """One thing that was found, and how."""
-
-    value: tuple[str, ...]
-    why: str
+_ASKED = ("pytest", "uvicorn", "hypercorn", "gunicorn", "waitress", "flask", "django")
+EDITABLE = "install it editable: {python} -m pip install -e ."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
+    """What was found. Where a command is None, its choices say between what; none: nothing was found."""
+
     python: Found
     test_command: Found | None
     start_command: Found | None
+    start_choices: tuple[Found, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """What is in the way of seeing and changing this program, each with what to do about it."""
 
 
 def look_at(repository: Path) -> Program:
     """Look at a repository and say how its program is run and tested."""
-    python = _find_python(repository)
-    has = _modules_of(repository / python.value[0])
-    return Program(python=python, test_command=_find_tests(repository, has), start_command=_find_start(repository, has))
-
-
-def resolve_python(repository: Path, configured: str) -> Path:
-    """Return the absolute path of the host's interpreter, links kept (a virtual environment lives by them)."""
-    path = Path(configured) if configured else Path(_find_python(repository).value[0])
-    path = path if path.is_absolute() else repository / path
-    if not path.is_file() or not os.access(path, os.X_OK):
-        raise InvalidInput(
-            "no-interpreter", f"{path} is not an executable interpreter", hint="set host.python in homeostat.toml"
-        )
-    return Path(os.path.normpath(path))
+    pythons = find_python(repository)
+    applications = find_applications(repository)
+    imports = _imports(repository, applications)
+    facts = ask_python(repository / pythons[0].value[0], repository, (*_ASKED, *imports))
+    starts = find_starts(repository, applications, facts.has)
+    remarks = [
+        *_other_pythons(pythons),
+        *python_remarks(facts, pythons[0].value[0]),
+        *(
+            f"{pythons[0].value[0]} has no `{name}`, which {path} imports: set host.python to one that has it"
+            for name, path in imports.items()
+            if name not in facts.has and facts.version != (0, 0)
+        ),
+        *_test_remarks(repository, facts, pythons[0].value[0]),
+    ]
+    return Program(
+        python=pythons[0],
+        test_command=find_tests(repository, facts.has),
+        start_command=starts[0] if len(starts) == 1 else None,
+        start_choices=tuple(starts) if len(starts) > 1 else (),
+        remarks=tuple(remarks),
+    )
 
 
 def resolve_command(python: Path, command: Sequence[str]) -> tuple[str, ...]:
@@ -69,185 +66,60 @@ def resolve_command(python: Path, command: Sequence[str]) -> tuple[str, ...]:
     return (str(beside) if os.access(beside, os.X_OK) else command[0], *command[1:])
 
 
-def _find_python(repository: Path) -> Found:
-    for name in (".venv", "venv", "env"):
-        if _is_program(repository / name / "bin" / "python"):
-            return Found(value=(f"{name}/bin/python",), why=f"the virtual environment in {name}/")
-    active = os.environ.get("VIRTUAL_ENV")
-    if active and _is_program(Path(active) / "bin" / "python"):
-        return Found(value=(str(Path(active) / "bin" / "python"),), why="the active virtual environment")
-    return Found(value=(sys.executable,), why="no virtual environment was found: the interpreter of this command")
+def python_remarks(facts: PythonFacts, python: str) -> list[str]:
+    """Say what about the interpreter and the project's installation keeps the agent from its work."""
+    remarks = []
+    if (0, 0) < facts.version < OLDEST:
+        said = ".".join(map(str, facts.version))
+        remarks.append(f"{python} is Python {said}: the agent needs 3.9 or later, so the program runs unwatched in it")
+    if facts.kind not in ("", "cpython"):
+        remarks.append(f"{python} is {facts.kind}, not CPython: nothing was tried there")
+    remarks += [
+        f"`{name}` is installed in {python}'s environment as a copy: what runs from there is not the repository's "
+        f"code, so its errors have no place and changes do not reach it; {EDITABLE.format(python=python)}"
+        for name in facts.copies
+    ]
+    return remarks
 
 
-def _is_program(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
+def _other_pythons(pythons: Sequence[Found]) -> list[str]:
+    others = ", ".join(item.value[0] for item in pythons[1:])
+    return [f"there are other environments ({others}): host.python says which one is the program's"] if others else []
 
 
-def _modules_of(python: Path) -> frozenset[str]:
-    names = ("pytest", "uvicorn", "gunicorn", "flask", "django")
-    # The working folder is taken off the path: a file of such a name there is another thing.
-    script = (
-        "import sys; sys.path[:] = filter(None, sys.path); import importlib.util as u; "
-        "print(*[n for n in sys.argv[1:] if u.find_spec(n)])"
-    )
-    try:
-        asked = subprocess.run(
-            [str(python), "-c", script, *names],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=30,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return frozenset()
-    return frozenset(asked.stdout.split())
+def _test_remarks(repository: Path, facts: PythonFacts, python: str) -> list[str]:
+    remarks = []
+    if "pytest" not in facts.has and facts.version != (0, 0) and wants_pytest(repository):
+        remarks.append(f"the tests want pytest, which {python} does not have: install it there")
+    in_src = any((repository / "src").glob("*/*.py"))
+    found_anyway = pytest_is_configured(repository) and "pythonpath" in text_of(repository / "pyproject.toml")
+    if in_src and facts.version != (0, 0) and not facts.is_installed and not found_anyway:
+        way = EDITABLE.format(python=python)
+        remarks.append(f"what is in src/ is not installed, so the program or its tests may not find it; {way}")
+    return remarks
 
 
-def _find_tests(repository: Path, has: frozenset[str]) -> Found | None:
-    tests = [path for path in _python_files(repository) if _is_test(path)]
-    configured = (repository / "pytest.ini").is_file() or "pytest" in _table(_pyproject(repository), "tool")
-    if "pytest" in has and configured:
-        return Found(value=("python", "-m", "pytest", "-q"), why="pytest is installed and configured")
-    if tests and "django" in has and _is_django(repository):
-        return Found(value=("python", "manage.py", "test"), why="manage.py (Django) and tests")
-    if "pytest" in has and tests:
-        return Found(value=("python", "-m", "pytest", "-q"), why="pytest is installed and there are tests")
-    tests = [path for path in tests if "unittest" in _text(path)]
-    return _unittest(repository, tests) if tests else None
+def _imports(repository: Path, applications: Sequence[Application]) -> dict[str, str]:
+    """Return the foreign top-level modules that the applications' own files import, each with the first file."""
+    found: dict[str, str] = {}
+    for path in dict.fromkeys(item.path for item in applications):
+        tree = parse(path)
+        for node in ast.walk(tree) if tree is not None else ():
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                names = [node.module]
+            for name in (name.partition(".")[0] for name in names):
+                if name not in sys.stdlib_module_names and not _is_own(repository, path, name):
+                    found.setdefault(name, path.relative_to(repository).as_posix())
+    return found
 
 
-def _unittest(repository: Path, tests: Sequence[Path]) -> Found:
-    start = Path(os.path.commonpath([str(path.parent) for path in tests])).relative_to(repository)
-    packages = [start, *start.parents][:-1]
-    # Where the folder is no package, discovery must begin there and not at the top.
-    top = ("-t", ".") if packages and all((repository / part / "__init__.py").is_file() for part in packages) else ()
-    pattern = () if any(path.name.startswith("test") for path in tests) else ("-p", "*_test.py")
-    value = ("python", "-m", "unittest", "discover", "-s", str(start), *top, *pattern)
-    return Found(value=value, why=f"unittest tests in {start}/")
-
-
-def _is_test(path: Path) -> bool:
-    return path.name.startswith("test_") or path.name.endswith("_test.py") or path.name == "tests.py"
-
-
-def _is_django(repository: Path) -> bool:
-    return (repository / "manage.py").is_file()
-
-
-def _find_start(repository: Path, has: frozenset[str]) -> Found | None:
-    if _is_django(repository):
-        return Found(value=("python", "manage.py", "runserver", "--noreload"), why="manage.py (Django)")
-    for path in _python_files(repository):
-        if _is_test(path) or _NOT_THE_PROGRAM & set(path.relative_to(repository).parts[:-1]):
-            continue
-        application = _application_in(path)
-        found = _server(repository, path, *application, has) if application else None
-        if found is not None:
-            return found
-    scripts = _table(_pyproject(repository), "project", "scripts")
-    if len(scripts) == 1:
-        return Found(value=(str(next(iter(scripts))),), why="the only console script in pyproject.toml")
-    return _find_script(repository)
-
-
-def _find_script(repository: Path) -> Found | None:
-    """Find a package that can be run, or the one script at the top that is written to be run."""
-    packages = [*sorted(repository.glob("*/__main__.py")), *sorted(repository.glob("src/*/__main__.py"))]
-    for path in packages:
-        name, parts = path.parent.name, path.relative_to(repository).parts
-        if "." not in name and _NOT_THE_PROGRAM.isdisjoint(parts):
-            installed = "; the package must be installed, as by pip install -e ." if parts[0] == "src" else ""
-            return Found(value=("python", "-m", name), why=f"{'/'.join(parts)}{installed}")
-    for path in (repository / "main.py", repository / "app.py"):
-        if path.is_file():
-            return Found(value=("python", path.name), why=f"{path.name} at the top")
-    scripts = [path for path in sorted(repository.glob("*.py")) if not _is_test(path) and _RUNS.search(_text(path))]
-    if len(scripts) == 1:
-        return Found(value=("python", scripts[0].name), why=f"{scripts[0].name}, the only script at the top")
-    return None
-
-
-def _server(repository: Path, path: Path, kind: str, name: str, has: frozenset[str]) -> Found | None:
-    module = _module_name(repository, path)
-    if module is None:
-        return None
-    in_src = path.is_relative_to(repository / "src")
-    why = f"{kind} application in {module}"
-    if kind in ("FastAPI", "Starlette") and "uvicorn" in has:
-        source = ("--app-dir", "src") if in_src else ()
-        return Found(value=("python", "-m", "uvicorn", *source, f"{module}:{name}"), why=why)
-    if kind == "Flask" and "gunicorn" in has:
-        source = ("--pythonpath", "src") if in_src else ()
-        return Found(value=("python", "-m", "gunicorn", *source, f"{module}:{name}"), why=why)
-    if kind == "Flask" and "flask" in has:
-        target = str(path.relative_to(repository)) if in_src else module
-        return Found(value=("python", "-m", "flask", "--app", f"{target}:{name}", "run"), why=why)
-    return None
-
-
-def _application_in(path: Path) -> tuple[str, str] | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the program's own spelling
-            tree = ast.parse(_text(path))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    for node in tree.body:
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
-            continue
-        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
-        kind = ast.unparse(node.value.func).rpartition(".")[2]
-        if isinstance(target, ast.Name) and kind in ("FastAPI", "Starlette", "Flask"):
-            return kind, target.id
-    return None
-
-
-def _module_name(repository: Path, path: Path) -> str | None:
-    """Return the name to import a file by; None where a folder's name can be no part of one."""
-    relative = path.relative_to(repository)
-    parts: Sequence[str] = relative.with_suffix("").parts
-    if parts[0] == "src":
-        parts = parts[1:]
-    if parts[-1] == "__init__":
-        parts = parts[:-1]
-    return ".".join(parts) if parts and all(_MODULE.fullmatch(part) for part in parts) else None
-
-
-def _python_files(repository: Path) -> Iterator[Path]:
-    count = 0
-    for folder, folders, names in os.walk(repository):
-        folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("."))
-        for name in sorted(names):
-            if name.endswith(".py") and (Path(folder) / name).is_file():
-                count += 1
-                if count > _MAX_FILES:
-                    return
-                yield Path(folder) / name
-
-
-def _text(path: Path) -> str:
-    """Return the beginning of a source file, empty when it cannot be read."""
-    try:
-        if not path.is_file():  # a pipe would make us wait
-            return ""
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            return file.read(_MAX_FILE_BYTES)
-    except OSError:
-        return ""
-
-
-def _pyproject(repository: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(_text(repository / "pyproject.toml"))
-    except (ValueError, RecursionError):
-        return {}
-
-
-def _table(document: dict[str, Any], *names: str) -> dict[str, Any]:
-    for name in names:
-        inner = document.get(name)
-        if not isinstance(inner, dict):
-            return {}
-        document = inner
-    return document
+def _is_own(repository: Path, path: Path, name: str) -> bool:
+    folders = {
+        repository,
+        repository / "src",
+        *(folder for folder in path.parents if folder.is_relative_to(repository)),
+    }
+    return any((folder / name).is_dir() or (folder / f"{name}.py").is_file() for folder in folders)

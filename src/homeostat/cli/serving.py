@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from homeostat.adapters.settings import load_settings
+from homeostat.cli.host_python import resolve_python
 from homeostat.cli.options import Repo, StateDir
 from homeostat.cli.output import say
 from homeostat.cli.place import Place, locate
-from homeostat.cli.programs import resolve_command, resolve_python
+from homeostat.cli.programs import resolve_command
 from homeostat.core.errors import HomeostatError, InvalidInput, NotFound
 from homeostat.core.ids import CommitId
 from homeostat.model.settings import LogLevel, Settings

@@ -5,8 +5,10 @@ import os
 import re
 import secrets
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +19,8 @@ from homeostat.adapters.settings import FILE_NAME, load_settings
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, show, show_table, visible
 from homeostat.cli.place import Place, locate
-from homeostat.cli.programs import Found, Program, look_at
+from homeostat.cli.programs import Program, look_at
+from homeostat.cli.start_commands import Found
 from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import Conflict, InvalidInput, Unavailable
 from homeostat.core.ids import ActorId
@@ -46,14 +49,16 @@ def init(
 ) -> None:
     """Put a repository under care: write its homeostat.toml.
 
-    Finds interpreter, test command and start command. Nothing else is changed. Look at what was
-    found, and mend the file where it is wrong.
+    Finds interpreter, test command and start command, and on a terminal asks for a command that it
+    cannot find. Nothing else is changed. Look at what was found, and mend the file where it is wrong.
     """
     place = locate(repo, state_dir)
     path = place.repository / FILE_NAME
     if path.exists() and not force:
         raise _exists_already(path)
     program = look_at(place.repository)
+    if not as_json and sys.stdin.isatty() and sys.stderr.isatty():
+        program = _ask(program)
     _write(path, render_settings(program), anew=force)
     if as_json:
         emit_json(
@@ -62,16 +67,48 @@ def init(
                 "python": program.python.value[0],
                 "test_command": list(program.test_command.value) if program.test_command else None,
                 "start_command": list(program.start_command.value) if program.start_command else None,
+                "start_choices": [list(item.value) for item in program.start_choices],
+                "remarks": list(program.remarks),
             }
         )
         return
     _show("interpreter", program.python)
     _show("test command", program.test_command)
-    _show("start command", program.start_command)
+    _show("start command", program.start_command, program.start_choices)
     show(f"wrote {path}")
+    for remark in program.remarks:
+        say(f"warning: {remark}")
     if program.test_command is None:
         say("without a test command no proposal can be proved: set host.test_command")
+    if program.start_choices:
+        say("there are several ways to start it: set host.start_command to the one that is meant")
     say("next: homeostat up" if program.start_command else "next: homeostat up -- YOUR START COMMAND")
+
+
+def _ask(program: Program) -> Program:
+    """Ask a person at the terminal for what was not found; an empty answer leaves it open."""
+    if program.test_command is None:
+        program = replace(program, test_command=_asked("How is it tested?", ()))
+    if program.start_command is None:
+        start = _asked("How is it started?", program.start_choices)
+        program = replace(program, start_command=start, start_choices=() if start else program.start_choices)
+    return program
+
+
+def _asked(question: str, choices: Sequence[Found]) -> Found | None:
+    for number, choice in enumerate(choices, start=1):
+        say(f"  {number}. {shlex.join(choice.value)}   ({choice.why})")
+    wanted = "a number or a command" if choices else "a command"
+    while True:
+        answer = typer.prompt(f"{question} {wanted}, empty to leave it open", default="", show_default=False, err=True)
+        if answer.isdecimal() and 0 < int(answer) <= len(choices):
+            return choices[int(answer) - 1]
+        try:
+            words = tuple(shlex.split(answer))
+        except ValueError as error:
+            say(f"that cannot be read as a command: {error}")
+            continue
+        return Found(value=words, why="told at `homeostat init`") if words else None
 
 
 def render_settings(program: Program) -> str:
@@ -86,10 +123,13 @@ def render_settings(program: Program) -> str:
     else:
         lines.append('# python = "..."  # found, but its path is not UTF-8 text and cannot stand here')
     for name, found in (("test_command", program.test_command), ("start_command", program.start_command)):
-        if found is None or not _is_text(found.value):
-            lines.append(f'# {name} = ["python", "..."]  # not found: fill it in')
+        if found is not None and _is_text(found.value):
+            lines.append(_command_line(name, found))
+        elif name == "start_command" and program.start_choices:
+            lines.append("# There are several ways to start it: keep the line that is meant.")
+            lines += ["# " + _command_line(name, item) for item in program.start_choices if _is_text(item.value)]
         else:
-            lines.append(f"{name} = [{', '.join(_toml(word) for word in found.value)}]  # {_comment(found.why)}")
+            lines.append(f'# {name} = ["python", "..."]  # not found: fill it in')
     lines += [
         "",
         "[hmr]",
@@ -98,6 +138,10 @@ def render_settings(program: Program) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _command_line(name: str, found: Found) -> str:
+    return f"{name} = [{', '.join(_toml(word) for word in found.value)}]  # {_comment(found.why)}"
 
 
 def _write(path: Path, text: str, *, anew: bool) -> None:
@@ -206,8 +250,12 @@ def _store(place: Place) -> "Iterator[SqlStore]":
         store.close()
 
 
-def _show(name: str, found: Found | None) -> None:
-    if found is None:
+def _show(name: str, found: Found | None, choices: Sequence[Found] = ()) -> None:
+    if found is None and choices:
+        show(f"{name + ':':15}one of {len(choices)}")
+        for choice in choices:
+            show(f"{'':15}{shlex.join(choice.value)}   ({choice.why})")
+    elif found is None:
         show(f"{name + ':':15}not found")
     else:
         show(f"{name + ':':15}{shlex.join(found.value)}   ({found.why})")

@@ -18,8 +18,9 @@ from e2e.support.shop import environment
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = (
-    "aiohttp django fastapi flask gevent gunicorn hypercorn httpx pytest starlette uvicorn uvicorn-worker waitress"
-).split()
+    *("aiohttp", "django", "fastapi", "flask", "gevent", "gunicorn", "hypercorn", "httpx", "pytest", "starlette"),
+    *("uvicorn", "uvicorn-worker", "waitress"),
+)
 THIS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

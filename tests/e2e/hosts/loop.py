@@ -138,9 +138,7 @@ def wait_for_outcome(host: Host, wanted: str, *, of: set[int] | None) -> set[int
     seen: dict[int, str] = {}
 
     def there() -> bool:
-        for pid, outcome in host.outcomes().items():
-            if outcome:
-                seen[pid] = outcome
+        seen.update({pid: outcome for pid, outcome in host.outcomes().items() if outcome})
         living = {pid: outcome for pid, outcome in seen.items() if Path(f"/proc/{pid}").exists()}
         enough = set(living) == of if of is not None else len(living) == host.cell.serving
         return enough and set(living.values()) == {wanted}

@@ -2,18 +2,22 @@
 
 import json
 import os
+import pty
 import shlex
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from homeostat.adapters.settings import load_settings
-from homeostat.cli.programs import Found, Program, resolve_command, resolve_python
+from homeostat.cli.host_python import resolve_python
+from homeostat.cli.programs import Program, resolve_command
 from homeostat.cli.setting_up import render_settings
+from homeostat.cli.start_commands import Found
 from homeostat.core.errors import InvalidInput
 
 PYTEST_TEST = "def test_it():\n    assert True\n"
@@ -128,6 +132,87 @@ PROGRAMS = {
         None,
         None,
     ),
+    "an ASGI application of Django": (
+        ["django", "uvicorn"],
+        {
+            "manage.py": "",
+            "site/asgi.py": "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n",
+        },
+        None,
+        "python -m uvicorn site.asgi:application",
+    ),
+    "a WSGI application of Django": (
+        ["django", "gunicorn"],
+        {"manage.py": "", "wsgi.py": "import django.core.wsgi as w\napplication = w.get_wsgi_application()\n"},
+        None,
+        "python -m gunicorn wsgi:application",
+    ),
+    "a factory": (
+        ["flask", "gunicorn"],
+        {"shop/__init__.py": "import flask\ndef create_app(x=None):\n    app = flask.Flask('x')\n    return app\n"},
+        None,
+        "python -m gunicorn 'shop:create_app()'",
+    ),
+    "a factory under uvicorn": (
+        ["uvicorn"],
+        {"src/shop/api.py": "from fastapi import FastAPI\ndef make_app():\n    return FastAPI()\n"},
+        None,
+        "python -m uvicorn --app-dir src --factory shop.api:make_app",
+    ),
+    "a factory that wants something is none": (
+        ["flask", "gunicorn"],
+        {"shop.py": "import flask\ndef create_app(config):\n    return flask.Flask('x')\n"},
+        None,
+        None,
+    ),
+    "an application that a function of another module makes": (
+        ["uvicorn"],
+        {
+            "shop/make.py": "from fastapi import FastAPI\ndef create_app():\n    return FastAPI()\n",
+            "main.py": "from shop.make import create_app\napp = create_app()\n",
+        },
+        None,
+        "python -m uvicorn main:app",
+    ),
+    "an application with a part of its own": (
+        ["uvicorn"],
+        {"main.py": "from fastapi import FastAPI\nadmin = FastAPI()\napp = FastAPI()\napp.mount('/a', admin)\n"},
+        None,
+        "python -m uvicorn main:app",
+    ),
+    "hypercorn": (
+        ["hypercorn"],
+        {"app.py": "from starlette.applications import Starlette\napp = Starlette()\n"},
+        None,
+        "python -m hypercorn app:app",
+    ),
+    "waitress": (
+        ["flask", "waitress"],
+        {"app.py": "from flask import Flask\napp = Flask('x')\n"},
+        None,
+        "python -m waitress app:app",
+    ),
+    "a Procfile": (
+        ["gunicorn"],
+        {"Procfile": "release: x\nworker: python work.py\nweb: gunicorn --workers 2 app:app\n", "main.py": ""},
+        None,
+        "gunicorn --workers 2 app:app",
+    ),
+    "a Procfile that needs a shell": (
+        ["gunicorn"],
+        {"Procfile": "web: gunicorn -b 0.0.0.0:$PORT app:app\n"},
+        None,
+        "sh -c 'exec gunicorn -b 0.0.0.0:$PORT app:app'",
+    ),
+    "a start script": (
+        ["uvicorn"],
+        {"start.sh": "exec uvicorn app:app\n", "app.py": "from fastapi import FastAPI\napp = FastAPI()\n"},
+        None,
+        "sh start.sh",
+    ),
+    "a runner of its own": ([], {"run_tests.py": "", "main.py": ""}, "python run_tests.py", "python main.py"),
+    "tests that are run as a package": ([], {"tests/__main__.py": ""}, "python -m tests", None),
+    "a Makefile": ([], {"Makefile": "all: test\ntest: x\n\tpytest\n", "test_x.py": PYTEST_TEST}, "make test", None),
     "nothing at all": ([], {}, None, None),
     "files that cannot be read as Python": (
         ["uvicorn", "pytest"],
@@ -211,6 +296,112 @@ def test_it_shows_what_it_found_and_what_is_next(typed, repository, interpreter)
 def test_what_was_not_found_is_said(typed, repository):
     answer = typed("init")
     assert "test command:  not found" in answer.out and "set host.test_command" in answer.err
+
+
+TWO = {
+    "api/main.py": "from fastapi import FastAPI\napp = FastAPI()\n",
+    "admin/main.py": "from fastapi import FastAPI\napp = FastAPI()\n",
+    "test_it.py": UNITTEST_TEST,
+}
+CHOICES = ["python -m uvicorn admin.main:app", "python -m uvicorn api.main:app"]
+
+
+def test_of_several_ways_to_start_none_is_taken_and_the_file_names_them(typed, repository, interpreter):
+    interpreter("uvicorn", "fastapi")
+    put(repository, TWO)
+    answer = typed("init")
+    assert "start command: one of 2" in answer.out and all(choice in answer.out for choice in CHOICES)
+    assert "set host.start_command" in answer.err and "homeostat up -- YOUR" in answer.err
+    assert host_of(repository).start_command == ()
+    text = (repository / "homeostat.toml").read_text()
+    for choice in CHOICES:
+        (line,) = [line for line in text.splitlines() if line.startswith("# start_") and choice.split()[-1] in line]
+        assert shlex.join(tomllib.loads(line[2:])["start_command"]) == choice
+    assert [shlex.join(item) for item in init(typed, "--force")["start_choices"]] == CHOICES
+
+
+@pytest.mark.parametrize(
+    ("keys", "start", "test"),
+    [
+        (["python check.py", "2"], CHOICES[1], "python check.py"),
+        (["", "'unclosed", "./serve --port '1 2'"], "./serve --port '1 2'", ""),
+        (["", ""], "", ""),
+    ],
+)
+def test_a_person_at_a_terminal_is_asked_for_what_was_not_found(repository, interpreter, keys, start, test):
+    interpreter("uvicorn", "fastapi")
+    put(repository, {name: text for name, text in TWO.items() if name != "test_it.py"})
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "homeostat", "init"]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as asked:
+        os.close(theirs)
+        os.write(ours, "".join(f"{key}\n" for key in keys).encode())
+        said = b""
+        with suppress(OSError):  # the terminal is closed
+            while chunk := os.read(ours, 4096):
+                said += chunk
+    os.close(ours)
+    assert asked.returncode == 0, said
+    assert b"1. python -m uvicorn admin.main:app" in said
+    host = host_of(repository)
+    assert (shlex.join(host.start_command), shlex.join(host.test_command)) == (start, test)
+
+
+def remarks(typed):
+    return "\n".join(init(typed, "--force")["remarks"])
+
+
+def test_an_interpreter_without_what_the_application_imports_is_remarked(typed, repository, interpreter):
+    interpreter("uvicorn", "fastapi")
+    app = "import json, shop\nfrom . import x\nfrom fastapi import FastAPI\nimport stripe.error\napp = FastAPI()\n"
+    put(repository, {"shop/__init__.py": "", "shop/app.py": app})
+    assert remarks(typed) == (
+        ".venv/bin/python has no `stripe`, which shop/app.py imports: set host.python to one that has it"
+    )
+
+
+def test_tests_that_want_pytest_where_there_is_none_are_remarked(typed, repository, interpreter):
+    interpreter()
+    put(repository, {"test_it.py": PYTEST_TEST})
+    assert "the tests want pytest, which .venv/bin/python does not have" in remarks(typed)
+    (repository / "test_it.py").write_text(UNITTEST_TEST)
+    assert remarks(typed) == ""
+
+
+def test_of_two_environments_the_usual_one_is_taken_and_both_are_told(typed, repository, interpreter):
+    for name in ("first", "second"):
+        interpreter(folder=name)
+        put(repository, {f"{name}/pyvenv.cfg": "", f"{name}/lib/noise.py": "if __name__ == '__main__':\n    pass\n"})
+    assert init(typed)["python"] == "first/bin/python"
+    assert "other environments (second/bin/python)" in remarks(typed)
+    interpreter()
+    assert init(typed, "--force")["python"] == ".venv/bin/python" and remarks(typed) == ""
+
+
+INSTALLED = {
+    "an editable install": ("shop", {"url": "file://{here}", "dir_info": {"editable": True}}, ""),
+    "an install of a folder": ("shop", {"url": "file://{here}", "dir_info": {}}, "copy"),
+    "an install of a part of it": ("part", {"url": "file://{here}/parts/a", "dir_info": {}}, "copy"),
+    "an install from a wheel": ("Shop_", {"url": "file:///dist/shop.whl", "archive_info": {}}, "copy"),
+    "an install from an index": ("shop", None, "copy"),
+    "another project": ("tea", {"url": "file:///elsewhere", "dir_info": {}}, ""),
+    "a broken record": ("tea", ["x"], ""),
+}
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_project_that_is_installed_as_a_copy_is_remarked(typed, repository, interpreter, name):
+    distribution, record, how = INSTALLED[name]
+    interpreter()
+    site = ".venv/site/x-1.dist-info"
+    put(repository, {f"{site}/METADATA": f"Name: {distribution}\nVersion: 1\n", "src/shop/a.py": ""})
+    project = distribution if distribution != "tea" else "shop"
+    put(repository, {"pyproject.toml": f'[project]\nname = "{project.replace("_", "-")}"\n'})
+    if record is not None:
+        put(repository, {f"{site}/direct_url.json": json.dumps(record).replace("{here}", str(repository))})
+    said = remarks(typed)
+    assert ("as a copy" in said and "pip install -e ." in said) == (how == "copy")
+    assert ("what is in src/ is not installed" in said) == (distribution == "tea")
 
 
 def test_a_file_that_is_there_is_not_overwritten_without_force(typed, repository):
