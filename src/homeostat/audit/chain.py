@@ -1,26 +1,31 @@
 """The hash chain of the ledger: how an entry is made, encoded, and checked again.
 
-Each entry carries the hash of the one before it, and a signature over its own number and hash. So
-whoever does not hold the key can neither append an entry nor alter one; that entries at the *end*
-are gone is not seen from the chain alone, and is the business of `homeostat.audit.head`.
+Each entry binds the hash and the signature of the one before it, and carries a signature over its own
+number and hash. So one good signature vouches for all before it, and whoever does not hold the key
+can neither append an entry nor alter one; that entries at the *end* are gone is not seen from the
+chain alone, and is the business of `homeostat.audit.head`. Why so: ``docs/adr/0025``.
+
+Entries of the first format bind only the hash of the one before. A ledger may begin with them; there
+every signature is checked.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
 
 import msgspec
+from msgspec import structs
 
 from homeostat.core import canonical_json
-from homeostat.core.canonical_json import JsonValue
 from homeostat.core.errors import Bug, InvalidInput
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
 
-FORMAT = 1
+FORMAT = 2
+_FIRST_FORMAT = 1
 ZERO_HASH = "0" * 64
 EMPTY_HEAD = LedgerHead(size=0, entry_hash=ZERO_HASH, signature="")
 
@@ -30,9 +35,37 @@ MAX_SUBJECT_CHARS = 500
 _KIND = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)+")
 _NO_OFFSET = timedelta(0)
 
-# The same bytes as `canonical_json.encode` for every value that has a canonical form (a property
-# test holds the two together), at a tenth of the time; `append` lets nothing else in.
-_encode = msgspec.json.Encoder(order="deterministic").encode
+_VOUCHED_AT_ONCE = 1000
+"""Entries after which a signature is checked, so that the first forged one is found among these few."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Leaf(msgspec.Struct):
+    """What is hashed, in the order of canonical JSON: as fields, because that is the fastest way to its bytes."""
+
+    actor: str
+    at: str
+    body: msgspec.Raw
+    format: int
+    kind: str
+    prev_hash: str
+    prev_signature: str
+    seq: int
+    subject: str
+
+
+class _FirstLeaf(msgspec.Struct):
+    """The same in the first format."""
+
+    actor: str
+    at: str
+    body: msgspec.Raw
+    format: int
+    kind: str
+    prev_hash: str
+    seq: int
+    subject: str
 
 
 class ChainFault(StrEnum):
@@ -87,24 +120,38 @@ def parse_utc_text(text: str) -> datetime:
     return at
 
 
-def entry_bytes(entry: LedgerEntry) -> bytes:
+def entry_bytes(entry: LedgerEntry, prev_signature: str) -> bytes:
     """Return the canonical JSON of everything in the entry except its own hash and signature.
 
-    `entry_hash` is the plain SHA-256 of these bytes. They are also the leaf data of the Merkle tree
-    to come: its leaf hash is ``SHA-256(0x00 || entry_bytes(entry))`` as RFC 6962 section 2.1 has it,
-    so that inclusion proofs can be made for entries that exist today.
+    `prev_signature` is that of the entry before, empty for the first. `entry_hash` is the plain
+    SHA-256 of these bytes. They are also the leaf data of the Merkle tree to come: its leaf hash is
+    ``SHA-256(0x00 || entry_bytes(...))`` as RFC 6962 section 2.1 has it, so that inclusion proofs can
+    be made for entries that exist today. The body's text goes in as it stands: if it is not the
+    canonical one that was hashed, the hash differs.
     """
+    body = msgspec.Raw(entry.body_text)
     return _encode(
-        {
-            "actor": entry.actor,
-            "at": utc_text(entry.at),
-            "body": entry.body,
-            "format": FORMAT,
-            "kind": entry.kind,
-            "prev_hash": entry.prev_hash,
-            "seq": entry.seq,
-            "subject": entry.subject,
-        }
+        _Leaf(
+            entry.actor,
+            entry.at_text,
+            body,
+            FORMAT,
+            entry.kind,
+            entry.prev_hash,
+            prev_signature,
+            entry.seq,
+            entry.subject,
+        )
+    )
+
+
+def first_format_bytes(entry: LedgerEntry) -> bytes:
+    """Return what was hashed of an entry in the first format."""
+    body = msgspec.Raw(entry.body_text)
+    return _encode(
+        _FirstLeaf(
+            entry.actor, entry.at_text, body, _FIRST_FORMAT, entry.kind, entry.prev_hash, entry.seq, entry.subject
+        )
     )
 
 
@@ -123,21 +170,19 @@ def append(head: LedgerHead, draft: EntryDraft, *, at: datetime, sign: Callable[
     encoded = canonical_json.encode(dict(draft.body))
     if len(encoded) > MAX_BODY_BYTES:
         raise InvalidInput("entry-too-large", f"the body of a ledger entry has at most {MAX_BODY_BYTES} bytes")
-    # What is kept is what a reader will get back: no tuples, no mapping that someone may still change.
-    body: Mapping[str, JsonValue] = msgspec.json.decode(encoded)
     bare = LedgerEntry(
         seq=head.size + 1,
-        at=at.astimezone(UTC) if at.utcoffset() is not None else at,
+        at_text=utc_text(at),
         kind=draft.kind,
         actor=draft.actor,
         subject=draft.subject,
-        body=body,
+        body_text=encoded.decode("utf-8"),
         prev_hash=head.entry_hash,
         entry_hash="",
         signature="",
     )
-    entry_hash = hashlib.sha256(entry_bytes(bare)).hexdigest()
-    return replace(bare, entry_hash=entry_hash, signature=sign(head_statement(bare.seq, entry_hash)))
+    entry_hash = hashlib.sha256(entry_bytes(bare, head.signature)).hexdigest()
+    return structs.replace(bare, entry_hash=entry_hash, signature=sign(head_statement(bare.seq, entry_hash)))
 
 
 def head_of(entry: LedgerEntry) -> LedgerHead:
@@ -146,58 +191,85 @@ def head_of(entry: LedgerEntry) -> LedgerHead:
 
 
 def verify_integrity(
-    entries: Iterable[LedgerEntry],
-    *,
-    verify: Callable[[bytes, str], bool],
-    start: LedgerHead | None = None,
-    every_signature: bool = True,
+    entries: Iterable[LedgerEntry], *, verify: Callable[[bytes, str], bool], start: LedgerHead | None = None
 ) -> ChainReport:
     """Check entries in their order, from the first or from what follows `start` (which is trusted).
 
-    Checked are the numbers, the links, the hashes and the signatures; times are not, a clock that
-    steps back is no tampering. With ``every_signature=False`` only the last entry's signature is
-    checked: it covers the content of all before it, but not their own signature fields.
+    Checked are the numbers, the links, the hashes, and that the key signed all of it; times are not, a
+    clock that steps back is no tampering. The last signature vouches for every field of every entry
+    before it; others are checked on the way only to name the first entry that does not hold.
     """
-    head = start or EMPTY_HEAD
-    last_signed = head
+    walk = _Walk(verify, start or EMPTY_HEAD)
     checked = 0
     for entry in entries:
-        fault = _check_entry(entry, head)
-        if fault is None and every_signature:
-            fault = _check_signature(entry, verify)
-        if fault is not None:
-            return ChainBroken(seq=head.size + 1, fault=fault[0], detail=fault[1], intact=head)
-        head = head_of(entry)
+        broken = walk.take(entry)
+        if broken is not None:
+            return broken
         checked += 1
-    if checked and not every_signature and not verify(head_statement(head.size, head.entry_hash), head.signature):
-        return ChainBroken(
-            seq=head.size,
-            fault=ChainFault.SIGNATURE,
-            detail=f"entry {head.size}: the signature is not of this ledger's key",
-            intact=last_signed,
-        )
-    return ChainIntact(head=head, checked=checked)
+    return walk.vouch() or ChainIntact(head=walk.vouched, checked=checked)
 
 
-def _check_entry(entry: LedgerEntry, head: LedgerHead) -> tuple[ChainFault, str] | None:
-    expected = head.size + 1
-    if entry.seq != expected:
-        return ChainFault.NUMBER, f"entry {expected} is missing: entry {entry.seq} stands in its place"
-    if entry.prev_hash != head.entry_hash:
-        return ChainFault.LINK, f"entry {expected} does not follow the entry before it: prev_hash differs"
-    try:
-        leaf = entry_bytes(entry)
-    except (TypeError, ValueError, OverflowError, RecursionError, Bug) as error:
-        return ChainFault.MALFORMED, f"entry {expected} cannot be encoded: {type(error).__name__}"
-    if hashlib.sha256(leaf).hexdigest() != entry.entry_hash:
-        return ChainFault.HASH, f"entry {expected} was altered: its content does not match its entry_hash"
-    return None
+class _Walk:
+    """How far a chain was followed, and up to where a signature vouches for it."""
 
+    def __init__(self, verify: Callable[[bytes, str], bool], start: LedgerHead) -> None:
+        self._verify = verify
+        self._form = _FIRST_FORMAT
+        self._size = start.size
+        self._hash = start.entry_hash
+        self._signature = start.signature
+        self._unvouched: list[LedgerEntry] = []
+        self.vouched = start
 
-def _check_signature(entry: LedgerEntry, verify: Callable[[bytes, str], bool]) -> tuple[ChainFault, str] | None:
-    if verify(head_statement(entry.seq, entry.entry_hash), entry.signature):
+    def take(self, entry: LedgerEntry) -> ChainBroken | None:
+        """Follow the chain by one entry; the first fault there is comes back, and is not followed."""
+        fault = self._fault_of(entry)
+        if fault is not None:
+            return self.vouch() or self._broken(fault[0], fault[1])
+        self._size, self._hash, self._signature = entry.seq, entry.entry_hash, entry.signature
+        self._unvouched.append(entry)
+        if self._form == _FIRST_FORMAT or len(self._unvouched) == _VOUCHED_AT_ONCE:
+            return self.vouch()
         return None
-    return ChainFault.SIGNATURE, f"entry {entry.seq}: the signature is not of this ledger's key"
+
+    def vouch(self) -> ChainBroken | None:
+        """Check the last signature; if the key did not make it, find the first one that it did not make."""
+        if not self._unvouched:
+            return None
+        if self._is_signed(self._unvouched[-1]):
+            self.vouched = head_of(self._unvouched[-1])
+            self._unvouched.clear()
+            return None
+        forged = next(place for place, entry in enumerate(self._unvouched) if not self._is_signed(entry))
+        if forged:
+            self.vouched = head_of(self._unvouched[forged - 1])
+        seq = self._unvouched[forged].seq
+        self._unvouched.clear()
+        return self._broken(ChainFault.SIGNATURE, f"entry {seq}: the signature is not of this ledger's key")
+
+    def _is_signed(self, entry: LedgerEntry) -> bool:
+        return self._verify(head_statement(entry.seq, entry.entry_hash), entry.signature)
+
+    def _broken(self, fault: ChainFault, detail: str) -> ChainBroken:
+        return ChainBroken(seq=self.vouched.size + 1, fault=fault, detail=detail, intact=self.vouched)
+
+    def _fault_of(self, entry: LedgerEntry) -> tuple[ChainFault, str] | None:
+        expected = self._size + 1
+        if entry.seq != expected:
+            return ChainFault.NUMBER, f"entry {expected} is missing: entry {entry.seq} stands in its place"
+        if entry.prev_hash != self._hash:
+            return ChainFault.LINK, f"entry {expected} does not follow the entry before it: prev_hash differs"
+        try:
+            if hashlib.sha256(entry_bytes(entry, self._signature)).hexdigest() == entry.entry_hash:
+                self._form = FORMAT
+                return None
+            # INVARIANT: the first format never after the second, or the signature before it could be exchanged.
+            first = self._form == _FIRST_FORMAT
+            if first and hashlib.sha256(first_format_bytes(entry)).hexdigest() == entry.entry_hash:
+                return None
+        except ValueError as error:
+            return ChainFault.MALFORMED, f"entry {expected} cannot be encoded: {type(error).__name__}"
+        return ChainFault.HASH, f"entry {expected} was altered: its content does not match its entry_hash"
 
 
 def _check_draft(draft: EntryDraft) -> None:

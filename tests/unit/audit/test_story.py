@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from homeostat.adapters.keys import Ed25519Signer
 from homeostat.audit.chain import EMPTY_HEAD, append, head_of
@@ -121,7 +122,7 @@ class TestLedger:
     def test_an_altered_entry_fails_the_chain(self):
         inputs = inputs_of(*life())
         entries = [*inputs.entries]
-        entries[3] = replace(entries[3], actor="person-ffffffffffff")
+        entries[3] = structs.replace(entries[3], actor="person-ffffffffffff")
         assert "entry 4 was altered" in failed(replace(inputs, entries=entries))[2]
 
     def test_entries_that_were_not_all_read_fail(self):

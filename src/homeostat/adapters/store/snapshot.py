@@ -9,10 +9,10 @@ from sqlalchemy import Connection, select
 from homeostat.adapters.store.actors import read_actors
 from homeostat.adapters.store.database import Database
 from homeostat.adapters.store.documents import decode_proposal
-from homeostat.adapters.store.ledger import decode_entry, read_head
+from homeostat.adapters.store.ledger import read_entries, read_head
 from homeostat.adapters.store.records import read_pending
 from homeostat.adapters.store.row_digest import row_digest
-from homeostat.adapters.store.tables import ledger, proposals
+from homeostat.adapters.store.tables import proposals
 from homeostat.audit.chain import EMPTY_HEAD
 from homeostat.core.errors import IntegrityFailure
 from homeostat.model.actor import Actor
@@ -50,7 +50,7 @@ def take_snapshot(database: Database) -> StoreSnapshot:
     problems: dict[str, str] = {}
     with database.reading() as connection:
         return StoreSnapshot(
-            entries=_noting(problems, "ledger", [], lambda: _entries(connection)),
+            entries=_noting(problems, "ledger", [], lambda: read_entries(connection)),
             head=_noting(problems, "ledger", EMPTY_HEAD, lambda: read_head(connection)),
             proposals=_noting(problems, "proposals", [], lambda: _proposals(connection)),
             unrecorded=frozenset(proposal_id for proposal_id, _ in read_pending(connection)),
@@ -66,10 +66,6 @@ def _noting(problems: dict[str, str], part: str, instead: _T, read: Callable[[],
     except IntegrityFailure as error:
         problems[part] = error.message
         return instead
-
-
-def _entries(connection: Connection) -> list[LedgerEntry]:
-    return [decode_entry(row) for row in connection.execute(select(ledger).order_by(ledger.c.seq))]
 
 
 def _proposals(connection: Connection) -> list[Proposal]:

@@ -13,7 +13,7 @@ from homeostat.adapters.store.proposals import SqlProposals
 from homeostat.adapters.store.records import SqlRecords
 from homeostat.adapters.store.snapshot import StoreSnapshot, take_snapshot
 from homeostat.adapters.store.vitals import SqlVitals
-from homeostat.audit.chain import ZERO_HASH, ChainBroken, verify_integrity
+from homeostat.audit.chain import EMPTY_HEAD, ChainBroken, head_of, verify_integrity
 from homeostat.audit.head import HeadFault, HeadFinding, compare_head
 from homeostat.core.errors import IntegrityFailure, Unavailable
 from homeostat.model.ledger import LedgerHead
@@ -119,10 +119,10 @@ def _check_end(ledger: SqlLedger, head_file: HeadFile, signer: Signer) -> tuple[
 
 
 def _check_last_entry(ledger: SqlLedger, head: LedgerHead, signer: Signer) -> None:
-    entries = ledger.entries(after=head.size - 1, limit=1)
-    before = ZERO_HASH if head.size == 1 else ledger.hash_at(head.size - 1) or "missing"
-    start = LedgerHead(size=head.size - 1, entry_hash=before, signature="")
-    report = verify_integrity(entries, verify=signer.verify, start=start)
+    # The entry before is taken as it stands; that the last one binds it is what is checked.
+    *before, last = ledger.entries(after=max(head.size - 2, 0), limit=2)
+    start = head_of(before[0]) if before else EMPTY_HEAD
+    report = verify_integrity([last], verify=signer.verify, start=start)
     if isinstance(report, ChainBroken):
         raise IntegrityFailure(
             "ledger-altered",

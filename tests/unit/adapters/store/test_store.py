@@ -151,7 +151,8 @@ class TestHeadFile:
             (["DELETE FROM ledger WHERE seq = 3", "DELETE FROM ledger WHERE seq = 2"], "ledger-truncated"),
             (["UPDATE ledger SET subject = 'x' WHERE seq = 3"], "ledger-altered"),
             (["UPDATE ledger SET signature = 'x' WHERE seq = 3"], "ledger-altered"),
-            (["UPDATE ledger SET body = '{ }' WHERE seq = 3"], "ledger-entry-malformed"),
+            (["UPDATE ledger SET body = '{ }' WHERE seq = 3"], "ledger-altered"),
+            (["UPDATE ledger SET body = x'7b7d' WHERE seq = 3"], "ledger-entry-malformed"),
             (["UPDATE ledger SET entry_hash = 'x' WHERE seq = 2"], "ledger-altered"),
             (["DELETE FROM ledger WHERE seq = 2"], "ledger-altered"),
             (["UPDATE ledger SET seq = 9 WHERE seq = 3"], "ledger-altered"),
@@ -350,7 +351,7 @@ def test_a_snapshot_names_what_it_could_not_read(opened, tmp_path):
     store = opened()
     row = example_proposal()
     store.proposals.insert(row, move_entry(row, "submitted", row.state))
-    tamper(tmp_path / "h.sqlite", "UPDATE ledger SET body = '[]'")
+    tamper(tmp_path / "h.sqlite", "UPDATE ledger SET body = x'7b7d'")
     seen = store.snapshot()
     assert (list(seen.entries), seen.head.size, list(seen.proposals)) == ([], 1, [row])
     assert "entry 1 was altered" in seen.problems["ledger"]
