@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bench.figures import Figure, number
 from homeostat.adapters.keys import Ed25519Signer
 from homeostat.adapters.store import SqlStore
 from homeostat.audit.chain import ChainIntact, entry_bytes, verify_integrity
@@ -115,6 +116,37 @@ def _rate(count: int, work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return count / (time.perf_counter() - start)
+
+
+FOUND = ""
+
+
+def figures(results: dict[str, float]) -> list[Figure]:
+    """Hold the results against their aims."""
+    made = []
+    for batch in (1, *_BATCHES):
+        words = "one by one" if batch == 1 else f"{batch} at once"
+        alone = number(results[f"SQLite alone, {words}"], "rows/s")
+        made.append(
+            Figure(
+                what=f"durable appends, {words}",
+                measured=number(results[f"durable appends, {words}"], "entries/s"),
+                beside=f"SQLite alone: {alone}",
+            )
+        )
+    sha = f"SHA-256 of the same bytes alone: {number(results['SHA-256 of the same bytes alone'], 'entries/s')}"
+    for what in ("verified: hashes, links, signatures", "verified from the database"):
+        rate = results[what]
+        made.append(
+            Figure(
+                what=what,
+                measured=number(rate, "entries/s of one core"),
+                beside=sha,
+                aim=f"{number(_LIMIT)} entries/s",
+                met=rate >= _LIMIT,
+            )
+        )
+    return made
 
 
 if __name__ == "__main__":
