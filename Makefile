@@ -1,6 +1,7 @@
 # Everything a newcomer needs. Each target makes what it needs; only Python 3.11, git and make are assumed.
 
 PYTHON ?= python3.11
+SOAK_MINUTES ?= 60
 UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +19,8 @@ demo: $(STAMP)  ## run the whole loop on a real service
 test: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
-soak: $(STAMP)  ## run what takes minutes to hours: the tests marked `matrix`
+soak: $(STAMP)  ## run the real system at load for SOAK_MINUTES (60) with random kills, then the tests marked `matrix`
+	PYTHONPATH=tests $(BIN)/python -m soak --minutes $(SOAK_MINUTES)
 	$(BIN)/python -m pytest -m matrix $(PYTEST_ARGS)
 
 check: $(STAMP)  ## lint, types, layers, architecture tests
