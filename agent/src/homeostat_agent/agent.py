@@ -45,6 +45,7 @@ class Agent:
         self._launch = launch
         self._on_close = on_close
         self._pid = os.getpid()
+        self._said_forbidden_as: int | None = None
         self._started_s = time.monotonic() - (0.0 if just_started else process_age_s())
         self._command = program_name(original_arguments())
         self._context = self._new_context()
@@ -136,14 +137,31 @@ class Agent:
         return encode_metrics(snapshot, self._context)
 
     def _dial(self, deadline_s: Callable[[], float]) -> HubConnection:
-        return dial(
-            self._launch.address(),
-            launch_id=self._launch.launch_id,
-            key_of_launch=self._launch.key,
-            process_id=self.process_id,
-            facts=self._facts(),
-            deadline_s=deadline_s,
-        )
+        try:
+            return dial(
+                self._launch.address(),
+                launch_id=self._launch.launch_id,
+                key_of_launch=self._launch.key,
+                process_id=self.process_id,
+                facts=self._facts(),
+                deadline_s=deadline_s,
+            )
+        except PermissionError:
+            self._say_forbidden()
+            raise
+
+    def _say_forbidden(self) -> None:
+        """Say once that the hub's door is closed to us: a worker that gave its privileges away, above all."""
+        if self._said_forbidden_as == os.geteuid():
+            return
+        self._said_forbidden_as = os.geteuid()
+        try:
+            sys.stderr.write(
+                f"homeostat-agent: not attached: this process runs as uid {os.geteuid()}, which may not reach the hub; "
+                "run the hub and the program as one user\n"
+            )
+        except Exception:  # nobody to tell
+            pass
 
     def _facts(self) -> Mapping[str, Any]:
         return {

@@ -91,6 +91,8 @@ def _diagnose(place: Place) -> Iterator[Diagnosis]:
     if settings:
         yield _hmr(settings[0])
         yield _tests(settings[0])
+        yield from _try("interpreter", lambda: _interpreter(place, settings[0]))
+    yield from _try("programs", lambda: _programs(place))
     strict = bool(settings) and settings[0].settings.profile is Profile.PROD
     yield from _try("separation", lambda: _uid(place, strict=strict))
     yield from _try("sandbox", lambda: _isolation(place))
@@ -217,6 +219,40 @@ def _tests(loaded: LoadedSettings) -> Diagnosis:
     return Diagnosis(
         level="fail", name="tests", detail="no test command: nothing can be proved", remedy="set host.test_command"
     )
+
+
+def _interpreter(place: Place, loaded: LoadedSettings) -> list[Diagnosis]:
+    """Look at the host's interpreter, and whether the program is installed in it as a copy."""
+    from homeostat.cli.host_python import ask_python, resolve_python
+    from homeostat.cli.programs import python_remarks
+
+    python = resolve_python(place.repository, loaded.settings.host.python)
+    facts = ask_python(python, place.repository, ())
+    if facts.version == (0, 0):
+        return [Diagnosis(level="fail", name="interpreter", detail=f"{python} does not run", remedy="set host.python")]
+    found = []
+    for remark in python_remarks(facts, str(python)):
+        detail, _, remedy = remark.rpartition("; ")
+        found.append(
+            Diagnosis(level="warn", name="interpreter", detail=detail or remark, remedy=remedy if detail else "")
+        )
+    version = ".".join(map(str, facts.version))
+    return found or [Diagnosis(level="ok", name="interpreter", detail=f"{python}, {facts.kind} {version}")]
+
+
+def _programs(place: Place) -> list[Diagnosis]:
+    """Look for programs that were started with the agent and run without it."""
+    from homeostat.cli.obstacles import unwatched
+
+    if place.running_hub() is None:
+        return []
+    attached = HubClient(place, timeout_s=10).get("/api/processes")["processes"]
+    return [
+        Diagnosis(
+            level="warn", name="programs", detail=f"process {item.pid} ({item.command}) runs unwatched", remedy=item.why
+        )
+        for item in unwatched(place.state_dir, [process["pid"] for process in attached if process["connected"]])
+    ]
 
 
 def _uid(place: Place, *, strict: bool) -> Diagnosis:

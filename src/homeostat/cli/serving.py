@@ -15,6 +15,7 @@ import typer
 
 from homeostat.adapters.settings import load_settings
 from homeostat.cli.host_python import resolve_python
+from homeostat.cli.obstacles import obstacles
 from homeostat.cli.options import Repo, StateDir
 from homeostat.cli.output import say
 from homeostat.cli.place import Place, locate
@@ -67,6 +68,8 @@ def up(
         if not host.command:
             say("no program is started with it: start yours with `homeostat run -- COMMAND`")
         if host.command:
+            for obstacle in obstacles(host.command):
+                say(f"warning: {obstacle}")
             try:
                 host.start(on_exit=server.stop)
             except HomeostatError as error:
@@ -100,6 +103,8 @@ def run(
     if place.running_hub() is None:
         say("no hub is up: the program runs unwatched until you start one with `homeostat up`")
     command = _findable(place, settings, command)
+    for obstacle in obstacles(command):
+        say(f"warning: {obstacle}")
     if supervise:
         _run_supervised(place, settings, command)
         return

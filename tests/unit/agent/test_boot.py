@@ -1,6 +1,7 @@
 """The agent in real programs: how it gets in, what it leaves alone, and what happens at fork, exec and exit."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -215,6 +216,27 @@ def test_a_program_that_makes_a_daemon_of_itself_is_still_attached(place):
         program.stdin.write("x")
         program.stdin.flush()
         wait_for(lambda: not hub.processes() or not hub.processes()[0].connected)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+def test_a_worker_that_gave_its_privileges_away_says_once_that_the_hub_is_closed_to_it(place):
+    place.write(
+        "app.py",
+        """
+        import os, sys, time
+        if not os.fork():
+            os.setuid(65534)
+            sys.stdin.buffer.read()
+            os._exit(0)
+        os.wait()
+        """,
+    )
+    environment = place.launch().environment(clean_environment())
+    with place.hub() as hub, host(PYTHON, "app.py", env=environment, cwd=place.repository) as program:
+        said = program.stderr.readline()
+        assert said.startswith("homeostat-agent: not attached: this process runs as uid 65534")
+        assert [item.pid for item in connected(hub)] == [program.pid]
+        assert (program.communicate(timeout=20)[1], program.returncode) == ("", 0)
 
 
 # sitecustomize
