@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 UV := .tools/uv/bin/uv
 STAMP := $(VENV)/.homeostat-installed
 
-.PHONY: help demo test soak check bench system-deps lock clean
+.PHONY: help demo test soak hosts check bench system-deps lock clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -22,6 +22,9 @@ test: $(STAMP)  ## run all tests
 soak: $(STAMP)  ## run the real system at load for SOAK_MINUTES (60) with random kills, then the tests marked `matrix`
 	PYTHONPATH=tests $(BIN)/python -m soak --minutes $(SOAK_MINUTES)
 	$(BIN)/python -m pytest -m matrix $(PYTEST_ARGS)
+
+hosts: $(STAMP)  ## play the whole loop on every kind of program, server and interpreter (docs/reference/hosts.md)
+	PATH="$(CURDIR)/.tools/uv/bin:$$PATH" $(BIN)/python -m pytest -m "" tests/e2e/test_hosts.py tests/e2e/test_hub_pythons.py $(PYTEST_ARGS)
 
 check: $(STAMP)  ## lint, types, layers, architecture tests
 	$(BIN)/ruff check .

@@ -17,10 +17,9 @@ import pytest
 from e2e.support.shop import environment
 
 ROOT = Path(__file__).resolve().parents[3]
-PACKAGES = (
-    *("aiohttp", "django", "fastapi", "flask", "gevent", "gunicorn", "hypercorn", "httpx", "pytest", "starlette"),
-    *("uvicorn", "uvicorn-worker", "waitress"),
-)
+PACKAGES = ("aiohttp", "django", "fastapi", "flask", "gunicorn", "pytest", "uvicorn", "uvicorn-worker")
+"""What the cells of other versions of Python need; gevent has no wheels for some."""
+
 THIS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -56,7 +55,7 @@ def _packages(version: str) -> Path:
     wanted = " ".join(PACKAGES)
     if not ready.exists() or ready.read_text() != wanted:
         run(uv(), "venv", "--quiet", "--allow-existing", "--python", interpreter(version), folder)
-        run(uv(), "pip", "install", "--quiet", "--python", folder, *PACKAGES)
+        run(uv(), "pip", "install", "--quiet", "--only-binary", ":all:", "--python", folder, *PACKAGES)
         ready.write_text(wanted)
     return next(folder.glob("lib/python*/site-packages"))
 
