@@ -52,12 +52,15 @@ class FakeWorld:
         exec(self.live.source(self.id, "prices.py"), names)
         return names["price"](10)
 
-    def kill(self):
+    def lose(self):
         self.live.lose(self.id)
 
     def restart_hub(self):
         self.live.restart_hub()
         self.live.reconnect(self.id)
+
+    def end(self):
+        self.live.end(self.id)
 
 
 class RealWorld:
@@ -74,9 +77,13 @@ class RealWorld:
         self._program.stdin.flush()
         return int(self._program.stdout.readline())
 
-    def kill(self):
+    def end(self):
         os.kill(self._program.pid, signal.SIGKILL)
         self._program.wait()
+
+    def lose(self):
+        os.kill(self._program.pid, signal.SIGSTOP)  # else it would dial again at once
+        self.live._roster.find(self.id)[1].shut()
         wait_for(lambda: not any(item.connected for item in self.live.processes()))
 
     def restart_hub(self):
@@ -220,8 +227,14 @@ def test_a_process_that_nobody_knows_is_unreachable(world):
         assert result.process_id == STRANGER
 
 
-def test_a_process_that_died_stays_listed_as_not_connected_and_is_unreachable(world):
-    world.kill()
+def test_a_process_that_is_known_to_have_ended_is_gone_at_once(world):
+    world.end()
+    wait_for(lambda: not world.live.processes(), timeout_s=TIMEOUT_S)
+    assert world.live.wait_until_connected([world.id], timeout_s=0)
+
+
+def test_a_process_whose_connection_is_lost_stays_listed_as_not_connected_and_is_unreachable(world):
+    world.lose()
     process = shown(world)
     assert (process.id, process.connected) == (world.id, False)
     assert world.live.swap(world.id, change(), timeout_s=TIMEOUT_S).outcome is LiveOutcome.UNREACHABLE
@@ -239,7 +252,7 @@ def test_a_hub_that_starts_later_finds_a_process_with_what_is_in_force_in_it(wor
 def test_waiting_for_a_connected_process_ends_at_once_and_for_a_lost_one_in_time(world):
     assert world.live.wait_until_connected([world.id], timeout_s=TIMEOUT_S)
     assert world.live.wait_until_connected([], timeout_s=0)
-    world.kill()
+    world.lose()
     assert not world.live.wait_until_connected([world.id], timeout_s=0.05)
     assert not world.live.wait_until_connected([STRANGER], timeout_s=0.05)
 

@@ -84,6 +84,8 @@ def _diagnose(place: Place) -> Iterator[Diagnosis]:
     yield from _try("state", lambda: _state_dir(place))
     yield from _try("disk", lambda: _disk(place))
     yield from _try("hub", lambda: _hub(place))
+    if place.running_hub() is not None:
+        yield from _try("restart", lambda: _restart(place))
     if (place.state_dir / "homeostat.sqlite").exists():
         yield from _try("ledger", lambda: _ledger(place))
         if settings:
@@ -168,6 +170,31 @@ def _hub(place: Place) -> Diagnosis:
         detail = f"{client.url}: homeostat.toml was changed after the hub was started"
         return Diagnosis(level="warn", name="hub", detail=detail, remedy="start the hub again to use it")
     return Diagnosis(level="ok", name="hub", detail=f"{client.url}, {processes} process(es) attached")
+
+
+def _restart(place: Place) -> list[Diagnosis]:
+    """Name the changes that are on disk and not live yet, and how long they have waited."""
+    status = HubClient(place, timeout_s=10).get("/api/restart")
+    remedy = status["command"] if status["programs"] else "restart the program by hand; nobody supervises it"
+    found = [
+        Diagnosis(
+            level="warn",
+            name="restart",
+            detail=f"{item['proposal_id'][:8]} {item['title']} waits for a restart since {_span(item['waits_s'])}",
+            remedy=remedy,
+        )
+        for item in status["waiting"]
+    ]
+    supervised = ", ".join(item["command"] for item in status["programs"])
+    detail = f"no change waits; can be restarted: {supervised}" if supervised else "no change waits for one"
+    return found or [Diagnosis(level="ok", name="restart", detail=detail)]
+
+
+def _span(seconds: float) -> str:
+    for size, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"
 
 
 def _settings_are_newer(place: Place) -> bool:

@@ -263,7 +263,7 @@ def _explain_application(body: dict[str, Any]) -> None:
     application = body["application"]
     if body["restart_required"]:
         say(f"it is on disk as commit {application['commit'][:12]}, and not live: {application['live_detail']}")
-        say("restart your program (not the machine) to run it")
+        say(f"next: {body['restart_command']} (or restart your program yourself, not the machine)")
     else:
         say(f"{application['live_detail']}; commit {application['commit'][:12]}")
     say(f"undo: homeostat revert {body['proposal_id'][:8]}")

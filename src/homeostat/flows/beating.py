@@ -10,6 +10,7 @@ from homeostat.flows.deps import Deps
 from homeostat.flows.observing import WATCHED, observe, oldest_vitals_needed
 from homeostat.flows.recording import catch_up
 from homeostat.flows.recovering import recover
+from homeostat.flows.restarting import watch_restarts
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ def beat(deps: Deps, notes: Notes, count: int, *, chores: Mapping[str, Callable[
     """
     due: dict[str, Callable[[], object]] = {
         "observing": lambda: _observe(deps),
+        "restarting": lambda: watch_restarts(deps, look_anyway=count % RECOVER_EVERY == 0),
         "recording": lambda: catch_up(deps),
     }
     if count % RECOVER_EVERY == 0:

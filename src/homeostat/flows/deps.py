@@ -8,6 +8,7 @@ from homeostat.ports.clock import Clock, IdSource
 from homeostat.ports.live import LiveProcesses
 from homeostat.ports.proving import Prover
 from homeostat.ports.repository import BackupStore, CandidateBranch, CommitReader, DeployedTree, RecordBranch
+from homeostat.ports.restarting import Restarter
 from homeostat.ports.starter import Starter
 from homeostat.ports.store import (
     ActorStore,
@@ -41,4 +42,5 @@ class Deps:
     backups: BackupStore
     prover: Prover
     live: LiveProcesses
+    restarter: Restarter
     start: Starter

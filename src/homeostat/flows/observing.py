@@ -11,6 +11,7 @@ from homeostat.model.actor import SYSTEM
 from homeostat.model.finding import Finding, FindingState
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Application, Proposal, ProposalState
+from homeostat.model.restart import RestartPhase
 from homeostat.proposals.lifecycle import ObservedWell, RestartSeen
 from homeostat.rollout.observation import Arm, Judgement, Symptom, Well, Worse, arm_of, judge, watched_time_s
 
@@ -157,6 +158,14 @@ def _watch_for_restart(deps: Deps, proposal: Proposal) -> None:
         return  # one that still runs the old code may not have dialled in yet
     # One whose connection is lost may run on, on the old code: it counts until it is known to be gone.
     listed = deps.live.processes()
+    if application.restart_id and not _is_restarted(deps, application.restart_id):
+        return  # one program may be new already while another is on trial: they go live together or not at all
+    if application.restart_id and deps.settings.restart.command:
+        # Nobody of ours saw the new processes through their first moments; a service that is started
+        # again and again has only young ones.
+        settled = deps.clock.now() - timedelta(seconds=deps.settings.restart.settle_s)
+        if any(process.started_at > settled for process in listed):
+            return
     # One that started while the change was under way may have read the files as they were before.
     on_disk_at = application.on_disk_at or application.at
     if listed and all(process.connected and process.started_at > on_disk_at for process in listed):
@@ -171,6 +180,12 @@ def last_evidence(deps: Deps) -> datetime | None:
     times = [proposal.updated_at for proposal in deps.proposals.find(states=WATCHED, limit=1000)]
     latest = deps.vitals.latest() if times else None
     return max([*times, *([latest] if latest is not None else [])], default=None)
+
+
+def _is_restarted(deps: Deps, request_id: str) -> bool:
+    """Tell whether no program is on trial in this restart, or has failed in it."""
+    reports = (program.report for program in deps.restarter.programs())
+    return all(report.phase is RestartPhase.DONE for report in reports if report and report.request_id == request_id)
 
 
 def oldest_vitals_needed(deps: Deps) -> datetime | None:

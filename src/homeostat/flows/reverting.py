@@ -12,6 +12,7 @@ from homeostat.core.ids import ProposalId
 from homeostat.flows.applying import change_of
 from homeostat.flows.bringing_in_line import bring_back
 from homeostat.flows.deps import Deps
+from homeostat.flows.restart_back import restart_back
 from homeostat.flows.transition import drop_candidate, must, read, transition
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.change import TreeChange
@@ -110,6 +111,7 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
         return
     files_back_at = application.files_back_at or deps.clock.now()
     still = bring_back(deps, proposal, back, files_back_at=files_back_at)
+    restart_back(deps, proposal, processes_left=bool(still))
     if still:
         # INVARIANT: it is called reverted only when no process runs it. Recovery asks again, until those
         # that cannot go back have been restarted and those that do not answer are known to be gone.

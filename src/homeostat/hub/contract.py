@@ -150,6 +150,9 @@ class ProposalBody(BaseModel):
     change_digest: str
     files: list[str]
     restart_required: bool
+    restart_command: str | None
+    """What to type where a restart is required."""
+
     unreviewed: bool
     finding_id: str | None
     metrics: dict[str, Any]
@@ -206,6 +209,57 @@ class ProcessList(BaseModel):
     """The attached host processes; the fields are those of `homeostat.model.process.HostProcess`."""
 
     processes: list[dict[str, Any]]
+
+
+class RestartRequest(BaseModel):
+    """Body of ``POST /api/restart``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    proposal_id: str = Field(default="", max_length=_MAX_ID_CHARS)
+    """A change that must be waiting for a restart; empty: restart whatever waits."""
+
+
+class RestartProgram(BaseModel):
+    """One program that can be restarted, and its last restart."""
+
+    id: str
+    command: str
+    pid: int | None
+    request_id: str | None
+    phase: str | None
+    """``stopping``, ``starting``, ``retiring``, ``draining``, ``ending``, ``done`` or ``failed``."""
+
+    reason: str
+    last_words: str
+    """The last lines that a new process wrote to stderr before it failed, cleaned."""
+
+    took_s: float
+
+
+class RestartWaiting(BaseModel):
+    """One change that is on disk and waits for a restart."""
+
+    proposal_id: str
+    title: str
+    since: str
+    waits_s: float
+    request_id: str | None
+    """The restart that was asked for it."""
+
+
+class RestartStatus(BaseModel):
+    """What can be restarted, what waits for it, and how far a restart is."""
+
+    command: str
+    """What to type for a restart."""
+
+    automatic: bool
+    request_id: str | None
+    """The restart that this answer is about; None where none was asked now."""
+
+    programs: list[RestartProgram]
+    waiting: list[RestartWaiting]
 
 
 ERROR_TEXTS: Mapping[str, str] = {

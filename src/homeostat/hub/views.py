@@ -14,6 +14,8 @@ from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.rollout.live import plan_change
 
+RESTART_COMMAND = "homeostat restart"
+
 
 def proposal_body(proposal: Proposal) -> ProposalBody:
     """Show one proposal in a list."""
@@ -92,6 +94,7 @@ def _common(proposal: Proposal) -> dict[str, Any]:
         "change_digest": proposal.change.change_digest,
         "files": list(proposal.files),
         "restart_required": restart_required(proposal),
+        "restart_command": RESTART_COMMAND if restart_required(proposal) else None,
         "unreviewed": bool(proposal.review and proposal.review.unreviewed),
         "finding_id": proposal.finding_id,
         "metrics": {

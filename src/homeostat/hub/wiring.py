@@ -25,6 +25,8 @@ from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import GitRepository, open_repository
 from homeostat.adapters.keys import Keys, load_or_create_keys
 from homeostat.adapters.store.store import SqlStore
+from homeostat.adapters.supervising.client import SupervisorRestarter
+from homeostat.adapters.supervising.command import CommandRestarter
 from homeostat.adapters.worker_process import WorkerProver
 from homeostat.audit.head import TRAILER_KEY, compare_head
 from homeostat.core.digests import digest_bytes
@@ -46,6 +48,7 @@ from homeostat.model.ledger import EntryDraft
 from homeostat.model.settings import Settings
 from homeostat.policy.document import policy_in_force
 from homeostat.ports.proving import Prover
+from homeostat.ports.restarting import Restarter
 from homeostat.telemetry.otlp import CumulativeReader
 
 _log = logging.getLogger(__name__)
@@ -177,6 +180,7 @@ def _deps(
         backups=FolderBackupStore(state_dir / "backups"),
         prover=WorkerProver(state_dir=state_dir),
         live=gateway,
+        restarter=_restarter(settings, git, state_dir),
         start=starter,
     )
     _go_on_from(last_evidence(deps), clock)
@@ -190,6 +194,12 @@ def _go_on_from(latest: datetime | None, clock: HubClock) -> None:
     lead = clock.lead()
     if lead:
         _log.warning("[SI] the machine's clock was set back: the hub's time is %.0f s ahead", lead.total_seconds())
+
+
+def _restarter(settings: Settings, git: GitRepository, state_dir: Path) -> Restarter:
+    if settings.restart.command:
+        return CommandRestarter(settings.restart.command, folder=git.root)
+    return SupervisorRestarter(state_dir)
 
 
 def _take(deps: Deps, metrics: HubMetrics, reader: CumulativeReader, kind: str, body: Mapping[str, Any]) -> None:

@@ -125,6 +125,10 @@ class Application:
     """When the files were seen in place: what started later has read them, what started before may not have."""
 
     observed_from: datetime | None = None
+    restart_id: str = ""
+    """The last restart that was asked for while the change waited for one; empty: none was."""
+
+    restart_asked_at: datetime | None = None
     reverting_at: datetime | None = None
     """When a revert was journalled."""
 

@@ -86,6 +86,13 @@ class ApplyFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RestartAsked:
+    """The programs are to be restarted, so that they run the change."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestartSeen:
     """Every attached process was started after the change was on disk."""
 
@@ -153,7 +160,8 @@ class Edited:
 
 DecisionEvent = ValidationStarted | Proved | Approved | ApplyAsked | Rejected | Deferred | Resumed | Edited
 RevertEvent = RevertStarted | RevertWaits | Reverted | RevertAborted
-ApplicationEvent = ApplyStarted | WentLive | RestartNeeded | ApplyFailed | RestartSeen | ObservedWell | RevertEvent
+RestartEvent = RestartNeeded | RestartAsked | RestartSeen
+ApplicationEvent = ApplyStarted | WentLive | ApplyFailed | RestartEvent | ObservedWell | RevertEvent
 Event = DecisionEvent | ApplicationEvent
 
 ALLOWED_FROM: Mapping[type, frozenset[ProposalState]] = {
@@ -169,6 +177,7 @@ ALLOWED_FROM: Mapping[type, frozenset[ProposalState]] = {
     WentLive: frozenset({S.APPLYING}),
     RestartNeeded: frozenset({S.APPLYING}),
     ApplyFailed: frozenset({S.APPROVED, S.APPLYING}),
+    RestartAsked: frozenset({S.AWAITING_RESTART}),
     RestartSeen: frozenset({S.AWAITING_RESTART}),
     ObservedWell: frozenset({S.OBSERVING}),
     RevertStarted: frozenset({S.OBSERVING, S.AWAITING_RESTART, S.IMPLEMENTED, S.FAILED}),
@@ -255,34 +264,42 @@ def _application_step(proposal: Proposal, event: ApplicationEvent, at: datetime)
                 detail,
                 facts=_hmr("applied", False),
             )
-        case RestartNeeded(detail=detail, on_disk_at=on_disk_at):
-            application = replace(_application(proposal), live=False, live_detail=detail, on_disk_at=on_disk_at)
-            return _move(
-                replace(proposal, application=application),
-                S.AWAITING_RESTART,
-                "needs_restart",
-                at,
-                detail,
-                facts=_hmr("not_available", True),
-            )
         case ApplyFailed(reason=reason, files_back_at=files_back_at):
             failed = replace(proposal, apply_requested=False)
             if failed.application is not None:
                 failed = replace(failed, application=replace(failed.application, files_back_at=files_back_at))
             return _move(failed, S.FAILED, "apply_failed", at, reason)
-        case RestartSeen():
-            application = replace(_application(proposal), observed_from=at)
-            return _move(
-                replace(proposal, application=application),
-                S.OBSERVING,
-                "restarted",
-                at,
-                "every process was started after the change",
-            )
+        case RestartNeeded() | RestartAsked() | RestartSeen():
+            return _restart_step(proposal, event, at)
         case ObservedWell(reason=reason):
             return _move(proposal, S.IMPLEMENTED, "implemented", at, reason)
         case _:
             return _revert_step(proposal, event, at)
+
+
+def _restart_step(proposal: Proposal, event: RestartEvent, at: datetime) -> Step:
+    match event:
+        case RestartNeeded(detail=detail, on_disk_at=on_disk_at):
+            application = replace(_application(proposal), live=False, live_detail=detail, on_disk_at=on_disk_at)
+            moved = replace(proposal, application=application)
+            facts = _hmr("not_available", True)
+            return _move(moved, S.AWAITING_RESTART, "needs_restart", at, detail, facts=facts)
+        case RestartAsked(request_id=request_id):
+            application = replace(_application(proposal), restart_id=request_id, restart_asked_at=at)
+            return _move(
+                replace(proposal, application=application),
+                S.AWAITING_RESTART,
+                "restart_asked",
+                at,
+                f"a restart was asked for; it is needed because: {application.live_detail}",
+                facts={"request": request_id},
+            )
+        case RestartSeen():
+            application = replace(_application(proposal), observed_from=at)
+            moved = replace(proposal, application=application)
+            return _move(moved, S.OBSERVING, "restarted", at, "every process was started after the change")
+        case _:
+            assert_never(event)
 
 
 def _revert_step(proposal: Proposal, event: RevertEvent, at: datetime) -> Step:

@@ -27,6 +27,7 @@ from homeostat.rollout.invariants import Observed, Violation, violations
 from homeostat.testing.example_rows import SteppingClock
 from homeostat.testing.fake_live import FakeLive
 from homeostat.testing.fake_prover import FakeProver
+from homeostat.testing.fake_restarter import FakeRestarter
 from homeostat.testing.memory_repository import (
     MemoryBackupStore,
     MemoryCandidateBranch,
@@ -93,6 +94,7 @@ class World:
         self.repository = MemoryRepository()
         self.live = FakeLive(longest_wait_s=longest_wait_s)
         self.prover = FakeProver()
+        self.restarter = FakeRestarter()
         self.starter = QueuedStarter()
         self.backups = MemoryBackupStore(self.repository.faults)
         base = self.repository.user_commit({"shop.py": file(SOURCE)}, at=self.clock.now())
@@ -116,6 +118,7 @@ class World:
             backups=self.backups,
             prover=self.prover,
             live=self.live,
+            restarter=self.restarter,
             start=self.starter,
         )
 

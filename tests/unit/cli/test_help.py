@@ -55,6 +55,7 @@ def test_the_commands_are_the_documented_ones():
     assert {path[0] for path in ALL if path} == {
         *("demo", "init", "up", "run", "propose", "proposals", "revert", "verify", "doctor", "token", "config"),
         "findings",
+        "restart",
     }
 
 

@@ -25,6 +25,7 @@ LISTED = {
     "change_digest",
     "files",
     "restart_required",
+    "restart_command",
     "unreviewed",
     "finding_id",
     "metrics",

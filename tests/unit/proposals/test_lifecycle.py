@@ -40,6 +40,7 @@ EVENTS = {
     life.WentLive: life.WentLive(detail="swapped"),
     life.RestartNeeded: life.RestartNeeded(detail="an import changed"),
     life.ApplyFailed: life.ApplyFailed(reason="no"),
+    life.RestartAsked: life.RestartAsked(request_id="r"),
     life.RestartSeen: life.RestartSeen(),
     life.ObservedWell: life.ObservedWell(reason="well"),
     life.RevertStarted: life.RevertStarted(parent=COMMIT, commit=BASE, reason="asked", automatic=False),

@@ -7,12 +7,14 @@ most the time it named.
 
 import select
 import socket
+import struct
 import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from homeostat_agent.sender import BACKOFF_MAX_S
 from homeostat_agent.stream import FramedSocket
 
 from homeostat.adapters.agents.delivery import Delivery, OnTelemetry
+from homeostat.adapters.agents.launch import process_started
 from homeostat.adapters.agents.roster import ForeignLaunch, Roster
 from homeostat.adapters.agents.session import Answer, Session, Unanswered, read_standing, shake_hands
 from homeostat.adapters.agents.socket_place import Door
@@ -255,7 +258,8 @@ class AgentGateway:
             self._count("too-many")
             return
         stream = FramedSocket(accepted)
-        thread = threading.Thread(target=self._serve, args=(stream,), name="agents-read", daemon=True)
+        serve = partial(self._serve, stream, _end_of_peer(accepted))
+        thread = threading.Thread(target=serve, name="agents-read", daemon=True)
         with self._lock:
             self._readers[thread] = stream
         try:
@@ -267,7 +271,7 @@ class AgentGateway:
                 self._strangers -= 1
             self._count("no-thread")
 
-    def _serve(self, stream: FramedSocket) -> None:
+    def _serve(self, stream: FramedSocket, is_gone: Callable[[], bool]) -> None:
         """Own one connection from handshake to end."""
         session: Session | None = None
         try:
@@ -280,17 +284,17 @@ class AgentGateway:
             with self._lock:
                 self._strangers -= 1
         if session is not None:
-            self._converse(session)
+            self._converse(session, is_gone)
         with self._lock:
             self._readers.pop(threading.current_thread(), None)
 
-    def _converse(self, session: Session) -> None:
+    def _converse(self, session: Session, is_gone: Callable[[], bool]) -> None:
         reason = "fault"  # stands when something is raised that is no `ProtocolError`: a bug, which is shown
         try:
             # Said in the time of the process; its age is what counts, whatever was done to the machine's clock.
             started_at = min(session.process.started_at + self._clock.lead(), self._clock.now())
             process = replace(session.process, started_at=started_at)
-            replaced = self._roster.join(process, launch_id=session.launch_id, link=session)
+            replaced = self._roster.join(process, launch_id=session.launch_id, link=session, is_gone=is_gone)
             if replaced is not None:
                 replaced.shut()
             self._delivery.processes_changed()
@@ -327,6 +331,17 @@ class AgentGateway:
     def _count(self, reason: str) -> None:
         with self._lock:
             self._ended[reason] += 1
+
+
+def _end_of_peer(connected: socket.socket) -> Callable[[], bool]:
+    """Return how to tell whether the process at the other end has ended, by what the kernel says of it.
+
+    Where it says nothing (another pid namespace), a process is never known to have ended.
+    """
+    raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid: int = struct.unpack("3i", raw)[0]
+    started = process_started(pid)
+    return lambda: started is not None and process_started(pid) != started
 
 
 def _body_of(change: LiveChange) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class _Entry(Generic[Link]):
     process: HostProcess
     launch_id: str
     link: Link | None
+    is_gone: Callable[[], bool]
     lost_at_s: float = 0.0
 
 
@@ -40,16 +41,19 @@ class Roster(Generic[Link]):
         self._entries: dict[ProcessId, _Entry[Link]] = {}
         self._gone: OrderedDict[ProcessId, None] = OrderedDict()
 
-    def join(self, process: HostProcess, *, launch_id: str, link: Link) -> Link | None:
+    def join(
+        self, process: HostProcess, *, launch_id: str, link: Link, is_gone: Callable[[], bool] = lambda: False
+    ) -> Link | None:
         """Note a connection; return the link it takes the place of, if that process had one.
 
+        `is_gone` tells, once the connection is lost, whether the process is known to have ended.
         `ForeignLaunch` when the process is listed and belongs to another launch.
         """
         with self._changed:
             before = self._entries.get(process.id)
             if before is not None and before.launch_id != launch_id:
                 raise ForeignLaunch(process.id)
-            self._entries[process.id] = _Entry(process=process, launch_id=launch_id, link=link)
+            self._entries[process.id] = _Entry(process=process, launch_id=launch_id, link=link, is_gone=is_gone)
             self._gone.pop(process.id, None)
             self._changed.notify_all()
             return before.link if before is not None else None
@@ -70,10 +74,11 @@ class Roster(Generic[Link]):
             return True
 
     def expire(self) -> bool:
-        """Drop processes whose lease is over; True when there were any."""
+        """Drop processes whose lease is over, and those that are known to have ended; True when there were any."""
         with self._changed:
             end_s = self._monotonic_s() - self._lease_s
-            over = [key for key, entry in self._entries.items() if entry.link is None and entry.lost_at_s <= end_s]
+            lost = [(key, entry) for key, entry in self._entries.items() if entry.link is None]
+            over = [key for key, entry in lost if entry.lost_at_s <= end_s or entry.is_gone()]
             for process_id in over:
                 self._forget(process_id)
             if over:

@@ -156,6 +156,8 @@ def _encode_application(application: Application) -> JsonValue:
         "processes": application.processes,
         "on_disk_at": _time_text(application.on_disk_at),
         "observed_from": _time_text(application.observed_from),
+        "restart_id": application.restart_id,
+        "restart_asked_at": _time_text(application.restart_asked_at),
         "reverting_at": _time_text(application.reverting_at),
         "files_back_at": _time_text(application.files_back_at),
         "reverting_from": None if application.reverting_from is None else application.reverting_from.value,
@@ -178,6 +180,8 @@ def _decode_application(value: Mapping[str, Any]) -> Application:
         processes=_texts(value["processes"]),
         on_disk_at=_time(value.get("on_disk_at")),  # rows of earlier versions have neither this
         observed_from=_time(value["observed_from"]),
+        restart_id=_text(value.get("restart_id", "")),
+        restart_asked_at=_time(value.get("restart_asked_at")),
         reverting_at=_time(value["reverting_at"]),
         files_back_at=_time(value.get("files_back_at")),  # nor this
         reverting_from=None if reverting_from is None else ProposalState(reverting_from),

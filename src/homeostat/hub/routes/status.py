@@ -140,6 +140,7 @@ def maintenance_status(context: Context) -> MaintenanceStatus:
         "improvement_active": deps.settings.self_improvement.enabled,
         "total_proposals": total,
         "hmr_enabled": deps.settings.hmr.enabled,
+        "awaiting_restart": counts.get(ProposalState.AWAITING_RESTART, 0),
         "host_processes": sum(1 for process in deps.live.processes() if process.connected),
         "troubles": dict(context.troubles.last),
     }

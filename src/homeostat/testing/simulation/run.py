@@ -13,6 +13,7 @@ from homeostat.model.settings import ObservationSettings, PolicySettings
 from homeostat.policy.document import policy_in_force
 from homeostat.testing.example_rows import START
 from homeostat.testing.fake_prover import FakeProver
+from homeostat.testing.fake_restarter import FakeRestarter
 from homeostat.testing.memory_repository import (
     MemoryBackupStore,
     MemoryCandidateBranch,
@@ -142,6 +143,7 @@ class Simulation:
                 otherwise=lambda job: (run_tests(repository, job.base), run_tests(repository, job.candidate))
             ),
             live=self.live,
+            restarter=FakeRestarter(),
             start=QueuedStarter(),
         )
 
