@@ -55,7 +55,7 @@ class Place:
         key_file.chmod(0o600)
         self.socket = choose_socket_path(self.state)
 
-    def launch(self, *, hmr=True):
+    def launch(self, *, hmr=True, supervisor=None):
         return prepare_launch(
             state_dir=self.state,
             repository=self.repository,
@@ -63,6 +63,7 @@ class Place:
             service_name="shop",
             hmr_enabled=hmr,
             hmr_mode="safe",
+            supervisor=supervisor,
         )
 
     def write(self, name: str, text: str) -> Path:

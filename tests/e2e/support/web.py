@@ -76,9 +76,12 @@ if __name__ == "__main__":
 TESTS = """import unittest
 
 
-class Nothing(unittest.TestCase):
-    def test_nothing(self):
-        self.assertTrue(True)
+import web
+
+
+class Web(unittest.TestCase):
+    def test_it_has_a_version(self):
+        self.assertTrue(web.VERSION)
 """
 
 SETTINGS = """
@@ -105,7 +108,14 @@ command = {command}
 NEWER = replacing("web.py", "VERSION = 1", "VERSION = 2")
 """A constant of a module: that cannot be swapped in."""
 
-CRASH = replacing("web.py", "VERSION = 1", 'VERSION = 2\nraise RuntimeError("this version does not come up")')
+CRASH = replacing(
+    "web.py",
+    "VERSION = 1",
+    "VERSION = 2\nimport sys\nif 'unittest' not in sys.modules:\n"
+    "    raise RuntimeError('this version does not come up')",
+)
+"""Passes its tests, and does not come up anywhere else."""
+
 SICK_ASGI = replacing("web.py", "async def health():\n", "async def health(version: int = VERSION, *, mood: str):\n")
 """The health path wants something that nobody sends: it is answered with 422."""
 
