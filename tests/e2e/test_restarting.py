@@ -129,7 +129,7 @@ def test_a_change_that_needs_a_restart_goes_live_without_a_lost_request(tmp_path
 BAD = {
     "crash-uvicorn": ("uvicorn", CRASH, "this version does not come up"),
     "sick-uvicorn": ("uvicorn", SICK_ASGI, "/health was answered with 422"),
-    "crash-gunicorn": ("gunicorn", CRASH, "this version does not come up"),
+    "crash-gunicorn": ("gunicorn", CRASH, "Worker failed to boot"),
     "crash-workers": ("uvicorn-workers", CRASH, "does not serve"),
     "crash-flask": ("flask", CRASH, "this version does not come up"),
     "sick-uvloop": ("uvloop", SICK_ASGI, "/health was answered with 422"),
@@ -143,7 +143,12 @@ BAD_EVERY_TIME = ("crash-gunicorn", "sick-uvicorn")
 )
 def test_a_version_that_does_not_come_up_is_taken_back_and_the_old_process_serves_throughout(tmp_path, name):
     server, edit, word = BAD[name]
-    with Stage(tmp_path, server, health_path="/health" if "sick" in name else "", timeout_s=8) as stage:
+    with Stage(
+        tmp_path,
+        server,
+        health_path="/health" if "sick" in name else "",
+        timeout_s=15 if "sick" in name or "workers" in name else 40,
+    ) as stage:
         (program,) = stage.programs()
         before = stage.disk()
         identity = put_on_disk(stage.terminal, stage.hub, edit, "A bad version")
@@ -157,7 +162,7 @@ def test_a_version_that_does_not_come_up_is_taken_back_and_the_old_process_serve
         assert done.json["changes"][0]["state"] == "reverted", stage.terminal.proposal(stage.hub, identity)["log"]
         row = stage.terminal.proposal(stage.hub, identity)
         reason = row["application"]["revert_reason"]
-        assert row["application"]["automatic_revert"] and word in reason, reason
+        assert row["application"]["automatic_revert"] and word in reason, (reason, done.json)
         assert stage.disk() == before and stage.repository.git("status", "--porcelain") == ""
         assert [item["pid"] for item in stage.programs()] == [program["pid"]]
         stage.terminal.ok("verify")
