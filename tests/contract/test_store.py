@@ -12,9 +12,9 @@ from homeostat.audit.chain import EMPTY_HEAD, ChainIntact, head_of, verify_integ
 from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import Conflict, InvalidInput, NotFound
 from homeostat.core.ids import ActorId, FindingId, ProposalId
-from homeostat.core.limits import MAX_SAMPLES_PER_TEMPLATE
+from homeostat.core.limits import MAX_SAMPLES_PER_CALL, MAX_SAMPLES_PER_TEMPLATE
 from homeostat.model.actor import Actor, Role
-from homeostat.model.finding import FindingState
+from homeostat.model.finding import FindingState, GroupStanding
 from homeostat.model.proposal import ProposalState
 from homeostat.ports.store import (
     ActorStore,
@@ -297,11 +297,41 @@ class TestErrors:
 
     def test_only_the_newest_samples_are_kept_and_every_occurrence_is_counted(self, store):
         many = MAX_SAMPLES_PER_TEMPLATE * 2 + 5
-        batch = [(A, "t", example_occurrence(number)) for number in range(many)]
-        store.findings.record(batch[:7])
-        (group,) = store.findings.record(batch[7:])
+        for number in range(0, many, 3):
+            batch = [(A, "t", example_occurrence(n)) for n in range(number, min(number + 3, many))]
+            (group,) = store.findings.record(batch)
         assert group.count == many
         assert [item.at for item in group.samples] == [at(n) for n in range(many - MAX_SAMPLES_PER_TEMPLATE, many)]
+
+    def test_of_a_storm_in_one_call_the_newest_few_are_kept_as_samples(self, store):
+        storm = [(A, "t", example_occurrence(number)) for number in range(50)]
+        store.findings.record([(A, "t", example_occurrence(0))])
+        (group,) = store.findings.record(storm)
+        assert group.count == 51
+        assert [item.at for item in group.samples] == [at(0), *(at(n) for n in range(50 - MAX_SAMPLES_PER_CALL, 50))]
+
+    def test_only_the_groups_that_are_wanted_are_returned(self, store):
+        (group,) = store.findings.record([(B, "t", example_occurrence(0))])
+        finding = example_finding(group)
+        store.findings.put_finding(finding, example_entry("finding.opened"))
+        asked = []
+
+        def wanted(standing):
+            asked.append(standing)
+            return standing.finding_state is None
+
+        items = [(A, "t", example_occurrence(1)), (finding.group.key, "t", example_occurrence(2, severity="critical"))]
+        (group,) = store.findings.record([*items, items[0]], wanted=wanted)
+        assert (group.key, group.count) == (A, 2)
+        assert asked == [
+            GroupStanding(severity="error", count=2, finding_state=None),
+            GroupStanding(
+                severity="critical",
+                count=finding.group.count + 1,
+                finding_state=finding.state,
+                finding_severity=finding.severity,
+            ),
+        ]
 
     def test_occurrences_since_a_moment_are_counted(self, store):
         store.findings.record([(A, "t", example_occurrence(seconds)) for seconds in (0, 0.5, 1, 61, 3600)])

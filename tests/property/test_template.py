@@ -5,7 +5,7 @@ import string
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeostat.telemetry.template import MAX_TEMPLATE_CHARS, masked
+from homeostat.telemetry.template import MAX_TEMPLATE_CHARS, _masked, masked
 
 PIECES = (
     "order", "'x'", '"y z"', "'", '"', "17", "-3.5", "1e9", "0x1f", "deadbeef01", "a-1", "b_2", "=", "x=", "/", "/a/b",
@@ -36,3 +36,12 @@ def test_values_in_one_place_give_one_template(words: list[str], values: list[ob
         return " ".join([*words[:place], written, *words[place:]])
 
     assert masked(message(values[0])) == masked(message(values[1]))
+
+
+@settings(max_examples=500)
+@given(texts, st.integers(min_value=0, max_value=9))
+def test_a_template_known_from_a_message_with_other_digits_is_the_message_s_own(text: str, step: int) -> None:
+    other = text.translate({ord(str(digit)): str((digit + step) % 9 + 1) for digit in range(1, 10)} if step else {})
+    masked(other)
+    assert masked(text) == _masked(text.strip())
+    assert masked(other) == _masked(other.strip())

@@ -7,9 +7,9 @@ from typing import Any
 
 from homeostat.core.digests import Digest, digest_bytes
 from homeostat.flows.deps import Deps
-from homeostat.improvement.findings import decide, finding_id_of
+from homeostat.improvement.findings import decide, finding_id_of, may_change
 from homeostat.model.actor import SYSTEM
-from homeostat.model.finding import ErrorOccurrence, Finding
+from homeostat.model.finding import ErrorOccurrence, Finding, GroupStanding
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.vitals import UNATTESTED, VitalsTick
 from homeostat.telemetry.otlp import CumulativeReader, parse_logs, parse_metrics
@@ -37,10 +37,14 @@ def ingest_logs(deps: Deps, body: Mapping[str, Any], *, source: str) -> Ingested
         key, template = template_of(occurrence)
         keyed.append((key, template, occurrence))
     fresh: list[Finding] = []
-    batch = _batch_of(parsed.records)
-    for group in deps.findings.record(keyed, source=source, batch=batch) if keyed else ():
+    batch, floor = _batch_of(parsed.records), deps.settings.findings.floor
+
+    def wanted(standing: GroupStanding) -> bool:
+        return may_change(standing, floor=floor)
+
+    for group in deps.findings.record(keyed, source=source, batch=batch, wanted=wanted) if keyed else ():
         existing = deps.findings.get_finding(finding_id_of(group.key))
-        finding = decide(group, floor=deps.settings.findings.floor, now=deps.clock.now(), existing=existing)
+        finding = decide(group, floor=floor, now=deps.clock.now(), existing=existing)
         if finding is None:
             continue
         entry = EntryDraft(

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from homeostat.core.digests import Digest, short
 from homeostat.core.ids import FindingId
-from homeostat.model.finding import CodeLocation, ErrorGroup, ErrorOccurrence, Finding, FindingState
+from homeostat.model.finding import CodeLocation, ErrorGroup, ErrorOccurrence, Finding, FindingState, GroupStanding
 
 WARNING_FACTOR = 10
 """A warning weighs a tenth of an error."""
@@ -25,6 +25,17 @@ def finding_id_of(key: Digest) -> FindingId:
     return FindingId("f-" + key.removeprefix("sha256:")[:16])
 
 
+def may_change(standing: GroupStanding, *, floor: int) -> bool:
+    """Tell whether `decide` would return a finding for a group that stands like this."""
+    match standing.finding_state:
+        case None:
+            return _at_floor(standing.severity, standing.count, floor)
+        case FindingState.RESOLVED:
+            return True
+        case _:
+            return standing.finding_severity != standing.severity
+
+
 def decide(group: ErrorGroup, *, floor: int, now: datetime, existing: Finding | None) -> Finding | None:
     """Return the finding as it is to be stored now, or None when there is nothing new to store.
 
@@ -32,9 +43,9 @@ def decide(group: ErrorGroup, *, floor: int, now: datetime, existing: Finding | 
     now, when the error of a resolved one came back (one occurrence is enough: it was said to be gone); with
     the group's severity when that rose. `existing` is the group's finding as it is stored.
     """
+    if not may_change(standing_of(group, existing), floor=floor):
+        return None
     if existing is None:
-        if not _at_floor(group, floor):
-            return None
         return Finding(
             id=finding_id_of(group.key),
             state=FindingState.OPEN,
@@ -45,19 +56,27 @@ def decide(group: ErrorGroup, *, floor: int, now: datetime, existing: Finding | 
         )
     if existing.state is FindingState.RESOLVED:
         return replace(existing, state=FindingState.OPEN, severity=group.severity, group=group, found_at=now)
-    if existing.severity != group.severity:
-        return replace(existing, severity=group.severity, group=group)
-    return None
+    return replace(existing, severity=group.severity, group=group)
 
 
-def _at_floor(group: ErrorGroup, floor: int) -> bool:
-    match group.severity:
+def standing_of(group: ErrorGroup, existing: Finding | None) -> GroupStanding:
+    """Return how a group stands with its finding, if there is one."""
+    return GroupStanding(
+        severity=group.severity,
+        count=group.count,
+        finding_state=None if existing is None else existing.state,
+        finding_severity="" if existing is None else existing.severity,
+    )
+
+
+def _at_floor(severity: str, count: int, floor: int) -> bool:
+    match severity:
         case "critical":
-            return group.count >= 1
+            return count >= 1
         case "error":
-            return group.count >= floor
+            return count >= floor
         case _:
-            return group.count >= floor * WARNING_FACTOR
+            return count >= floor * WARNING_FACTOR
 
 
 def title(group: ErrorGroup) -> str:

@@ -67,6 +67,18 @@ class FindingState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupStanding:
+    """How a group stands after it was counted: as much as is needed to see whether there is anything to decide."""
+
+    severity: str
+    count: int
+    finding_state: FindingState | None
+    """None: no finding was made of it."""
+
+    finding_severity: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """An error group above the floor, with its evidence."""
 

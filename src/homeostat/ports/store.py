@@ -3,14 +3,14 @@
 All methods raise `Unavailable` when the database cannot be reached or is locked for too long.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from homeostat.core.digests import Digest
 from homeostat.core.ids import ActorId, FindingId, ProposalId
 from homeostat.model.actor import Actor, Role
-from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding
+from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, GroupStanding
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.vitals import VitalsTick
@@ -80,12 +80,14 @@ class FindingStore(Protocol):
         *,
         source: str = "",
         batch: Digest | None = None,
+        wanted: Callable[[GroupStanding], bool] = lambda standing: True,
     ) -> Sequence[ErrorGroup]:
-        """Count cleaned occurrences into their groups and return the groups that were touched.
+        """Count cleaned occurrences into their groups and return those of the touched groups that are `wanted`.
 
         Each item is (group key, message template, occurrence). Durable when it returns. The same `batch`
-        again counts nothing and returns the groups as they stand. `source` is whose groups they are when
-        room must be made.
+        again counts nothing and returns the groups as they stand. The newest occurrences are kept as samples,
+        at most `MAX_SAMPLES_PER_CALL` of one call and `MAX_SAMPLES_PER_TEMPLATE` in all. `source` is whose
+        groups they are when room must be made. `wanted` is pure: it may be asked within a transaction.
         """
         ...
 

@@ -100,6 +100,8 @@ def trace_of(value: Value, repository: str) -> tuple[CodeLocation, ...]:
 def trace_of_stack(stack: str, repository: str) -> tuple[CodeLocation, ...]:
     """Read the text of a Python traceback, the last exception of a chain; nothing of the text is kept."""
     places: list[CodeLocation] = []
+    if not stack:
+        return ()
     for line in stack[-_MAX_STACK_CHARS:].splitlines():
         if line.lstrip(" |").startswith(_NEXT_EXCEPTION):
             places.clear()

@@ -118,21 +118,25 @@ def enum(value: object, names: Mapping[str, int]) -> int:
     return integer(value)
 
 
+_AHEAD_S, _BEHIND_S = MAX_AHEAD.total_seconds(), MAX_BEHIND.total_seconds()
+
+
 def time_at(value: object, *, now: datetime) -> datetime | None:
     """Read nanoseconds since 1970 as an aware time; None for 0 or absent; `now` for a clock that is far off."""
     nanoseconds = count(value)
     if nanoseconds == 0:
         return None
-    # Compared as integers: a 64-bit number of nanoseconds may lie beyond the calendar of `datetime`.
-    ahead_s = nanoseconds / 1e9 - now.timestamp()
-    if ahead_s > MAX_AHEAD.total_seconds() or ahead_s < -MAX_BEHIND.total_seconds():
+    # Compared as numbers: 64 bits of nanoseconds may lie beyond the calendar of `datetime`.
+    if not -_BEHIND_S <= nanoseconds / 1e9 - now.timestamp() <= _AHEAD_S:
         return now
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=rest // 1000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
 
 
 def value_of(any_value: object, *, depth: int = 0) -> Value:
     """Read an ``AnyValue`` as a plain value; bytes stay in their base64 text, an empty value is None."""
+    if isinstance(any_value, dict) and len(any_value) == 1 and isinstance(known := any_value.get("stringValue"), str):
+        return known  # nearly all are
     if depth > _MAX_VALUE_DEPTH or not isinstance(any_value, dict):
         raise BadRecord("not an attribute value")
     for key, value in any_value.items():

@@ -1,8 +1,8 @@
 """OTLP/JSON log records into occurrences: allow-listed fields first, then every value cleaned."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from homeostat.core.errors import InvalidInput
@@ -67,6 +67,10 @@ _SEVERITY_WORDS = {
 _WARN, _ERROR, _FATAL = 13, 17, 21
 
 
+_Unfinished = Callable[..., ErrorOccurrence]
+"""Makes the occurrence once it is given its `message`."""
+
+
 def parse_logs(body: Mapping[str, Any], *, now: datetime, repository: str = "") -> Parsed[ErrorOccurrence]:
     """Read an ``ExportLogsServiceRequest``: its records of WARN and above, cleaned, in their order.
 
@@ -76,7 +80,7 @@ def parse_logs(body: Mapping[str, Any], *, now: datetime, repository: str = "") 
     """
     if not isinstance(body, Mapping):
         raise InvalidInput("bad-telemetry", "the body is not an object")
-    found: list[ErrorOccurrence] = []
+    found: list[tuple[str, _Unfinished]] = []
     rejected = seen = 0
     for resource, place in objects(body, "resourceLogs", ""):
         process_id, commit = origin.resource_of(resource, place)
@@ -94,15 +98,15 @@ def parse_logs(body: Mapping[str, Any], *, now: datetime, repository: str = "") 
                     continue
                 if occurrence is not None:
                     found.append(occurrence)
-    messages = clean_all((item.message for item in found), max_chars=MAX_MESSAGE_CHARS)
-    cleaned = (replace(item, message=message) for item, message in zip(found, messages, strict=True))
-    return Parsed(records=tuple(cleaned), rejected=rejected)
+    messages = clean_all((message for message, _ in found), max_chars=MAX_MESSAGE_CHARS)
+    finished = (finish(message=message) for message, (_, finish) in zip(messages, found, strict=True))
+    return Parsed(records=tuple(finished), rejected=rejected)
 
 
 def _occurrence(
     record: object, logger: str, process_id: str, commit: CommitId | None, now: datetime, repository: str
-) -> ErrorOccurrence | None:
-    """Read one record; its message is cleaned by the caller, with those of the other records."""
+) -> tuple[str, _Unfinished] | None:
+    """Read one record: its raw message, which the caller cleans with those of the others, and all the rest."""
     if not isinstance(record, dict):
         raise BadRecord("not an object")
     severity = _severity(record)
@@ -116,12 +120,13 @@ def _occurrence(
             return None
         severity = _ERROR
     trace = origin.trace_of(attributes.get("homeostat.trace"), repository) or origin.trace_of_stack(stack, repository)
-    return ErrorOccurrence(
+    message = text(attributes.get("exception.message")) or _message(record.get("body"))
+    return message, partial(
+        ErrorOccurrence,
         at=time_at(record.get("timeUnixNano"), now=now) or time_at(record.get("observedTimeUnixNano"), now=now) or now,
         severity="critical" if severity >= _FATAL else "error" if severity >= _ERROR else "warning",
         logger=logger,
         exception_type=exception_type,
-        message=text(attributes.get("exception.message")) or _message(record.get("body")),
         location=_location(attributes, trace, repository),
         commit=commit,
         process_id=process_id,

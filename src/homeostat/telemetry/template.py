@@ -6,6 +6,7 @@ alone, so neither order nor restarts can change how errors are grouped.
 """
 
 import re
+from functools import lru_cache
 
 from homeostat.core.canonical_json import encode
 from homeostat.core.digests import Digest, digest_bytes
@@ -50,9 +51,27 @@ _MASKS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 
 
+_KNOWN_SHAPES = 8192
+_MARKS = _MASKS[0][0]
+_OTHER_DIGITS = str.maketrans("23456789", "11111111")
+_DIGIT = re.compile(r"[0-9]", re.ASCII)
+
+
 def masked(message: str) -> str:
     """Return the message with its variable parts as ``<*>``, at most `MAX_TEMPLATE_CHARS` long; idempotent."""
-    text = message[:_MAX_READ_CHARS].strip()
+    # No mask asks which digit it is (but for the 0 of `0x`, and of the marks, which go first): so what
+    # becomes of a message is known from another one that differs from it in digits only. Nearly all do.
+    text = _MARKS.sub("<*>", message[:_MAX_READ_CHARS].strip())
+    known = _masked_shape(text.translate(_OTHER_DIGITS))
+    return known if _DIGIT.search(known) is None else _masked(text)
+
+
+@lru_cache(maxsize=_KNOWN_SHAPES)
+def _masked_shape(shape: str) -> str:
+    return _masked(shape)
+
+
+def _masked(text: str) -> str:
     for _ in range(_MAX_ROUNDS):
         changed = _mask_once(text)
         if changed == text:
@@ -79,12 +98,10 @@ def template_of(occurrence: ErrorOccurrence) -> tuple[Digest, str]:
     template = masked(occurrence.message)
     place = occurrence.location
     nowhere = not occurrence.exception_type and not place.path
-    parts = (
-        "error-template-1",
-        occurrence.exception_type,
-        place.path,
-        place.function,
-        occurrence.logger if nowhere else "",
-        template,
-    )
-    return digest_bytes(encode(parts)), template
+    logger = occurrence.logger if nowhere else ""
+    return _key(occurrence.exception_type, place.path, place.function, logger, template), template
+
+
+@lru_cache(maxsize=_KNOWN_SHAPES)
+def _key(*parts: str) -> Digest:
+    return digest_bytes(encode(("error-template-1", *parts)))

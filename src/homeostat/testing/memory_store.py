@@ -5,7 +5,8 @@ matter for the real store's tests.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,9 +16,10 @@ from homeostat.audit.chain import EMPTY_HEAD, append, head_of
 from homeostat.core.digests import Digest
 from homeostat.core.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
 from homeostat.core.ids import ActorId, FindingId, ProposalId
-from homeostat.core.limits import MAX_BATCHES_REMEMBERED, MAX_SAMPLES_PER_TEMPLATE
+from homeostat.core.limits import MAX_BATCHES_REMEMBERED, MAX_SAMPLES_PER_CALL, MAX_SAMPLES_PER_TEMPLATE
+from homeostat.improvement.findings import standing_of
 from homeostat.model.actor import Actor, Role
-from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding
+from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, GroupStanding
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.vitals import VitalsTick
@@ -235,23 +237,25 @@ class MemoryFindings:
         *,
         source: str = "",
         batch: Digest | None = None,
+        wanted: Callable[[GroupStanding], bool] = lambda standing: True,
     ) -> Sequence[ErrorGroup]:
         with self._memory.writing() as rows:
             if batch is not None:
                 if batch in rows.batches:
-                    return [
-                        rows.groups[key] for key in dict.fromkeys(item[0] for item in occurrences) if key in rows.groups
-                    ]
+                    return _wanted(rows, dict.fromkeys(item[0] for item in occurrences), wanted)
                 rows.batches = dict.fromkeys([*rows.batches, batch][-MAX_BATCHES_REMEMBERED:])
             touched: dict[Digest, None] = {}
+            left = Counter(key for key, _, _ in occurrences)
             for key, template, occurrence in occurrences:
-                rows.groups[key] = _merge(rows.groups.get(key), key, template, occurrence)
+                sample = left[key] <= MAX_SAMPLES_PER_CALL
+                left[key] -= 1
+                rows.groups[key] = _merge(rows.groups.get(key), key, template, occurrence, sample=sample)
                 rows.sources[key] = source_of_group(rows.sources.get(key, ""), source)
                 rows.times.setdefault(key, []).append(occurrence.at)
                 rows.totals[occurrence.severity] = rows.totals.get(occurrence.severity, 0) + 1
                 touched[key] = None
             _evict(rows)
-            return [rows.groups[key] for key in touched if key in rows.groups]
+            return _wanted(rows, touched, wanted)
 
     def put_finding(self, finding: Finding, entry: EntryDraft) -> bool:
         with self._memory.writing() as rows:
@@ -348,7 +352,9 @@ def _want_record(rows: Rows, proposal: Proposal, seq: int) -> None:
     )
 
 
-def _merge(known: ErrorGroup | None, key: Digest, template: str, occurrence: ErrorOccurrence) -> ErrorGroup:
+def _merge(
+    known: ErrorGroup | None, key: Digest, template: str, occurrence: ErrorOccurrence, *, sample: bool
+) -> ErrorGroup:
     fresh = ErrorGroup(
         key=key,
         exception_type=occurrence.exception_type,
@@ -359,7 +365,7 @@ def _merge(known: ErrorGroup | None, key: Digest, template: str, occurrence: Err
         first_at=occurrence.at,
         last_at=occurrence.at,
         commit=occurrence.commit,
-        samples=(occurrence,),
+        samples=(occurrence,) if sample else (),
     )
     if known is None:
         return fresh
@@ -369,8 +375,14 @@ def _merge(known: ErrorGroup | None, key: Digest, template: str, occurrence: Err
         count=known.count + 1,
         first_at=min(known.first_at, occurrence.at),
         last_at=max(known.last_at, occurrence.at),
-        samples=(*known.samples, occurrence)[-MAX_SAMPLES_PER_TEMPLATE:],
+        samples=(*known.samples, *fresh.samples)[-MAX_SAMPLES_PER_TEMPLATE:],
     )
+
+
+def _wanted(rows: Rows, keys: Iterable[Digest], wanted: Callable[[GroupStanding], bool]) -> list[ErrorGroup]:
+    findings = {finding.group.key: finding for finding in rows.findings.values()}
+    groups = [rows.groups[key] for key in keys if key in rows.groups]
+    return [group for group in groups if wanted(standing_of(group, findings.get(group.key)))]
 
 
 def _evict(rows: Rows) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, func, select
 from sqlalchemy import insert as plain_insert
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 
 from homeostat.adapters.store.sample_document import decode_sample, encode_sample
 from homeostat.adapters.store.tables import (
@@ -26,7 +26,7 @@ from homeostat.adapters.store.tables import (
 )
 from homeostat.core.digests import Digest
 from homeostat.core.ids import CommitId
-from homeostat.core.limits import MAX_BATCHES_REMEMBERED, MAX_SAMPLES_PER_TEMPLATE
+from homeostat.core.limits import MAX_BATCHES_REMEMBERED, MAX_SAMPLES_PER_CALL, MAX_SAMPLES_PER_TEMPLATE
 from homeostat.model.finding import CodeLocation, ErrorGroup, ErrorOccurrence
 from homeostat.telemetry.making_room import Standing, choose_to_go, place_of, source_of_group, surplus_of
 
@@ -36,12 +36,45 @@ _CHUNK = 500
 """Keys in one statement; SQLite takes some thousand parameters."""
 
 
+def _upsert_group() -> Insert:
+    upsert = insert(error_groups)
+    columns = {column.name: upsert.excluded[column.name] for column in error_groups.c if column.name != "key"}
+    return upsert.on_conflict_do_update(index_elements=["key"], set_=columns)
+
+
+def _upsert_second() -> Insert:
+    upsert = insert(error_seconds)
+    new = upsert.excluded
+    changed = {
+        "count": error_seconds.c["count"] + new["count"],
+        "first_us": func.min(error_seconds.c.first_us, new.first_us),
+        "last_us": func.max(error_seconds.c.last_us, new.last_us),
+    }
+    return upsert.on_conflict_do_update(index_elements=["key", "second"], set_=changed)
+
+
+def _upsert_total() -> Insert:
+    upsert = insert(error_totals)
+    changed = {"count": error_totals.c["count"] + upsert.excluded["count"]}
+    return upsert.on_conflict_do_update(index_elements=["severity"], set_=changed)
+
+
+_UPSERT_GROUP = _upsert_group()
+_UPSERT_SECOND = _upsert_second()
+_UPSERT_TOTAL = _upsert_total()
+
+
 @dataclass(slots=True)
 class _Batch:
     """The occurrences of one group within one call."""
 
     template: str
     occurrences: list[ErrorOccurrence] = field(default_factory=list)
+    times_us: list[int] = field(default_factory=list)
+
+    def add(self, occurrence: ErrorOccurrence) -> None:
+        self.occurrences.append(occurrence)
+        self.times_us.append(to_us(occurrence.at))
 
 
 def note_batch(connection: Connection, digest: Digest) -> bool:
@@ -56,22 +89,30 @@ def note_batch(connection: Connection, digest: Digest) -> bool:
 
 def record_occurrences(
     connection: Connection, items: Sequence[tuple[Digest, str, ErrorOccurrence]], *, source: str
-) -> list[Digest]:
-    """Count them in the caller's transaction; return the keys that were touched."""
+) -> dict[Digest, tuple[str, int]]:
+    """Count them in the caller's transaction; return severity and count of the groups that were touched."""
     batches: dict[Digest, _Batch] = {}
     for key, template, occurrence in items:
-        batches.setdefault(key, _Batch(template)).occurrences.append(occurrence)
+        batch = batches.get(key)
+        if batch is None:
+            batch = batches[key] = _Batch(template)
+        batch.add(occurrence)
     known = _known_groups(connection, batches)
     rows = [_merge(known.get(key), key, batch, source) for key, batch in batches.items()]
-    upsert = insert(error_groups)
-    columns = {column.name: upsert.excluded[column.name] for column in error_groups.c if column.name != "key"}
-    connection.execute(upsert.on_conflict_do_update(index_elements=["key"], set_=columns), rows)
+    connection.execute(_UPSERT_GROUP, rows)
     _count_seconds(connection, batches)
     _count_totals(connection, (occurrence for _, _, occurrence in items))
     _keep_samples(connection, batches, full=known)
     if len(known) < len(batches):
         _evict(connection)
-    return list(batches)
+    return {row["key"]: (row["severity"], row["count"]) for row in rows}
+
+
+def count_groups(connection: Connection, keys: Iterable[Digest]) -> dict[Digest, tuple[str, int]]:
+    """Return severity and count of the groups of these keys that exist."""
+    wanted = list(keys)
+    known = _known_groups(connection, wanted)
+    return {key: (known[key]["severity"], known[key]["count"]) for key in wanted if key in known}
 
 
 def put_group(connection: Connection, group: ErrorGroup) -> None:
@@ -93,7 +134,10 @@ def put_group(connection: Connection, group: ErrorGroup) -> None:
         "source": "",
     }
     connection.execute(plain_insert(error_groups), row)
-    _keep_samples(connection, {group.key: _Batch(group.message_template, list(group.samples))}, full=())
+    batch = _Batch(group.message_template)
+    for sample in group.samples:
+        batch.add(sample)
+    _keep_samples(connection, {group.key: batch}, full=())
 
 
 def read_groups(connection: Connection, keys: Iterable[Digest]) -> dict[Digest, ErrorGroup]:
@@ -101,7 +145,7 @@ def read_groups(connection: Connection, keys: Iterable[Digest]) -> dict[Digest, 
     wanted = list(keys)
     rows = _known_groups(connection, wanted)
     samples: dict[str, list[ErrorOccurrence]] = {}
-    for chunk in _chunks(wanted):
+    for chunk in chunks(wanted):
         query = select(error_samples).where(error_samples.c.key.in_(chunk)).order_by(error_samples.c.id)
         for row in connection.execute(query).mappings():
             samples.setdefault(row["key"], []).append(decode_sample(row))
@@ -126,17 +170,17 @@ def count_seconds_since(connection: Connection, key: Digest, since_us: int) -> i
 
 def _known_groups(connection: Connection, keys: Iterable[Digest]) -> dict[Digest, RowMapping]:
     rows: dict[Digest, RowMapping] = {}
-    for chunk in _chunks(list(keys)):
+    for chunk in chunks(list(keys)):
         query = select(error_groups).where(error_groups.c.key.in_(chunk))
         rows |= {row["key"]: row for row in connection.execute(query).mappings()}
     return rows
 
 
 def _merge(known: RowMapping | None, key: Digest, batch: _Batch, source: str) -> dict[str, Any]:
-    latest = max(batch.occurrences, key=lambda item: item.at)
-    times = [to_us(item.at) for item in batch.occurrences]
+    times_us = batch.times_us
+    first_us, last_us, count = min(times_us), max(times_us), len(times_us)
+    latest = batch.occurrences[times_us.index(last_us)]
     severities = [item.severity for item in batch.occurrences]
-    first_us, last_us, count = min(times), max(times), len(times)
     if known is not None:
         severities.append(known["severity"])
         source = source_of_group(known["source"] or "", source)
@@ -161,38 +205,21 @@ def _merge(known: RowMapping | None, key: Digest, batch: _Batch, source: str) ->
 def _count_seconds(connection: Connection, batches: Mapping[Digest, _Batch]) -> None:
     seconds: dict[tuple[Digest, int], list[int]] = {}
     for key, batch in batches.items():
-        for occurrence in batch.occurrences:
-            at_us = to_us(occurrence.at)
+        for at_us in batch.times_us:
             seconds.setdefault((key, at_us // _SECOND_US), []).append(at_us)
     rows = [
         {"key": key, "second": second, "count": len(times), "first_us": min(times), "last_us": max(times)}
         for (key, second), times in seconds.items()
     ]
-    upsert = insert(error_seconds)
-    new = upsert.excluded
-    connection.execute(
-        upsert.on_conflict_do_update(
-            index_elements=["key", "second"],
-            set_={
-                "count": error_seconds.c["count"] + new["count"],
-                "first_us": func.min(error_seconds.c.first_us, new.first_us),
-                "last_us": func.max(error_seconds.c.last_us, new.last_us),
-            },
-        ),
-        rows,
-    )
+    connection.execute(_UPSERT_SECOND, rows)
 
 
 def _count_totals(connection: Connection, occurrences: Iterable[ErrorOccurrence]) -> None:
     totals: dict[str, int] = {}
     for occurrence in occurrences:
         totals[occurrence.severity] = totals.get(occurrence.severity, 0) + 1
-    upsert = insert(error_totals)
     connection.execute(
-        upsert.on_conflict_do_update(
-            index_elements=["severity"],
-            set_={"count": error_totals.c["count"] + upsert.excluded["count"]},
-        ),
+        _UPSERT_TOTAL,
         [{"severity": severity, "count": count} for severity, count in totals.items()],
     )
 
@@ -202,21 +229,18 @@ def _keep_samples(connection: Connection, batches: Mapping[Digest, _Batch], *, f
     rows = [
         {"key": key, "document": encode_sample(occurrence)}
         for key, batch in batches.items()
-        for occurrence in batch.occurrences[-MAX_SAMPLES_PER_TEMPLATE:]
+        for occurrence in batch.occurrences[-MAX_SAMPLES_PER_CALL:]
     ]
     if not rows:
         return
     connection.execute(plain_insert(error_samples), rows)
-    for key in full:
-        oldest_kept = (
-            select(error_samples.c.id)
-            .where(error_samples.c.key == key)
-            .order_by(error_samples.c.id.desc())
-            .limit(1)
-            .offset(MAX_SAMPLES_PER_TEMPLATE - 1)
-            .scalar_subquery()
+    for chunk in chunks(list(full)):
+        newest_first = func.row_number().over(partition_by=error_samples.c.key, order_by=error_samples.c.id.desc())
+        numbered = (
+            select(error_samples.c.id, newest_first.label("place")).where(error_samples.c.key.in_(chunk)).subquery()
         )
-        connection.execute(delete(error_samples).where(error_samples.c.key == key, error_samples.c.id < oldest_kept))
+        surplus = select(numbered.c.id).where(numbered.c.place > MAX_SAMPLES_PER_TEMPLATE)
+        connection.execute(delete(error_samples).where(error_samples.c.id.in_(surplus)))
 
 
 def _evict(connection: Connection) -> None:
@@ -234,7 +258,7 @@ def _evict(connection: Connection) -> None:
         )
         for row in connection.execute(query)
     )
-    for chunk in _chunks(choose_to_go(standings, surplus)):
+    for chunk in chunks(choose_to_go(standings, surplus)):
         connection.execute(delete(error_groups).where(error_groups.c.key.in_(chunk)))
 
 
@@ -253,5 +277,5 @@ def _group(row: RowMapping, samples: tuple[ErrorOccurrence, ...]) -> ErrorGroup:
     )
 
 
-def _chunks(keys: Sequence[Digest]) -> Iterable[Sequence[Digest]]:
+def chunks(keys: Sequence[Digest]) -> Iterable[Sequence[Digest]]:
     return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))

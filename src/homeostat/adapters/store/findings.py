@@ -1,6 +1,6 @@
 """Findings, and the error groups they were made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, select
@@ -8,6 +8,8 @@ from sqlalchemy.dialects.sqlite import insert
 
 from homeostat.adapters.store.database import Database
 from homeostat.adapters.store.error_groups import (
+    chunks,
+    count_groups,
     count_seconds_since,
     note_batch,
     put_group,
@@ -18,7 +20,7 @@ from homeostat.adapters.store.ledger import SqlLedger
 from homeostat.adapters.store.tables import error_totals, findings, from_us, to_us
 from homeostat.core.digests import Digest
 from homeostat.core.ids import FindingId
-from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, FindingState
+from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, FindingState, GroupStanding
 from homeostat.model.ledger import EntryDraft
 
 
@@ -35,16 +37,21 @@ class SqlFindings:
         *,
         source: str = "",
         batch: Digest | None = None,
+        wanted: Callable[[GroupStanding], bool] = lambda standing: True,
     ) -> Sequence[ErrorGroup]:
         """As in the port. A group that had to make room for others at once is not returned."""
         if not occurrences:
             return []
         with self._database.writing() as connection:
             if batch is not None and not note_batch(connection, batch):
-                touched = list(dict.fromkeys(key for key, _, _ in occurrences))
+                touched = count_groups(connection, dict.fromkeys(key for key, _, _ in occurrences))
             else:
                 touched = record_occurrences(connection, occurrences, source=source)
-            return list(read_groups(connection, touched).values())
+            made = _findings_of(connection, touched)
+            chosen = [
+                key for key, (severity, count) in touched.items() if wanted(_standing(severity, count, made.get(key)))
+            ]
+            return list(read_groups(connection, chosen).values())
 
     def put_finding(self, finding: Finding, entry: EntryDraft) -> bool:
         row = {
@@ -85,6 +92,26 @@ class SqlFindings:
         with self._database.reading() as connection:
             rows = connection.execute(select(error_totals)).mappings()
             return {row["severity"]: row["count"] for row in rows}
+
+
+def _findings_of(connection: Connection, keys: Iterable[Digest]) -> dict[Digest, RowMapping]:
+    """Return state and severity of the findings that were made of these groups."""
+    made: dict[Digest, RowMapping] = {}
+    for chunk in chunks(list(keys)):
+        query = select(findings.c.key, findings.c.state, findings.c.severity).where(findings.c.key.in_(chunk))
+        made |= {row["key"]: row for row in connection.execute(query).mappings()}
+    return made
+
+
+def _standing(severity: str, count: int, finding: RowMapping | None) -> GroupStanding:
+    if finding is None:
+        return GroupStanding(severity=severity, count=count, finding_state=None)
+    return GroupStanding(
+        severity=severity,
+        count=count,
+        finding_state=FindingState(finding["state"]),
+        finding_severity=finding["severity"],
+    )
 
 
 def _join(connection: Connection, rows: Sequence[RowMapping]) -> list[Finding]:

@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from sqlalchemy import RowMapping
 
 from homeostat.audit.chain import parse_utc_text, utc_text
-from homeostat.core import canonical_json
-from homeostat.core.canonical_json import JsonValue
-from homeostat.core.errors import IntegrityFailure
+from homeostat.core.errors import IntegrityFailure, InvalidInput
 from homeostat.core.ids import CommitId
 from homeostat.model.finding import CodeLocation, ErrorOccurrence
 
@@ -17,7 +16,7 @@ SCHEMA = 1
 
 
 def encode_sample(occurrence: ErrorOccurrence) -> str:
-    document: JsonValue = {
+    document = {
         "schema": SCHEMA,
         "at": utc_text(occurrence.at),
         "severity": occurrence.severity,
@@ -30,7 +29,10 @@ def encode_sample(occurrence: ErrorOccurrence) -> str:
         "trace": [_encode_location(frame) for frame in occurrence.trace],
         "route": occurrence.route,
     }
-    return canonical_json.encode(document).decode("utf-8")
+    try:
+        return msgspec.json.encode(document).decode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidInput("not-canonical", "a lone surrogate has no JSON") from error
 
 
 def decode_sample(row: RowMapping) -> ErrorOccurrence:
@@ -62,7 +64,7 @@ def _decode(document: Mapping[str, Any]) -> ErrorOccurrence:
     )
 
 
-def _encode_location(location: CodeLocation) -> JsonValue:
+def _encode_location(location: CodeLocation) -> dict[str, Any]:
     return {"path": location.path, "function": location.function, "line": location.line}
 
 

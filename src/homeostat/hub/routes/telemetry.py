@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
@@ -59,12 +60,20 @@ def _decode(data: bytes, request: Request) -> dict[str, Any]:
         )
     encoding = request.headers.get("content-encoding", "").strip().lower()
     try:
-        body = json.loads(_inflate(data, encoding))
+        body = _loads(_inflate(data, encoding))
     except (ValueError, RecursionError, zlib.error) as error:
         raise InvalidInput("bad-telemetry", f"the body is not JSON: {type(error).__name__}") from error
     if not isinstance(body, dict):
         raise InvalidInput("bad-telemetry", "the body is not a JSON object")
     return body
+
+
+def _loads(data: bytes) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # The standard library takes what some senders write all the same: `NaN`, UTF-16, half a surrogate pair.
+        return json.loads(data)
 
 
 def _inflate(data: bytes, encoding: str) -> bytes:

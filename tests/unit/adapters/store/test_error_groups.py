@@ -85,11 +85,12 @@ def test_a_line_that_logs_a_strangers_words_pushes_out_its_own_errors_and_not_th
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 class TestRowsInTheDatabase:
     def test_a_long_storm_takes_a_row_a_second_and_not_a_row_an_error(self, store):
-        for _ in range(3):
-            store.findings.record([(A, "t", example_occurrence(n / 100)) for n in range(1000)])
+        for _ in range(6):
+            store.findings.record([(A, "t", example_occurrence(n / 100)) for n in range(500)])
+            store.findings.record([(A, "t", example_occurrence(n / 100)) for n in range(500, 1000)])
         assert count(store, "error_seconds") == 10
         assert count(store, "error_samples") == MAX_SAMPLES_PER_TEMPLATE
-        assert store.findings.count_since(A, START) == 3000
+        assert store.findings.count_since(A, START) == 6000
 
     def test_a_second_that_the_moment_parts_is_counted_but_for_one(self, store):
         store.findings.record([(A, "t", example_occurrence(n / 10)) for n in range(10)])
