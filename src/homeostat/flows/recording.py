@@ -8,12 +8,10 @@ from homeostat.core.errors import HomeostatError
 from homeostat.core.ids import ProposalId
 from homeostat.flows.deps import Deps
 from homeostat.model.proposal import Proposal
-from homeostat.proposals.index import INDEX_PATH, render_index, row_of
+from homeostat.proposals.index import INDEX_PATH, MAX_TABLE_ROWS, render_index, row_of
 from homeostat.proposals.markdown import record_path, render, templates
 
 _log = logging.getLogger(__name__)
-
-_INDEX_ROWS = 5000
 
 # Two commits on one branch cannot be made at the same time; the lock only saves the losers a retry.
 _one_at_a_time = threading.Lock()
@@ -55,8 +53,8 @@ def catch_up(deps: Deps) -> int:
 
 
 def _publish(deps: Deps, proposal: Proposal) -> None:
-    rows = deps.proposals.find(limit=_INDEX_ROWS)
-    files = {record_path(proposal): render(proposal), INDEX_PATH: render_index(map(row_of, rows))}
+    newest = map(row_of, deps.proposals.find(limit=MAX_TABLE_ROWS))
+    files = {record_path(proposal): render(proposal), INDEX_PATH: render_index(newest, deps.records.tallies())}
     if deps.record_branch.read(INDEX_PATH) is None:
         files |= templates()
     deps.record_branch.publish(

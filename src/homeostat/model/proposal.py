@@ -147,6 +147,19 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many proposals of one kind were made in one month."""
+
+    month: str
+    """``YYYY/MM``, in UTC."""
+
+    state: ProposalState
+    category: Category
+    severity: Severity
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
     """One proposal at one moment. A new value for every change; `version` guards the row."""
 

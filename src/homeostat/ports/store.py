@@ -12,7 +12,7 @@ from homeostat.core.ids import ActorId, FindingId, ProposalId
 from homeostat.model.actor import Actor, Role
 from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, GroupStanding
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
-from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.proposal import Proposal, ProposalState, Tally
 from homeostat.model.vitals import VitalsTick
 
 
@@ -38,8 +38,12 @@ class ProposalStore(Protocol):
         prefix: str = "",
         limit: int = 100,
         offset: int = 0,
+        after: Proposal | None = None,
     ) -> Sequence[Proposal]:
-        """Return rows, newest first, optionally of some states or whose id starts with `prefix`."""
+        """Return rows, newest first, optionally of some states or whose id starts with `prefix`.
+
+        `after` goes on behind that row of the same listing, and takes no longer than the first page.
+        """
         ...
 
     def count_by_state(self) -> Mapping[ProposalState, int]: ...
@@ -54,6 +58,10 @@ class RecordStore(Protocol):
 
     def pending_records(self) -> Sequence[tuple[ProposalId, int]]:
         """Return (id, row version) of proposals whose status commit is still to be made, oldest first."""
+        ...
+
+    def tallies(self) -> Sequence[Tally]:
+        """Return how many proposals there are, by month, state, category and severity."""
         ...
 
     def mark_recorded(self, proposal_id: ProposalId, version: int) -> None:

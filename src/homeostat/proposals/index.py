@@ -1,7 +1,7 @@
 """``proposals/index.md``: how many proposals there are of each kind, and where each one is.
 
 Newest first. The table is bounded; older proposals are reached through the folder of their month,
-which is listed with its count, so that the page stays readable with thousands.
+which is listed with its count: the page stays readable, and as quickly made, with a hundred thousand.
 """
 
 from collections import Counter
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from homeostat.core.ids import ProposalId
-from homeostat.model.proposal import STATUS_OF, Category, Proposal, ProposalState, Severity
+from homeostat.model.proposal import STATUS_OF, Category, Proposal, ProposalState, Severity, Tally
 from homeostat.proposals.escape import inline
 from homeostat.proposals.markdown import record_path
 
 INDEX_PATH = "proposals/index.md"
-MAX_TABLE_ROWS = 500
+MAX_TABLE_ROWS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,34 +46,44 @@ def row_of(proposal: Proposal) -> IndexRow:
     )
 
 
-def render_index(rows: Iterable[IndexRow]) -> bytes:
-    """Return the page for all proposals there are. The same rows, in any order, give the same bytes."""
-    ordered = sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)
-    shown, older = ordered[:MAX_TABLE_ROWS], ordered[MAX_TABLE_ROWS:]
+def render_index(newest: Iterable[IndexRow], tallies: Sequence[Tally]) -> bytes:
+    """Return the page: the newest rows (more than `MAX_TABLE_ROWS` are cut), and the counts of all there are.
+
+    The same rows and counts, in any order, give the same bytes.
+    """
+    shown = sorted(newest, key=lambda row: (row.created_at, row.id), reverse=True)[:MAX_TABLE_ROWS]
     parts = [
         "# Proposals",
         "Generated from the store; changes made here by hand are overwritten.",
-        f"## Statistics\n\n{_statistics(ordered)}",
+        f"## Statistics\n\n{_statistics(tallies)}",
         f"## Listing\n\n{_table(shown)}",
     ]
-    if older:
-        parts.append(f"## Older\n\n{_months(older)}")
+    if sum(tally.count for tally in tallies) > len(shown):
+        parts.append(f"## By month\n\n{_months(tallies)}")
     return ("\n\n".join(parts) + "\n").encode("utf-8", "replace")
 
 
-def _statistics(rows: Sequence[IndexRow]) -> str:
-    decided = [row for row in rows if row.status in ("approved", "implemented", "reverted", "rejected", "failed")]
-    agreed = [row for row in decided if row.status != "rejected"]
-    share = f"{len(agreed) * 100 // len(decided)} % of {len(decided)} decided" if decided else "nothing decided yet"
-    lines = [f"- Total: {len(rows)}", f"- Approved: {share}"]
+def _statistics(tallies: Sequence[Tally]) -> str:
+    by_status = _counted((STATUS_OF[tally.state], tally) for tally in tallies)
+    decided = sum(by_status[word] for word in ("approved", "implemented", "reverted", "rejected", "failed"))
+    agreed = decided - by_status["rejected"]
+    share = f"{agreed * 100 // decided} % of {decided} decided" if decided else "nothing decided yet"
+    lines = [f"- Total: {by_status.total()}", f"- Approved: {share}"]
     for what, names, counts in (
-        ("status", list(dict.fromkeys(STATUS_OF.values())), Counter(row.status for row in rows)),
-        ("category", [item.value for item in Category], Counter(row.category.value for row in rows)),
-        ("severity", [item.value for item in Severity], Counter(row.severity.value for row in rows)),
+        ("status", list(dict.fromkeys(STATUS_OF.values())), by_status),
+        ("category", [item.value for item in Category], _counted((tally.category.value, tally) for tally in tallies)),
+        ("severity", [item.value for item in Severity], _counted((tally.severity.value, tally) for tally in tallies)),
     ):
         said = ", ".join(f"{name} {counts[name]}" for name in names if counts[name])
         lines.append(f"- By {what}: {said or 'none'}")
     return "\n".join(lines)
+
+
+def _counted(named: Iterable[tuple[str, Tally]]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for name, tally in named:
+        counts[name] += tally.count
+    return counts
 
 
 def _table(rows: Sequence[IndexRow]) -> str:
@@ -87,9 +97,9 @@ def _table(rows: Sequence[IndexRow]) -> str:
     return "\n".join(lines)
 
 
-def _months(rows: Sequence[IndexRow]) -> str:
-    folders = Counter(row.path.removeprefix("proposals/").rpartition("/")[0] for row in rows)
-    return "\n".join(f"- [{folder}]({folder}/): {folders[folder]}" for folder in sorted(folders, reverse=True))
+def _months(tallies: Sequence[Tally]) -> str:
+    months = _counted((tally.month, tally) for tally in tallies)
+    return "\n".join(f"- [{month}]({month}/): {months[month]}" for month in sorted(months, reverse=True))
 
 
 def _day(row: IndexRow) -> str:

@@ -55,9 +55,13 @@ def record_path(proposal: Proposal) -> str:
     It never changes over a proposal's life. Should a revision bring another title, the first one
     must be kept in ``provenance["first_title"]``, and goes on naming the file.
     """
-    created = proposal.created_at.astimezone(UTC)
     slug = _slug(proposal.provenance.get(FIRST_TITLE, proposal.title))
-    return f"proposals/{created:%Y}/{created:%m}/{parse_proposal_id(proposal.id)}-{slug}.md"
+    return f"proposals/{month_of(proposal)}/{parse_proposal_id(proposal.id)}-{slug}.md"
+
+
+def month_of(proposal: Proposal) -> str:
+    """Return the month a proposal was made in, ``YYYY/MM``: the folder of its record."""
+    return proposal.created_at.astimezone(UTC).strftime("%Y/%m")
 
 
 def render(proposal: Proposal) -> bytes:

@@ -21,10 +21,11 @@ from homeostat.improvement.findings import standing_of
 from homeostat.model.actor import Actor, Role
 from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, GroupStanding
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
-from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.proposal import Proposal, ProposalState, Tally
 from homeostat.model.vitals import VitalsTick
 from homeostat.ports.clock import Clock
 from homeostat.ports.signer import Signer
+from homeostat.proposals.markdown import month_of
 from homeostat.telemetry.making_room import Standing, choose_to_go, place_of, source_of_group, surplus_of
 
 _RANK = ("warning", "error", "critical")
@@ -169,9 +170,14 @@ class MemoryProposals:
         prefix: str = "",
         limit: int = 100,
         offset: int = 0,
+        after: Proposal | None = None,
     ) -> Sequence[Proposal]:
         found = self._newest(
-            lambda item: (states is None or item.state in states) and item.id.startswith(prefix),
+            lambda item: (
+                (states is None or item.state in states)
+                and item.id.startswith(prefix)
+                and (after is None or (item.created_at, item.id) < (after.created_at, after.id))
+            ),
         )
         start = max(offset, 0)
         return found[start : start + max(limit, 0)]
@@ -199,6 +205,14 @@ class MemoryRecords:
         pending = [item for item in records.items() if item[1].made_version < item[1].wanted_version]
         pending.sort(key=lambda item: item[1].wanted_seq)
         return [(proposal_id, record.wanted_version) for proposal_id, record in pending]
+
+    def tallies(self) -> Sequence[Tally]:
+        rows = self._memory.rows.proposals.values()
+        counts = Counter((month_of(row), row.state, row.category, row.severity) for row in rows)
+        return [
+            Tally(month=month, state=state, category=category, severity=severity, count=count)
+            for (month, state, category, severity), count in counts.items()
+        ]
 
     def mark_recorded(self, proposal_id: ProposalId, version: int) -> None:
         with self._memory.writing() as rows:

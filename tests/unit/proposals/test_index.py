@@ -2,14 +2,14 @@
 
 import random
 import re
-import time
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from builders import proposal
 
 from homeostat.core.ids import ProposalId
-from homeostat.model.proposal import Category, ProposalState, Severity
+from homeostat.model.proposal import Category, ProposalState, Severity, Tally
 from homeostat.proposals.index import MAX_TABLE_ROWS, IndexRow, render_index, row_of
 from homeostat.proposals.markdown import record_path
 
@@ -29,15 +29,25 @@ def rows(count: int) -> list[IndexRow]:
     ]
 
 
+def page_of(listed: list[IndexRow]) -> bytes:
+    """The page where these are all there are."""
+    counted = Counter((row.path[len("proposals/") :][:7], row.state, row.category, row.severity) for row in listed)
+    tallies = [
+        Tally(month=month, state=state, category=category, severity=severity, count=count)
+        for (month, state, category, severity), count in counted.items()
+    ]
+    return render_index(listed, tallies)
+
+
 def test_no_proposals_are_said_to_be_none() -> None:
-    page = render_index([]).decode()
+    page = page_of([]).decode()
     assert "Total: 0" in page
     assert "No proposals yet." in page
     assert "nothing decided yet" in page
 
 
 def test_newest_first_with_a_link_to_each_record() -> None:
-    page = render_index(rows(3)).decode()
+    page = page_of(rows(3)).decode()
     links = re.findall(r"\]\(([^)]+)\)", page)
     assert [link.split("/")[2][:8] for link in links] == ["00000002", "00000001", "00000000"]
     assert f"proposals/{links[0]}" == record_path(
@@ -48,7 +58,7 @@ def test_newest_first_with_a_link_to_each_record() -> None:
 def test_the_order_of_the_rows_does_not_matter() -> None:
     shuffled = rows(50)
     random.Random(7).shuffle(shuffled)
-    assert render_index(shuffled) == render_index(rows(50))
+    assert page_of(shuffled) == page_of(rows(50))
 
 
 def test_statistics_count_by_the_words_of_the_source_document() -> None:
@@ -61,7 +71,7 @@ def test_statistics_count_by_the_words_of_the_source_document() -> None:
             (ProposalState.PENDING, "pending", Category.ENHANCEMENT, Severity.LOW),
         )
     ]
-    page = render_index(some).decode()
+    page = page_of(some).decode()
     assert "- Total: 4\n" in page
     assert "- Approved: 66 % of 3 decided\n" in page
     assert "- By status: pending 1, approved 1, implemented 1, rejected 1\n" in page
@@ -72,7 +82,7 @@ def test_statistics_count_by_the_words_of_the_source_document() -> None:
 
 
 def test_a_title_cannot_break_the_table_or_the_link() -> None:
-    page = render_index([replace(rows(1)[0], title="x](http://evil) | y\n| z | <b>`")]).decode()
+    page = page_of([replace(rows(1)[0], title="x](http://evil) | y\n| z | <b>`")]).decode()
     line = next(line for line in page.splitlines() if "evil" in line)
     assert line.endswith("](2026/01/00000000-0000-4000-8000-000000000000-number-0.md) |")
     assert "\\](http://evil) \\| y \\| z \\| &lt;b&gt;\\`" in line
@@ -80,12 +90,10 @@ def test_a_title_cannot_break_the_table_or_the_link() -> None:
 
 def test_thousands_are_listed_in_a_bounded_page_that_still_leads_to_each() -> None:
     many = rows(5000)
-    start = time.perf_counter()
-    page = render_index(many)
-    assert time.perf_counter() - start < 5
+    page = page_of(many)
     text = page.decode()
     assert len(page) < 200_000
     assert text.count("\n| 20") == MAX_TABLE_ROWS
     months = re.findall(r"- \[(\d{4}/\d\d)\]\(\1/\): (\d+)", text)
-    assert sum(int(count) for _, count in months) == 5000 - MAX_TABLE_ROWS
+    assert sum(int(count) for _, count in months) == 5000
     assert [month for month, _ in months] == sorted((month for month, _ in months), reverse=True)

@@ -11,7 +11,7 @@ from homeostat.adapters.git.reader import tree_entries, tree_of
 from homeostat.adapters.git.repository import GitRepository
 from homeostat.core.errors import Conflict, InvalidInput
 from homeostat.core.ids import CommitId, parse_commit_id
-from homeostat.model.change import REGULAR, FileState
+from homeostat.model.change import FileState
 
 _MAX_MESSAGE_CHARS = 100_000
 
@@ -45,7 +45,7 @@ def commit_change(
 def write_tree(repository: GitRepository, *, base: CommitId | None, files: Mapping[str, FileState | None]) -> str:
     """Write these files (None: remove) over the tree of `base` and return the new tree's name."""
     kept = {path: state for path, state in files.items() if state is not None}
-    names = _write_blobs(repository, [state.content for state in kept.values()])
+    names = write_objects(repository, "blob", [state.content for state in kept.values()])
     entries: dict[str, IndexEntry | None] = dict.fromkeys(files)
     for (path, state), name in zip(kept.items(), names, strict=True):
         entries[path] = IndexEntry(mode=state.mode, object_id=name)
@@ -77,11 +77,8 @@ def write_commit(
     return parse_commit_id(answer.out.decode("ascii").strip())
 
 
-def plain_files(files: Mapping[str, bytes]) -> Mapping[str, FileState]:
-    return {path: FileState(content=content, mode=REGULAR) for path, content in files.items()}
-
-
-def _write_blobs(repository: GitRepository, contents: Sequence[bytes]) -> Sequence[str]:
+def write_objects(repository: GitRepository, kind: str, contents: Sequence[bytes]) -> Sequence[str]:
+    """Write blobs or trees, all in one call, and return their names."""
     if not contents:
         return []
     with tempfile.TemporaryDirectory(prefix="homeostat-") as folder:
@@ -91,6 +88,8 @@ def _write_blobs(repository: GitRepository, contents: Sequence[bytes]) -> Sequen
         answer = repository.git.write(
             "hash-object",
             "-w",
+            "-t",
+            kind,
             "--no-filters",
             "--stdin-paths",
             stdin=b"".join(bytes(path) + b"\n" for path in paths),

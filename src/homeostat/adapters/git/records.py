@@ -5,7 +5,8 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from homeostat.adapters.git.objects import plain_files, write_commit, write_tree
+from homeostat.adapters.git.graft import graft
+from homeostat.adapters.git.objects import write_commit, write_objects
 from homeostat.adapters.git.paths import check_path
 from homeostat.adapters.git.reader import read_blobs, tree_entries
 from homeostat.adapters.git.repository import OWN_PREFIX, GitRepository
@@ -15,6 +16,7 @@ from homeostat.core.ids import CommitId, parse_commit_id
 BRANCH = f"{OWN_PREFIX}proposals"
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
+_RECORD_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _TRIES = 200
 _LOCK_PATIENCE_S = 1.5
 """Flows wait for their records: a stale lock must not hold up the watch over applied changes for longer."""
@@ -44,11 +46,17 @@ class GitRecordBranch:
         """
         if not files or len(files) > _MAX_FILES:
             raise InvalidInput("bad-record", f"a record has 1 to {_MAX_FILES} files")
+        for path in files:
+            check_path(path)
+            if not _RECORD_PATH.fullmatch(path):
+                # Trees are written here without git's own look at their names.
+                raise InvalidInput("bad-path", f"{path[:60]!r} is not the path of a record")
         message = record_message(subject, trailers)
+        blobs = dict(zip(files, write_objects(self._repository, "blob", list(files.values())), strict=True))
         patience = _Patience()
         for _ in range(_TRIES):
             head = self._repository.branch_head(self._branch)
-            tree = write_tree(self._repository, base=head, files=plain_files(files))
+            tree = graft(self._repository, base=head, blobs=blobs)
             if head is not None and self._is_same(head, tree=tree, message=message):
                 return head
             commit = write_commit(self._repository, tree=tree, parent=head, message=message, at=at)

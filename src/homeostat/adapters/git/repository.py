@@ -50,8 +50,12 @@ class GitRepository:
 
     def blob_id(self, content: bytes) -> str:
         """Return the name git gives a blob with this content."""
+        return self.object_id("blob", content)
+
+    def object_id(self, kind: str, content: bytes) -> str:
+        """Return the name git gives an object of this kind with this content."""
         digest = hashlib.new(self.object_format, usedforsecurity=False)
-        digest.update(b"blob %d\0" % len(content))
+        digest.update(b"%s %d\0" % (kind.encode("ascii"), len(content)))
         digest.update(content)
         return digest.hexdigest()
 

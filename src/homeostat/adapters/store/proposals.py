@@ -2,20 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from heapq import merge
+from itertools import islice
 
-from sqlalchemy import Select, exc, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, exc, func, insert, select, tuple_, update
 
 from homeostat.adapters.store.database import Database
 from homeostat.adapters.store.documents import decode_proposal, encode_proposal
 from homeostat.adapters.store.ledger import LedgerTransaction, SqlLedger
-from homeostat.adapters.store.records import want_record
+from homeostat.adapters.store.records import add_to_tally, want_record
 from homeostat.adapters.store.row_digest import ROW_DIGEST, row_digest
-from homeostat.adapters.store.tables import proposals
+from homeostat.adapters.store.tables import proposals, tallies, to_us
 from homeostat.core.digests import Digest
 from homeostat.core.errors import Conflict, NotFound
 from homeostat.core.ids import ProposalId
 from homeostat.model.ledger import EntryDraft, LedgerEntry
 from homeostat.model.proposal import Proposal, ProposalState
+
+_CHUNK = 500
+"""Ids in one statement; SQLite takes some thousand parameters."""
 
 _LAST_CODE_POINT = "\U0010ffff"
 
@@ -34,6 +39,7 @@ class SqlProposals:
                 current.connection.execute(insert(proposals), row)
             except exc.IntegrityError as error:
                 raise Conflict("proposal-exists", f"there is a proposal {proposal.id} already") from error
+            add_to_tally(current.connection, proposal, state=proposal.state.value, by=1)
             written = current.append(_with_digest(entry, row))
             want_record(current.connection, proposal.id, version=proposal.version, seq=written.seq)
             return written
@@ -42,13 +48,13 @@ class SqlProposals:
         saved = replace(proposal, version=proposal.version + 1)
         row = encode_proposal(saved)
         with self._ledger.transaction() as current:
-            guarded = (
-                update(proposals)
-                .where(proposals.c.id == proposal.id, proposals.c.version == proposal.version)
-                .values(**row)
-            )
-            if current.connection.execute(guarded).rowcount != 1:
+            here = (proposals.c.id == proposal.id, proposals.c.version == proposal.version)
+            before = current.connection.execute(select(proposals.c.state).where(*here)).scalar_one_or_none()
+            if before is None or current.connection.execute(update(proposals).where(*here).values(**row)).rowcount != 1:
                 raise _refusal(current, proposal)
+            if before != saved.state.value:
+                add_to_tally(current.connection, saved, state=before, by=-1)
+                add_to_tally(current.connection, saved, state=saved.state.value, by=1)
             if entry is not None:
                 written = current.append(_with_digest(entry, row))
                 want_record(current.connection, saved.id, version=saved.version, seq=written.seq)
@@ -65,18 +71,33 @@ class SqlProposals:
         prefix: str = "",
         limit: int = 100,
         offset: int = 0,
+        after: Proposal | None = None,
     ) -> Sequence[Proposal]:
-        query = select(proposals)
-        if states is not None:
-            query = query.where(proposals.c.state.in_([state.value for state in states]))
+        wanted = [] if after is None else [_behind(after)]
         if prefix:
-            query = query.where(proposals.c.id >= prefix, proposals.c.id < prefix + _LAST_CODE_POINT)
-        return self._read(_newest_first(query).limit(max(limit, 0)).offset(max(offset, 0)))
+            wanted += [proposals.c.id >= prefix, proposals.c.id < prefix + _LAST_CODE_POINT]
+        limit, offset = max(limit, 0), max(offset, 0)
+        if states is None:
+            return self._read(_newest_first(select(proposals).where(*wanted)).limit(limit).offset(offset))
+        # The index gives each state's rows in order; of several states the first ones are merged, so that
+        # neither all rows of a state nor all rows beside them are looked at.
+        key = select(proposals.c.created_us, proposals.c.id)
+        with self._database.reading() as connection:
+            listed = [
+                [(row.created_us, row.id) for row in connection.execute(query.limit(limit + offset))]
+                for query in (_newest_first(key.where(proposals.c.state == state.value, *wanted)) for state in states)
+            ]
+            ids = [identity for _, identity in islice(merge(*listed, reverse=True), offset, offset + limit)]
+            found: dict[str, Proposal] = {}
+            for start in range(0, len(ids), _CHUNK):
+                query = select(proposals).where(proposals.c.id.in_(ids[start : start + _CHUNK]))
+                found |= {row["id"]: decode_proposal(row) for row in connection.execute(query).mappings()}
+            return [found[identity] for identity in ids]
 
     def count_by_state(self) -> Mapping[ProposalState, int]:
-        query = select(proposals.c.state, func.count()).group_by(proposals.c.state)
+        query = select(tallies.c.state, func.sum(tallies.c["count"])).group_by(tallies.c.state)
         with self._database.reading() as connection:
-            return {ProposalState(row[0]): row[1] for row in connection.execute(query)}
+            return {ProposalState(row[0]): row[1] for row in connection.execute(query) if row[1]}
 
     def find_by_diff(self, diff_digest: Digest) -> Sequence[Proposal]:
         return self._read(_newest_first(select(proposals).where(proposals.c.diff_digest == diff_digest)))
@@ -88,6 +109,10 @@ class SqlProposals:
 
 def _with_digest(entry: EntryDraft, row: Mapping[str, object]) -> EntryDraft:
     return replace(entry, body={**entry.body, ROW_DIGEST: row_digest(row)})
+
+
+def _behind(row: Proposal) -> ColumnElement[bool]:
+    return tuple_(proposals.c.created_us, proposals.c.id) < (to_us(row.created_at), row.id)
 
 
 def _newest_first(query: Select[tuple[object, ...]]) -> Select[tuple[object, ...]]:

@@ -6,9 +6,11 @@ from sqlalchemy import Connection, case, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from homeostat.adapters.store.database import Database
-from homeostat.adapters.store.tables import proposals, records
+from homeostat.adapters.store.tables import proposals, records, tallies
 from homeostat.core.errors import Conflict, NotFound
 from homeostat.core.ids import ProposalId
+from homeostat.model.proposal import Category, Proposal, ProposalState, Severity, Tally
+from homeostat.proposals.markdown import month_of
 
 
 def want_record(connection: Connection, proposal_id: ProposalId, *, version: int, seq: int) -> None:
@@ -24,6 +26,21 @@ def want_record(connection: Connection, proposal_id: ProposalId, *, version: int
                 "wanted_seq": case((was_made, seq), else_=records.c.wanted_seq),
             },
         )
+    )
+
+
+def add_to_tally(connection: Connection, proposal: Proposal, *, state: str, by: int) -> None:
+    """Count a proposal in (1) or out (-1) of a state; the rest of what it is counted by never changes."""
+    fresh = insert(tallies).values(
+        month=month_of(proposal),
+        state=state,
+        category=proposal.category.value,
+        severity=proposal.severity.value,
+        count=by,
+    )
+    keys = [column.name for column in tallies.primary_key]
+    connection.execute(
+        fresh.on_conflict_do_update(index_elements=keys, set_={"count": tallies.c["count"] + fresh.excluded["count"]})
     )
 
 
@@ -46,6 +63,19 @@ class SqlRecords:
     def pending_records(self) -> Sequence[tuple[ProposalId, int]]:
         with self._database.reading() as connection:
             return read_pending(connection)
+
+    def tallies(self) -> Sequence[Tally]:
+        with self._database.reading() as connection:
+            return [
+                Tally(
+                    month=row.month,
+                    state=ProposalState(row.state),
+                    category=Category(row.category),
+                    severity=Severity(row.severity),
+                    count=row[4],
+                )
+                for row in connection.execute(select(tallies).where(tallies.c["count"] > 0))
+            ]
 
     def mark_recorded(self, proposal_id: ProposalId, version: int) -> None:
         """As in the port; `NotFound` for an unknown proposal, `Conflict` for a version yet to come."""

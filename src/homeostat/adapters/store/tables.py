@@ -34,14 +34,27 @@ proposals = Table(
     "proposals",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("state", Text, nullable=False, index=True),
+    Column("state", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("diff_digest", Text, nullable=False, index=True),
-    Column("created_us", BigInteger, nullable=False, index=True),
+    Column("created_us", BigInteger, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
     Column("finding_id", Text, nullable=True, index=True),
     Column("document", Text, nullable=False),
+    Index("ix_proposals_state_created", "state", "created_us", "id"),
+    Index("ix_proposals_created", "created_us", "id"),
 )
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("month", Text, primary_key=True),
+    Column("state", Text, primary_key=True),
+    Column("category", Text, primary_key=True),
+    Column("severity", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+)
+"""How many proposals there are of each kind, kept in the transaction that writes their rows."""
 
 records = Table(
     "records",

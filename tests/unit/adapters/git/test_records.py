@@ -157,3 +157,34 @@ def test_a_subject_is_one_printable_line_of_bounded_length() -> None:
     assert len(record_message("x" * 1000, {}).splitlines()[0]) == 200
     with pytest.raises(InvalidInput):
         record_message(" \n ", {})
+
+
+def test_only_the_named_files_change_whatever_stands_beside_them(
+    user: UserRepository, records: GitRecordBranch
+) -> None:
+    names = ["", "a-b", "a.b", "a/b", "proposals.md", "proposals-old", "proposals/2025/12/x.md", "proposals/z"]
+    user.git("checkout", "-q", "--orphan", "homeostat/proposals")
+    user.git("rm", "-rfq", ".")
+    for name in names[1:]:
+        user.write(name, name.encode())
+    user.git("add", "-A")
+    user.git("commit", "-qm", "by hand")
+    before = user.git("ls-tree", "-r", "HEAD").splitlines()
+    user.git("checkout", "-q", "main")
+    files = {"proposals/2026/01/n.md": b"new", "proposals/2025/12/x.md": b"changed", "proposals/index.md": b"i"}
+    records.publish(files=files, subject="x", trailers={}, at=AT)
+    after = user.git("ls-tree", "-r", "homeostat/proposals").splitlines()
+    assert {line for line in before if b"x.md" not in line} <= set(after)
+    assert len(after) == len(before) + 2
+    assert {path: records.read(path) for path in files} == files
+    assert user.git("fsck", "--strict", "--no-dangling") == b""
+
+
+def test_a_folder_where_the_record_must_be_or_a_file_on_its_way_is_named(
+    user: UserRepository, records: GitRecordBranch
+) -> None:
+    records.publish(files={"proposals/2026": b"a file", "x/y/z.md": b"z"}, subject="x", trailers={}, at=AT)
+    for path in ("proposals/2026/01/n.md", "x/y"):
+        with pytest.raises(Conflict) as refused:
+            records.publish(files={path: b"n"}, subject="y", trailers={}, at=AT)
+        assert refused.value.code == "path-taken" and "`" in refused.value.message
