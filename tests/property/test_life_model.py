@@ -31,6 +31,7 @@ from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.proposals.lifecycle import ALLOWED_FROM, Approved, Deferred, Edited, Rejected, Resumed
 from homeostat.proposals.markdown import parse_header, record_path
+from homeostat.testing.faults import DEADLY, FaultPlan, faulty
 from homeostat.testing.memory_repository import SimulatedDeath
 from homeostat.testing.world import BOT, OWNER, PROCESS, World, file
 
@@ -38,7 +39,7 @@ S = ProposalState
 FILES = ("a.py", "b.py")
 OPEN = {S.PENDING, S.AWAITING_APPROVAL, S.APPROVED, S.DEFERRED}
 LIVE = {S.OBSERVING, S.AWAITING_RESTART, S.IMPLEMENTED}
-CRASH = st.one_of(st.none(), st.none(), st.tuples(st.integers(0, 60), st.booleans()))
+CRASH = st.one_of(st.none(), st.none(), st.tuples(st.integers(0, 60), st.sampled_from(sorted(DEADLY))))
 HAPPENINGS = [
     *("propose", "propose", "propose", "propose again", "edit", "edit", "edit to another's"),
     *("approve", "approve", "reject", "defer", "resume", "resume"),
@@ -263,7 +264,7 @@ class Life(RuleBasedStateMachine):
             if run:
                 self.work()
             return
-        deps = self.world.mortal(dies_at_call=crash[0], after=crash[1])
+        deps = faulty(self.world.deps, FaultPlan(at_call=crash[0], outcome=crash[1]))
         try:
             call(deps)
             self.world.run(deps)
@@ -341,6 +342,10 @@ class Life(RuleBasedStateMachine):
         }
 
     @invariant()
+    def doctor_finds_nothing(self):
+        assert self.world.violations() == ()
+
+    @invariant()
     def the_ledger_tells_how_each_row_came_to_stand_there(self):
         entries = self.world.store.ledger.entries(limit=100_000)
         report = verify_integrity(
@@ -364,7 +369,7 @@ class Life(RuleBasedStateMachine):
 @pytest.mark.parametrize(
     ("examples", "steps"),
     [
-        pytest.param(100, 25, id="some"),
+        pytest.param(50, 20, id="some"),
         pytest.param(3_000, 50, id="many", marks=[pytest.mark.matrix, pytest.mark.timeout(7200)]),
     ],
 )

@@ -159,9 +159,7 @@ def test_a_subject_is_one_printable_line_of_bounded_length() -> None:
         record_message(" \n ", {})
 
 
-def test_only_the_named_files_change_whatever_stands_beside_them(
-    user: UserRepository, records: GitRecordBranch
-) -> None:
+def test_only_the_named_files_change_whatever_is_beside_them(user: UserRepository, records: GitRecordBranch) -> None:
     names = ["", "a-b", "a.b", "a/b", "proposals.md", "proposals-old", "proposals/2025/12/x.md", "proposals/z"]
     user.git("checkout", "-q", "--orphan", "homeostat/proposals")
     user.git("rm", "-rfq", ".")
