@@ -31,6 +31,7 @@ from homeostat.core.errors import IntegrityFailure, NotPermitted, Unavailable
 PRIVATE_KEY = "ledger.ed25519"
 PUBLIC_KEY = "ledger.pub"
 AGENT_KEY = "agent.key"
+DATABASE = "homeostat.sqlite"
 OWNER_TOKEN = "owner.token"  # noqa: S105 - a file name
 
 AGENT_KEY_BYTES = 32
@@ -129,6 +130,7 @@ def load_or_create_keys(state_dir: Path) -> Keys:
     what it must be, or the private key is gone while its public half shows that there was one.
     """
     folder = ensure_state_dir(state_dir) / "keys"
+    _check_whole(state_dir)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         _check_private_dir(folder)
@@ -143,6 +145,32 @@ def load_or_create_keys(state_dir: Path) -> Keys:
     if not _TOKEN.fullmatch(token):
         raise _damaged(folder / OWNER_TOKEN, "it does not hold a token")
     return Keys(signer=signer, agent_key=agent_key, owner_token=token)
+
+
+def _check_whole(state_dir: Path) -> None:
+    """Refuse a state directory of which a part is gone: making that part anew would hide the loss.
+
+    A database without keys would get a key that did not sign it; snapshots or a ledger's head without a
+    database would get a ledger that begins again.
+    """
+    database = state_dir / DATABASE
+    if database.exists() and database.stat().st_size and not (state_dir / "keys" / PRIVATE_KEY).exists():
+        raise _key_missing(state_dir / "keys" / PRIVATE_KEY, "the database that it signed is there")
+    left = [name for name in ("ledger-head.json", "flows.sqlite", "backups") if (state_dir / name).exists()]
+    if left and not database.exists():
+        raise IntegrityFailure(
+            "database-missing",
+            f"{database} is gone, though {left[0]} beside it shows that there was one",
+            hint="put it back: homeostat restore FILE; to begin a new ledger, move the whole state directory away",
+        )
+
+
+def _key_missing(path: Path, evidence: str) -> IntegrityFailure:
+    return IntegrityFailure(
+        "ledger-key-missing",
+        f"the ledger's private key {path} is gone, though {evidence}",
+        hint="put it back: homeostat restore FILE; to begin a new ledger, move the whole state directory away",
+    )
 
 
 def load_verifier(state_dir: Path) -> PublicKeyVerifier:
@@ -174,11 +202,7 @@ def _load_or_create_signer(folder: Path) -> Ed25519Signer:
     private, public = folder / PRIVATE_KEY, folder / PUBLIC_KEY
     if public.exists() and not private.exists():
         # A new key would make every older entry look forged, and hide that the old one was lost.
-        raise IntegrityFailure(
-            "ledger-key-missing",
-            f"the ledger's private key {private} is gone, though its public half is there",
-            hint="restore it from your backup; to begin a new ledger, move the whole state directory away",
-        )
+        raise _key_missing(private, "its public half is there")
     data = _load_or_create(private, lambda: Ed25519Signer.generate().private_pem())
     try:
         key = load_pem_private_key(data, password=None)
@@ -259,7 +283,9 @@ def _too_open(path: Path, info: os.stat_result, remedy: str) -> Unavailable:
 
 
 def _damaged(path: Path, why: str) -> IntegrityFailure:
-    return IntegrityFailure("key-damaged", f"{path} cannot be used: {why}", hint="restore it from your backup")
+    return IntegrityFailure(
+        "key-damaged", f"{path} cannot be used: {why}", hint="put it back from a backup: homeostat restore FILE"
+    )
 
 
 def _cannot(what: str, path: Path, error: OSError) -> Unavailable:

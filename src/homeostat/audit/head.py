@@ -8,11 +8,12 @@ leaves behind, and is caught up; one that knows *more*, or something else, is ev
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from homeostat.audit.chain import EMPTY_HEAD, ZERO_HASH, head_statement
+from homeostat.audit.restoration import Explained, Restoration
 from homeostat.core import canonical_json
 from homeostat.core.canonical_json import JsonValue
 from homeostat.core.errors import IntegrityFailure
@@ -125,11 +126,13 @@ def compare_head(
     *,
     hash_at: Callable[[int], str | None],
     verify: Callable[[bytes, str], bool],
+    restored: Sequence[Restoration] = (),
 ) -> HeadReport:
     """Compare the database's head with its witnesses and name exactly what was found.
 
     `hash_at(n)` returns the entry hash that the database holds for entry `n`, None when it has none.
-    Trailers are given as Git has them, (commit, value).
+    Trailers are given as Git has them, (commit, value), newest first. What a restoration in `restored`
+    explains is no finding.
     """
     findings: list[HeadFinding] = []
     if file_head is None:
@@ -139,9 +142,13 @@ def compare_head(
     else:
         findings.extend(_compare_file(db_head, file_head, hash_at, verify))
     trailers = 0
+    explained = Explained(restored)
     for commit, value in trailer_heads:
         trailers += 1
-        findings.extend(_compare_trailer(db_head, commit, value, hash_at))
+        seen = parse_trailer(value)
+        by_restoration = explained.explains(commit, seen.size if seen is not None else 0)
+        unlike = _compare_trailer(db_head, commit, value, hash_at)
+        findings.extend([] if by_restoration else unlike)
     return HeadReport(head=db_head, findings=tuple(findings), trailers=trailers)
 
 

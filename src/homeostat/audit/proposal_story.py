@@ -15,6 +15,7 @@ from homeostat.model.proposal import Proposal, ProposalState
 PROPOSAL_PREFIX = "proposal."
 _APPROVED = "proposal.approved"
 _EDITED = "proposal.edited"
+RESTORED_ROW = "proposal.restored"
 _CREDENTIAL_MADE = "token.made"
 _ROW_DIGEST = "row_digest"
 _PERSON = "person-"
@@ -185,7 +186,13 @@ def _row_against_ledger(proposal: Proposal, own: Sequence[LedgerEntry], approval
         wrong.append(f"{proposal.id}: the row's review is not of the change that was applied")
     elif approval is not None and review.by != approval.actor:
         wrong.append(f"{proposal.id}: the row names {review.by} as approver, entry {approval.seq} {approval.actor}")
-    named = {entry.body["to"]: entry.body["commit"] for entry in own if "commit" in entry.body}
+    named: dict[object, object] = {}
+    for entry in own:
+        if entry.kind == RESTORED_ROW:  # what Git showed after a restoration, in one step
+            named[ProposalState.APPLYING.value] = entry.body.get("commit")
+            named[ProposalState.REVERTING.value] = entry.body.get("revert_commit")
+        elif "commit" in entry.body:
+            named[entry.body["to"]] = entry.body["commit"]
     for state, commit in (
         (ProposalState.APPLYING, application.commit),
         (ProposalState.REVERTING, application.revert_commit),

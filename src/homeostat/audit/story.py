@@ -3,7 +3,8 @@
 1. The ledger can be read whole, and is not empty.
 2. Its chain holds: numbers, links, hashes, and every signature.
 3. The head file knows nothing that the database does not.
-4. Neither do the trailers of the status commits in Git, and they reach as far as the rows say.
+4. Neither do the trailers of the status commits in Git, but for what a recorded restoration explains, and they
+   reach as far as the rows say.
 5. Each proposal stands in the state that its entries lead to, and none is without row or entries.
 6. Its diff is the one that was recorded, byte for byte, and so is all else in its row.
 7. What was applied is what a person approved, and the ledger knows every person's credential.
@@ -34,6 +35,7 @@ from homeostat.audit.proposal_story import (
     rows,
     states,
 )
+from homeostat.audit.restoration import restorations
 from homeostat.core.ids import CommitId
 from homeostat.model.actor import Actor
 from homeostat.model.change import FileState, TreeChange
@@ -102,6 +104,7 @@ def verify_story(inputs: StoryInputs) -> tuple[Check, ...]:
         inputs.trailers,
         hash_at=_hash_at(inputs.entries),
         verify=inputs.verify,
+        restored=restorations(inputs.entries),
     )
     moves = group_moves(inputs.entries)
     rows_unread = _unread(inputs, "ledger", "proposals")

@@ -1,8 +1,6 @@
 """The one place that joins the parts: settings and a state directory in, a running hub out."""
 
-import fcntl
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -24,13 +22,14 @@ from homeostat.adapters.git.reader import GitCommitReader
 from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import GitRepository, open_repository
 from homeostat.adapters.keys import Keys, load_or_create_keys
+from homeostat.adapters.state_lock import hold_state
 from homeostat.adapters.store.store import SqlStore
 from homeostat.adapters.supervising.client import SupervisorRestarter
 from homeostat.adapters.supervising.command import CommandRestarter
 from homeostat.adapters.worker_process import WorkerProver
 from homeostat.audit.head import TRAILER_KEY, compare_head
 from homeostat.core.digests import digest_bytes
-from homeostat.core.errors import Conflict, HomeostatError, IntegrityFailure
+from homeostat.core.errors import HomeostatError, IntegrityFailure
 from homeostat.core.ids import ActorId, ProposalId
 from homeostat.flows.applying import apply
 from homeostat.flows.deps import Deps
@@ -75,8 +74,7 @@ class Hub:
     ) -> None:
         with ExitStack() as undo:
             keys = load_or_create_keys(state_dir)
-            (state_dir / "run").mkdir(mode=0o700, exist_ok=True)
-            undo.callback(_hold(state_dir / "run" / "hub.lock"))
+            undo.callback(hold_state(state_dir))
             self.context = self._wire(settings, repository, state_dir, keys, undo, wrap)
             self.agent_socket = choose_socket_path(state_dir)
             self._undo = undo.pop_all()
@@ -242,19 +240,6 @@ def _sweep(state_dir: Path, gateway: AgentGateway) -> None:
     sweep_launches(state_dir, in_use=gateway.launch_ids())
 
 
-def _hold(path: Path) -> Callable[[], None]:
-    """Hold the state directory's lock; return how to let go of it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise Conflict(
-            "hub-running", f"another hub works on {path.parent.parent}", hint="stop it, or use it: its door is open"
-        ) from error
-    return lambda: os.close(handle)
-
-
 def _check_witnesses(store: SqlStore, records: GitRecordBranch) -> None:
     """Refuse to write onto a ledger that Git knows to have been longer or different."""
     report = compare_head(
@@ -263,6 +248,7 @@ def _check_witnesses(store: SqlStore, records: GitRecordBranch) -> None:
         records.trailers(TRAILER_KEY),
         hash_at=store.ledger.hash_at,
         verify=lambda message, signature: False,  # trailers carry no signature; the head file was checked at opening
+        restored=store.ledger.restorations(),
     )
     if report.tampering:
         worst = report.tampering[0]

@@ -158,11 +158,24 @@ class Edited:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """After a restoration from a backup, the row is settled by what Git shows; a person answers for it.
+
+    `review` is theirs where a change is found applied whose approval was lost with the entries after the backup.
+    """
+
+    state: ProposalState
+    reason: str
+    application: Application | None = None
+    review: Review | None = None
+
+
 DecisionEvent = ValidationStarted | Proved | Approved | ApplyAsked | Rejected | Deferred | Resumed | Edited
 RevertEvent = RevertStarted | RevertWaits | Reverted | RevertAborted
 RestartEvent = RestartNeeded | RestartAsked | RestartSeen
 ApplicationEvent = ApplyStarted | WentLive | ApplyFailed | RestartEvent | ObservedWell | RevertEvent
-Event = DecisionEvent | ApplicationEvent
+Event = DecisionEvent | ApplicationEvent | Restored
 
 ALLOWED_FROM: Mapping[type, frozenset[ProposalState]] = {
     ValidationStarted: frozenset({S.PENDING}),
@@ -184,6 +197,7 @@ ALLOWED_FROM: Mapping[type, frozenset[ProposalState]] = {
     RevertWaits: frozenset({S.REVERTING}),
     Reverted: frozenset({S.REVERTING}),
     RevertAborted: frozenset({S.REVERTING}),
+    Restored: frozenset(S),
 }
 
 
@@ -237,6 +251,8 @@ def step(proposal: Proposal, event: Event, *, at: datetime) -> Step | Denied:
             return _move(replace(proposal, review=None, proof=None), S.PENDING, "resumed", at, "taken up again")
         case Edited():
             return _edited(proposal, event, at)
+        case Restored():
+            return _restored(proposal, event, at)
         case _:
             return _application_step(proposal, event, at)
 
@@ -344,6 +360,20 @@ def _revert_step(proposal: Proposal, event: RevertEvent, at: datetime) -> Step:
             )
         case _:
             assert_never(event)
+
+
+def _restored(proposal: Proposal, event: Restored, at: datetime) -> Step:
+    review = event.review or proposal.review
+    application = event.application or proposal.application
+    settled = replace(proposal, review=review, application=application, apply_requested=False)
+    facts: dict[str, JsonValue] = {}
+    if event.review is not None:
+        facts |= {"change_seen": event.review.change_digest, "unreviewed": True, "forced": False}
+    elif application is not None:
+        facts |= {"commit": application.commit, "revert_commit": application.revert_commit}
+    # An approval is called one wherever it comes from: an audit looks for it by that name.
+    kind = "approved" if event.review is not None else "restored"
+    return _move(settled, event.state, kind, at, event.reason, facts=facts)
 
 
 def _edited(proposal: Proposal, event: Edited, at: datetime) -> Step:

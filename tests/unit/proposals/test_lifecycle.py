@@ -47,6 +47,7 @@ EVENTS = {
     life.RevertWaits: life.RevertWaits(reason="process 7 does not answer"),
     life.Reverted: life.Reverted(detail="seen"),
     life.RevertAborted: life.RevertAborted(reason="moved on"),
+    life.Restored: life.Restored(state=S.FAILED, reason="restored"),
 }
 
 
@@ -123,9 +124,9 @@ def test_an_automatic_revert_that_could_not_be_finished_fails_and_may_be_asked_f
     assert go(failed, EVENTS[life.RevertStarted], EVENTS[life.Reverted]).state is S.REVERTED
 
 
-def test_a_reverted_or_rejected_proposal_moves_no_more():
+def test_a_reverted_or_rejected_proposal_moves_no_more_but_by_a_restoration():
     for state in (S.REVERTED, S.REJECTED, S.EXPIRED):
-        assert [event for event, states in life.ALLOWED_FROM.items() if state in states] == []
+        assert [event for event, states in life.ALLOWED_FROM.items() if state in states] == [life.Restored]
 
 
 def test_a_resumed_proposal_has_lost_its_old_proof_and_review():

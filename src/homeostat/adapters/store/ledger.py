@@ -12,6 +12,7 @@ from homeostat.adapters.store.database import Database
 from homeostat.adapters.store.head_file import HeadFile
 from homeostat.adapters.store.tables import ledger
 from homeostat.audit.chain import EMPTY_HEAD, append, head_of
+from homeostat.audit.restoration import RESTORED, Restoration, restorations
 from homeostat.core.errors import IntegrityFailure
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
 from homeostat.ports.clock import Clock
@@ -93,6 +94,12 @@ class SqlLedger:
         """Return the hash of entry `seq`, None where there is no such entry."""
         with self._database.reading() as connection:
             return _hash_at(connection, seq)
+
+    def restorations(self) -> Sequence[Restoration]:
+        """Return what the ledger says of restorations from a backup."""
+        with self._database.reading() as connection:
+            places = connection.execute(select(ledger.c.seq).where(ledger.c.kind == RESTORED)).scalars().all()
+            return restorations(read_entries(connection, after=seq - 1, limit=1)[0] for seq in sorted(places))
 
     def note_seen(self, head: LedgerHead) -> None:
         """Remember how far the ledger was seen; a database that holds less later was exchanged."""
