@@ -220,12 +220,13 @@ class Sender:
         self._wake.clear()
 
     def _obey(self, connection: HubConnection, command: Command) -> None:
-        if command.kind in ("swap", "rollback"):
-            # So that no interval of vitals lies half before and half after a change.
-            self._take_vitals(now=True)
-            self._deliver_vitals(connection)
-        answer = self._control.execute(command, hub_now_ms=connection.hub_now_ms())
-        connection.send("answer", answer, deadline_s=self._deadline(WRITE_S))
+        with self._control.in_haste(command):
+            if command.kind in ("swap", "rollback"):
+                # So that no interval of vitals lies half before and half after a change.
+                self._take_vitals(now=True)
+                self._deliver_vitals(connection)
+            answer = self._control.execute(command, hub_now_ms=connection.hub_now_ms())
+            connection.send("answer", answer, deadline_s=self._deadline(WRITE_S))
 
     def _connect(self) -> None:
         # Set first: whatever fails, the next try is later, and later still. Jitter only shortens, so

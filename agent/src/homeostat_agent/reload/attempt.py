@@ -150,6 +150,7 @@ class Attempt(_Step):
         """
         self._patience = Patience(self._surroundings.patience_s, self._surroundings.haste)
         passing: set[int] = set()
+        waited = False
         while True:
             for target in self.targets.values():
                 if isinstance(target, Target):
@@ -168,7 +169,8 @@ class Attempt(_Step):
             outcome = _obstacle(importing, products, work)
             references = [weakref.ref(item[0]) for item in (*products, *work.strangers)]
             codes = {id(item[1].code) for item in products}
-            over = self._patience.over
+            # Once even when the look took all the time there was: what is only garbage goes by that.
+            over, waited = waited and self._patience.over, True
             del work, census, products  # nothing here may keep alive what is waited for
             if over or not self._patience.wait_until_gone(references):
                 return outcome

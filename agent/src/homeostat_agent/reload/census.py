@@ -20,12 +20,12 @@ import functools
 import gc
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, repeat
-from operator import attrgetter, is_
+from operator import attrgetter, is_, itemgetter
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, FunctionType, GeneratorType, ModuleType
-from typing import Any, TypeVar
+from typing import Any, Optional, TypeVar
 
 CacheType = type(functools.lru_cache(maxsize=1)(lambda: None))
 
@@ -38,6 +38,7 @@ _ANCHORED = any(item is vars(builtins) for item in gc.get_referents(functools.wr
 
 _module_dict = type.__getattribute__(ModuleType, "__dict__")["__dict__"].__get__  # past what a subclass says
 _file_name = attrgetter("__code__.co_filename")
+_is_similar = itemgetter(1)
 
 _STARTUP_FROZEN = 2000
 """3.12 starts with some hundred frozen objects of its own; a host that freezes has many thousands."""
@@ -84,6 +85,18 @@ class Census:
     """While `_stamp()` stays the same, whatever was made since is in the young generations."""
 
 
+class _Meanings(dict[str, tuple[Optional[str], bool]]):
+    """For each file name: the wanted path that it means, and whether it is at least named like one."""
+
+    def __init__(self, classify: Callable[[str], tuple[str | None, bool]]) -> None:
+        super().__init__()
+        self._classify = classify
+
+    def __missing__(self, filename: str) -> tuple[str | None, bool]:
+        found = self[filename] = self._classify(filename)
+        return found
+
+
 class Files:
     """Tells which wanted file of the repository a file name means.
 
@@ -95,23 +108,19 @@ class Files:
         self._by_real = {os.path.realpath(os.path.join(repository, path)): path for path in paths}
         self._basenames = {os.path.basename(real) for real in self._by_real}
         self._basenames |= {os.path.basename(path) for path in paths}
-        self._paths: dict[str, str | None] = {}
-        self._similar: set[str] = set()
+        self._meanings = _Meanings(self._classify)
 
     def path_of(self, filename: str) -> str | None:
         """Return the wanted path that the file name means."""
-        if filename not in self._paths:
-            found = None if filename.startswith("<") else self._find(filename)
-            self._paths[filename] = found
-            if found is not None or os.path.basename(filename) in self._basenames:
-                self._similar.add(filename)
-        return self._paths[filename]
+        return self._meanings[filename][0]
 
-    def pick(self, items: list[_Item], filenames: list[str]) -> list[_Item]:
+    def pick(self, items: list[_Item], filenames: Iterable[str]) -> list[_Item]:
         """Return those items whose file is wanted, or is at least named like one. `filenames` stand beside them."""
-        for filename in set(filenames).difference(self._paths):
-            self.path_of(filename)
-        return list(compress(items, map(self._similar.__contains__, filenames)))
+        return list(compress(items, map(_is_similar, map(self._meanings.__getitem__, filenames))))
+
+    def _classify(self, filename: str) -> tuple[str | None, bool]:
+        found = None if filename.startswith("<") else self._find(filename)
+        return found, found is not None or os.path.basename(filename) in self._basenames
 
     def _find(self, filename: str) -> str | None:
         real = self._real_paths.get(filename)
@@ -260,7 +269,7 @@ def _sorted_by_file(
 ) -> tuple[dict[tuple[int, str], Load], list[FunctionType]]:
     loads: dict[tuple[int, str], Load] = {}
     elsewhere = []
-    for function in files.pick(functions, list(map(_file_name, functions))):
+    for function in files.pick(functions, map(_file_name, functions)):
         name = function.__code__.co_filename
         path = files.path_of(name)
         if path is None:
@@ -279,7 +288,7 @@ def _add_modules(loads: dict[tuple[int, str], Load], files: Files) -> None:
     modules = list(compress(modules, map(issubclass, map(type, modules), repeat(ModuleType))))
     origins: list[Any] = [space.get("__file__") if space is not None else None for space in map(_module_dict, modules)]
     has_file = list(map(isinstance, origins, repeat(str)))
-    for module in files.pick(list(compress(modules, has_file)), list(compress(origins, has_file))):
+    for module in files.pick(list(compress(modules, has_file)), compress(origins, has_file)):
         space = _module_dict(module)
         origin = space["__file__"]
         path = files.path_of(origin)

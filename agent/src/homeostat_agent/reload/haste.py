@@ -14,19 +14,26 @@ SWITCH_S = 0.0002
 
 
 class Haste:
-    """Shortens the switch interval from `__enter__` to `__exit__`; `relax` and `resume` are for waits within."""
+    """Shortens the switch interval from `__enter__` to the last `__exit__`; `relax` and `resume` are for waits within.
+
+    For one thread at a time.
+    """
 
     def __init__(self) -> None:
+        self._depth = 0
         self._usual_s: float | None = None
 
     def __enter__(self) -> Haste:
+        self._depth += 1
         self.resume()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.relax()
+        self._depth -= 1
+        if self._depth == 0:
+            self.relax()
 
     def resume(self) -> None:
         interval_s = sys.getswitchinterval()

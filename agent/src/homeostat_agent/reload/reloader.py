@@ -14,6 +14,7 @@ from types import CodeType
 from homeostat_agent.reload.attempt import Attempt, Retreat, Surroundings, is_quiet
 from homeostat_agent.reload.change import FAILED, RESTART_REQUIRED, SWAPPED, Change, Outcome, refusal
 from homeostat_agent.reload.exchange import Binding
+from homeostat_agent.reload.haste import Haste
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Reloader:
         self._applied: dict[str, _Applied] = {}
         self._prepared: Attempt | None = None
         self._leftover: list[tuple[Binding, list[CodeType]]] = []
+
+    @property
+    def haste(self) -> Haste:
+        """What swap and rollback work in; whoever has more to do around them can enter it before."""
+        return self._surroundings.haste
 
     @property
     def generation(self) -> int:
@@ -71,7 +77,7 @@ class Reloader:
         Calls that have begun finish on the old code; every call that begins afterwards runs the new.
         A change that is in force already is answered as the first time.
         """
-        with self._lock, self._surroundings.haste:
+        with self._lock, self.haste:
             again = self._answered(change)
             if again is not None:
                 return again
@@ -98,7 +104,7 @@ class Reloader:
         as well is refused (``restart_required``): roll the later one back first. ``restart_required``
         is also the answer when all was put back, but something that the new code made is still in use.
         """
-        with self._lock, self._surroundings.haste:
+        with self._lock, self.haste:
             applied = self._applied.get(change_id)
             if applied is None:
                 return Outcome(SWAPPED, "this change is not in force here; nothing was to be put back")

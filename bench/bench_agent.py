@@ -1,0 +1,206 @@
+"""What the agent costs a saturated FastAPI service, beside OpenTelemetry's auto-instrumentation.
+
+Run: ``python -m bench agent``. Four services with the same application run side by side: bare, with the
+agent and a hub, with the agent and a hub that was never there, and under ``opentelemetry-instrument``
+(FastAPI, ASGI and logging instrumented, traces, metrics and logs over OTLP/HTTP to a local sink). A
+load generator in another process keeps one of them at a time at 100 % of a core, in short turns in
+changing order, so that the drift of the machine falls on all alike. Each turn is compared with the
+bare service's turn of the same round; the loss is the median of these. *Throughput* is requests
+per second; *CPU* is the processor time of the service's process for one request, which bounds
+throughput at saturation and suffers less from neighbours on the machine.
+"""
+
+import contextlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from bench import service
+from bench.figures import Figure, number
+from bench.service import Load, Service
+
+_ROUNDS = 40
+_TURN_S = 0.3
+_WARM_S = 1.5
+_IMPORTS = 15
+_KILLED_LOAD_S = 6.0
+
+BARE, AGENT, ALONE, PEER = "bare", "agent", "agent, no hub", "opentelemetry"
+_IMPORT_AGENT = "import homeostat_agent.boot, homeostat_agent.agent"
+_IMPORT_PEER = (
+    "import opentelemetry.sdk.trace.export, opentelemetry.sdk.metrics.export, opentelemetry.sdk._logs.export, "
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter, opentelemetry.instrumentation.fastapi"
+)
+
+
+def main() -> dict[str, float]:
+    """Measure, print a table, and return figures by name."""
+    results: dict[str, float] = {}
+    with service.load_generator() as load:
+        with _services() as services:
+            _measure(services, load, results)
+        _kill_the_hub(load, results)
+    for name, statement in (("agent", _IMPORT_AGENT), ("opentelemetry", _IMPORT_PEER)):
+        results[f"import, {name} (ms)"] = _import_ms(statement)
+    for what, value in results.items():
+        print(f"{what:<56}{value:>12.2f}")
+    return results
+
+
+@contextlib.contextmanager
+def _services() -> Iterator[dict[str, Service]]:
+    with contextlib.ExitStack() as stack:
+        enter = stack.enter_context
+        with_hub, alone = enter(service.place()), enter(service.place())
+        enter(with_hub.hub())
+        peer = enter(service.instrumented_environment())
+        plain = service.plain_environment()
+        yield {
+            BARE: enter(service.serve(alone, plain)),
+            AGENT: enter(service.serve(with_hub, with_hub.agent_environment())),
+            ALONE: enter(service.serve(alone, alone.agent_environment())),
+            PEER: enter(service.serve(alone, peer, service.INSTRUMENT)),
+        }
+
+
+def _measure(services: dict[str, Service], load: Load, results: dict[str, float]) -> None:
+    for item in services.values():
+        load.begin(item.port, _WARM_S)
+        assert load.result()["failed"] == 0
+    before = {name: item.memory_mb() for name, item in services.items()}
+    rounds: list[dict[str, dict[str, float]]] = []
+    names = list(services)
+    for turn in range(_ROUNDS):
+        order = [names[(turn + place) % len(names)] for place in range(len(names))]
+        rounds.append({name: _turn(services[name], load) for name in (order if turn % 2 else order[::-1])})
+    for name in names:
+        results[f"requests failed, {name}"] = sum(row[name]["failed"] for row in rounds)
+        for what in ("throughput (1/s)", "CPU (us)", "p99 (ms)"):
+            results[f"{what}, {name}"] = statistics.median(row[name][what] for row in rounds)
+        results[f"memory (MB), {name}"] = services[name].memory_mb()
+        results[f"memory grown (MB), {name}"] = services[name].memory_mb() - before[name]
+    for name in names[1:]:
+        for what in ("throughput (1/s)", "CPU (us)"):
+            ratios = [row[name][what] / row[BARE][what] for row in rounds]
+            losses = [(1 - ratio if what.startswith("throughput") else ratio - 1) * 100 for ratio in ratios]
+            low, middle, high = statistics.quantiles(losses, n=4)
+            word = "throughput loss" if what.startswith("throughput") else "CPU more"
+            results |= {f"{word} (%), {name}": middle, f"{word} (%), {name}, spread": (high - low) / 2}
+
+
+def _turn(item: Service, load: Load) -> dict[str, float]:
+    started_s = item.cpu_s()
+    load.begin(item.port, _TURN_S)
+    found = load.result()
+    return {
+        "throughput (1/s)": found["requests"] / found["seconds"],
+        "CPU (us)": (item.cpu_s() - started_s) / found["requests"] * 1e6,
+        "p99 (ms)": found["p99"],
+        "failed": found["failed"],
+    }
+
+
+def _kill_the_hub(load: Load, results: dict[str, float]) -> None:
+    """Kill the hub under full load, start another one, and see what of the service's warnings arrived in all."""
+    with service.place() as place, contextlib.ExitStack() as stack:
+        first = stack.enter_context(place.hub_process())
+        running = stack.enter_context(service.serve(place, place.agent_environment()))
+        _until(first, lambda: service.told(first)["connected"] == 1)
+        load.begin(running.port, _KILLED_LOAD_S / 2)
+        calm = load.result()
+        load.begin(running.port, _KILLED_LOAD_S)
+        time.sleep(_KILLED_LOAD_S / 3)
+        arrived = service.told(first)["records"]
+        first.kill()
+        first.wait()
+        found = load.result()
+        second = stack.enter_context(place.hub_process())
+        _until(second, lambda: service.told(second)["connected"] == 1)
+        logged = (calm["requests"] + found["requests"]) // 50
+        with contextlib.suppress(TimeoutError):
+            _until(second, lambda: arrived + service.told(second)["records"] >= logged)
+        results["hub killed: requests failed"] = found["failed"]
+        results["hub killed: p99 (ms)"] = found["p99"]
+        results["hub killed: p99 before (ms)"] = calm["p99"]
+        results["hub killed: warnings logged"] = logged
+        results["hub killed: warnings that never arrived"] = max(0, logged - arrived - service.told(second)["records"])
+
+
+def _until(process: subprocess.Popen[str], done: object) -> None:
+    assert callable(done)
+    deadline_s = time.monotonic() + 20
+    while not done():
+        if process.poll() is not None or time.monotonic() > deadline_s:
+            raise TimeoutError("the hub saw nothing in time")
+        time.sleep(0.05)
+
+
+def _import_ms(statement: str) -> float:
+    # Processor time: neighbours on the machine are not the agent's.
+    program = f"import time; started = time.thread_time(); {statement}; print((time.thread_time() - started) * 1000)"
+    times = []
+    for _ in range(_IMPORTS):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        times.append(float(done.stdout))
+    return statistics.median(times)
+
+
+FOUND = ""
+
+
+def figures(results: dict[str, float]) -> list[Figure]:
+    """Hold the results against their aims."""
+
+    def loss(name: str) -> str:
+        return (
+            f"{results[f'throughput loss (%), {name}']:.1f} ± {results[f'throughput loss (%), {name}, spread']:.1f} %, "
+            f"CPU a request {results[f'CPU more (%), {name}']:+.1f} ± {results[f'CPU more (%), {name}, spread']:.1f} %"
+        )
+
+    lost = results["hub killed: warnings that never arrived"] + results["hub killed: requests failed"]
+    bare = f"bare service {number(results[f'throughput (1/s), {BARE}'], 'requests/s')}"
+    return [
+        Figure(
+            what="agent on a saturated FastAPI service: loss of throughput",
+            measured=loss(AGENT),
+            beside=f"OpenTelemetry auto-instrumentation: {loss(PEER)}; {bare}",
+            aim="3 %",
+            met=results[f"throughput loss (%), {AGENT}"] <= 3,
+        ),
+        Figure(
+            what="the same, the hub never there",
+            measured=loss(ALONE),
+            aim="3 %",
+            met=results[f"throughput loss (%), {ALONE}"] <= 3,
+        ),
+        Figure(
+            what="hub killed under full load, another one started: requests failed and warnings lost",
+            measured=f"{number(lost)} of {number(results['hub killed: warnings logged'])} warnings",
+            beside=f"p99 {number(results['hub killed: p99 (ms)'], 'ms')}, "
+            f"before {number(results['hub killed: p99 before (ms)'], 'ms')}",
+            aim="0",
+            met=lost == 0,
+        ),
+        Figure(
+            what="import of the agent, processor time",
+            measured=number(results["import, agent (ms)"], "ms"),
+            beside=f"OpenTelemetry's SDK, exporter and instrumentation: "
+            f"{number(results['import, opentelemetry (ms)'], 'ms')}",
+            aim="60 ms",
+            met=results["import, agent (ms)"] < 60,
+        ),
+        Figure(
+            what="resident memory of the service with the agent",
+            measured=f"{results[f'memory (MB), {AGENT}'] - results[f'memory (MB), {BARE}']:+.1f} MB, "
+            f"grown under load {results[f'memory grown (MB), {AGENT}']:+.1f} MB",
+            beside=f"bare grown {results[f'memory grown (MB), {BARE}']:+.1f} MB; OpenTelemetry "
+            f"{results[f'memory (MB), {PEER}'] - results[f'memory (MB), {BARE}']:+.1f} MB, grown "
+            f"{results[f'memory grown (MB), {PEER}']:+.1f} MB",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    main()
