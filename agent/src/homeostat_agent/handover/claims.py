@@ -88,6 +88,11 @@ class Claims:
         self._while_new.replace(selectors._BaseSelectorImpl, "register", registered)
         self.keep_paths(keep)
 
+    def uninstall(self) -> None:
+        """Take every hook out again, where it is still ours."""
+        self.settle()
+        self._always.restore()
+
     def settle(self) -> None:
         """Be a program like any other again."""
         self._claiming = False

@@ -28,6 +28,7 @@ _FORK_SETTLE_S = 0.25
 """A forked child calls after this: most that are about to `exec` have done so by then."""
 
 _STDERR = 2
+_SHUT_RDWR = 2
 _Event = threading.Event
 _Thread = threading.Thread
 
@@ -42,6 +43,7 @@ class Member:
         self._claims = Claims(door, launch_id)
         self._retirement = Retirement(os.path.dirname(door))
         self._begun = False
+        self._closed = False
         self._line: socket.socket | None = None
 
     def start(self) -> None:
@@ -53,6 +55,17 @@ class Member:
         self._claims.install()
         self._call()
         self._start_thread(after_s=0.0)
+
+    def close(self) -> None:
+        """Let go of the program: no hooks, no line."""
+        self._closed = True
+        self._claims.uninstall()
+        line = self._line
+        if line is not None:
+            try:
+                line.shutdown(_SHUT_RDWR)  # the thread closes it
+            except OSError:
+                pass
 
     def become_forked_child(self) -> None:
         """Be a process of our own, with a line of our own to the supervisor."""
@@ -70,7 +83,7 @@ class Member:
         # Signals are the program's: taken here, they would not wake what its main thread waits in.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         pause, wait_s = _Event(), after_s
-        while True:
+        while not self._closed:
             if wait_s:
                 pause.wait(wait_s)
             wait_s = min(max(wait_s * 2, _RETRY_S), _RETRY_MAX_S)

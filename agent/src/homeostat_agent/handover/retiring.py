@@ -45,6 +45,12 @@ class Retirement:
         """Return the connections that came in before."""
         return connections(self._at)
 
+    def close(self) -> None:
+        """Close the dead ends; where one stands in a listener's place, it stays."""
+        for nowhere in self._nowhere.values():
+            nowhere.close()
+        self._nowhere.clear()
+
     def _dead_end(self, family: str, blocking: bool) -> socket.socket:
         """Return a listening socket to which nobody connects.
 
