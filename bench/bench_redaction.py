@@ -24,7 +24,7 @@ from bench.figures import Figure, number
 from homeostat.telemetry.redact import clean, clean_all
 from homeostat.testing.secret_lines import ORDINARY_LINES, leaks, secret_lines
 
-_DATA = Path(os.environ.get("HOMEOSTAT_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+DATA = Path(os.environ.get("HOMEOSTAT_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 _CHUNK = 400
 _ROUNDS = 5
 _EVERY_NTH_FOR_PEER = 30
@@ -39,7 +39,7 @@ def main() -> dict[str, float]:
     if lines:
         figures |= _speeds(lines)
     else:
-        print(f"no log lines below {_DATA / 'loghub'}: speed and false changes of real lines are not measured")
+        print(f"no log lines below {DATA / 'loghub'}: speed and false changes of real lines are not measured")
     ordinary = [*lines, *ORDINARY_LINES]
     print(f"\n{f'{len(labelled)} labelled secrets, {len(ordinary)} ordinary lines':<46}{'removed':>9}{'changed':>9}")
     for name, redact in (("agent", clean_text), ("hub", clean)):
@@ -77,7 +77,7 @@ def _speeds(lines: list[str]) -> dict[str, float]:
 
 
 def _log_lines() -> list[str]:
-    files = sorted((_DATA / "loghub").glob("*/*_2k.log"))
+    files = sorted((DATA / "loghub").glob("*/*_2k.log"))
     return [line for file in files for line in file.read_text(errors="replace").splitlines()]
 
 
