@@ -12,7 +12,9 @@ synchronisation by our own engine; arguments are portable JSON, never pickle; `e
 """
 
 import logging
+import sqlite3
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +34,9 @@ Handler = Callable[[ProposalId], None]
 
 _MAX_WAITING_PROOFS = 8
 """Proofs that hold a thread while they wait; beyond that the row waits for the next recovery round."""
+
+_SQLITE_WITH_SUBSEC = (3, 42, 0)
+"""On Python 3.12 and later DBOS takes it for granted, but Python runs with what the system has (Debian 12: 3.40)."""
 
 _APPLICATION_VERSION = "1"
 """Counted up only when handlers of an old version could not finish the work of the new one."""
@@ -63,7 +68,7 @@ class DurableStarter:
         self._proof_turn = threading.Lock()
         self._tree_turn = threading.Lock()
         self._waiting_proofs = 0
-        self._engine = _engine(database)
+        self._engine = open_engine(database)
         config: DBOSConfig = {
             "name": "homeostat",
             "system_database_url": f"sqlite:///{database}",
@@ -152,7 +157,7 @@ class DurableStarter:
         return "done"
 
 
-def _engine(database: Path) -> sa.Engine:
+def open_engine(database: Path) -> sa.Engine:
     engine = sa.create_engine(f"sqlite:///{database}", connect_args={"timeout": 30, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
@@ -161,5 +166,12 @@ def _engine(database: Path) -> sa.Engine:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+        if sqlite3.sqlite_version_info < _SQLITE_WITH_SUBSEC:
+            connection.create_function("unixepoch", 1, _unixepoch)
 
     return engine
+
+
+def _unixepoch(moment: object) -> float | None:
+    """Stand in for SQLite's own where it is too old to know ``subsec``: DBOS asks for nothing else."""
+    return time.time_ns() // 1_000_000 / 1000 if moment == "subsec" else None

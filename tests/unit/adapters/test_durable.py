@@ -8,8 +8,9 @@ import time
 import uuid
 
 import pytest
+import sqlalchemy as sa
 
-from homeostat.adapters.durable import DurableStarter
+from homeostat.adapters.durable import DurableStarter, open_engine
 from homeostat.core.errors import Conflict, Unavailable
 from homeostat.core.ids import ProposalId
 
@@ -135,7 +136,7 @@ def test_what_was_interrupted_by_a_kill_runs_again_at_the_next_start(tmp_path):
         """
         import os, sys, uuid, signal, threading
         from pathlib import Path
-        from homeostat.adapters.durable import DurableStarter
+        from homeostat.adapters.durable import DurableStarter, open_engine
         folder, die = Path(sys.argv[1]), sys.argv[2] == "die"
         done = threading.Event()
 
@@ -174,3 +175,17 @@ def test_only_one_change_of_the_deployed_tree_is_under_way_whichever_proposals_a
     recorder.gate.set()
     recorder.wait(2)
     assert recorder.most_inside == 1
+
+
+def test_the_time_that_dbos_asks_sqlite_for_is_known_to_an_old_sqlite_too(tmp_path):
+    engine = open_engine(tmp_path / "flows.sqlite")
+    try:
+        with engine.begin() as connection:
+            connection.execute(sa.text("CREATE TABLE t (x, at INTEGER NOT NULL DEFAULT (unixepoch('subsec') * 1000))"))
+            connection.execute(sa.text("INSERT INTO t (x) VALUES (1)"))
+            (at_ms,) = connection.execute(sa.text("SELECT at FROM t")).one()
+            cast = sa.cast(sa.func.unixepoch("subsec") * 1000, sa.BigInteger)
+            (now_ms,) = connection.execute(sa.select(cast)).one()
+    finally:
+        engine.dispose()
+    assert abs(at_ms - time.time() * 1000) < 60_000 and abs(now_ms - at_ms) < 60_000
