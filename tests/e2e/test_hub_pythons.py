@@ -16,9 +16,18 @@ def test_the_hub_runs_in_this_python_too(version: str, tmp_path: Path) -> None:
     environment = tmp_path / "hub"
     run(uv(), "venv", "--quiet", "--python", interpreter(version), environment)
     run(
-        uv(), "pip", "install", "--quiet", "--python", environment, "--require-hashes", "-r", ROOT / "requirements.lock"
+        uv(),
+        "pip",
+        "install",
+        "--quiet",
+        "--compile-bytecode",
+        "--python",
+        environment,
+        "--require-hashes",
+        "-r",
+        ROOT / "requirements.lock",
     )
-    run(uv(), "pip", "install", "--quiet", "--python", environment, "--no-deps", ROOT)
+    run(uv(), "pip", "install", "--quiet", "--compile-bytecode", "--python", environment, "--no-deps", ROOT)
     homeostat = environment / "bin" / "homeostat"
     assert version in run(
         homeostat.with_name("python"), "-W", "error", "-c", "import sys, homeostat; print(sys.version)"

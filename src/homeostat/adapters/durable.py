@@ -158,6 +158,7 @@ class DurableStarter:
 
 
 def open_engine(database: Path) -> sa.Engine:
+    """Open the database of the flows, which DBOS and nobody else uses."""
     engine = sa.create_engine(f"sqlite:///{database}", connect_args={"timeout": 30, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
