@@ -215,20 +215,20 @@ class _Tail(threading.Thread):
 
     def __init__(self, pipe: int, *, keep: int) -> None:
         super().__init__(name="sandbox-output", daemon=True)
-        self._handle = os.dup(pipe)  # ours, so that closing the pipe never lets us read another file
+        self._descriptor = os.dup(pipe)  # ours, so that closing the pipe never lets us read another file
         self._keep = keep
         self._kept = bytearray()
         self.total = 0
 
     def run(self) -> None:
         try:
-            while data := os.read(self._handle, _READ_AT_ONCE):
+            while data := os.read(self._descriptor, _READ_AT_ONCE):
                 self.total += len(data)
                 self._kept += data
                 if len(self._kept) > 2 * self._keep + _READ_AT_ONCE:
                     del self._kept[: -self._keep]
         finally:
-            os.close(self._handle)
+            os.close(self._descriptor)
 
     def text(self) -> str:
         return bytes(self._kept[-self._keep :]).decode("utf-8", "replace")
