@@ -32,12 +32,10 @@ class Mayhem:
 
     def _run(self) -> None:
         try:
-            while not self._stop.wait(self._rng.uniform(3, 12)):
-                acts = [self._kill_worker, self._kill_sandboxed, self._kill_service_worker]
-                if self._rng.random() < 0.25:
-                    acts.append(self._kill_service)
+            while not self._stop.wait(self._rng.uniform(8, 30)):
+                acts = [self._kill_worker, self._kill_sandboxed, *[self._kill_service_worker] * 2, self._kill_service]
                 if not self.quiet_hub.is_set():
-                    acts += [self._kill_hub] * 3 + [self._stop_hub] + [self._fill_disk] * self._stage.has_own_disk
+                    acts += [*[self._kill_hub] * 3, self._stop_hub, *[self._fill_disk] * self._stage.has_own_disk]
                 self._rng.choice(acts)()
         except Exception as error:
             self.failure = f"{type(error).__name__}: {error}"
