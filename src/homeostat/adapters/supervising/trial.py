@@ -192,9 +192,9 @@ class Trial(threading.Thread):
         if phase is RestartPhase.DONE:
             if not self._parked:  # a worker: the old one was gone before
                 supervisor.promote()
-                self._settle_new()
             if self._old is not None:
                 self._end_left_over(self._old)
+            self._settle_new()  # once more, for workers that were being forked the first time
         if self._words is not None:
             self._words.show()
             self._words.close()
