@@ -126,7 +126,7 @@ def found(
     *,
     automatic: bool = False,
     health_path: str = "",
-    timeout_s: float = 30,
+    timeout_s: float = 90,
     command: tuple[str, ...] = (),
 ) -> Shop:
     """Make the program's repository."""
