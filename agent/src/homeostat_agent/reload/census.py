@@ -23,7 +23,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, repeat
-from operator import attrgetter, is_, itemgetter
+from operator import attrgetter, is_, is_not, itemgetter
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, FunctionType, GeneratorType, ModuleType
 from typing import Any, Optional, TypeVar
 
@@ -162,13 +162,15 @@ def take_census(
     elif anchors:
         with _thawed():
             found = gc.get_referrers(*anchors, *codes)
-        functions, caches = _of_type(found, FunctionType), _of_type(found, CacheType)
-        waiting = _suspended(found, codes) if codes else None
-        del found
+        functions, others = _functions_and_others(found)
+        caches = _of_type(others, CacheType)
+        waiting = _suspended(others, codes) if codes else None
+        del found, others
     else:
         functions, caches = _of_generations((0, 1, 2))
     loads, elsewhere = _sorted_by_file(functions, files)
-    _add_modules(loads, files)
+    if loads or since is None:  # a module without functions of its own does not come up between two looks
+        _add_modules(loads, files)
     found_loads = list(loads.values())
     return Census(found_loads, elsewhere, functions, caches, waiting, anchors or _anchors_of(found_loads), stamp)
 
@@ -231,8 +233,9 @@ def _of_generations(generations: tuple[int, ...]) -> tuple[list[FunctionType], l
             # gets small portions (about a millisecond).
             for start in range(0, len(items), _PORTION):
                 part = items[start : start + _PORTION]
-                functions.update((id(item), item) for item in _of_type(part, FunctionType))
-                caches.update((id(item), item) for item in _of_type(part, CacheType))
+                found, others = _functions_and_others(part)
+                functions.update((id(item), item) for item in found)
+                caches.update((id(item), item) for item in _of_type(others, CacheType))
             del items
     return list(functions.values()), list(caches.values())
 
@@ -257,6 +260,12 @@ def _thawed() -> Iterator[None]:
     finally:
         if frozen:
             gc.freeze()
+
+
+def _functions_and_others(items: list[Any]) -> tuple[list[FunctionType], list[Any]]:
+    types = list(map(type, items))
+    functions = list(compress(items, map(is_, types, repeat(FunctionType))))
+    return functions, list(compress(items, map(is_not, types, repeat(FunctionType))))
 
 
 def _of_type(items: list[Any], kind: type) -> list[Any]:
