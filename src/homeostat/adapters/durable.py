@@ -25,6 +25,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from sqlalchemy import event
 
+from homeostat.adapters.flows_file import check_flows
 from homeostat.core.errors import Conflict, HomeostatError
 from homeostat.core.ids import ProposalId
 
@@ -68,6 +69,7 @@ class DurableStarter:
         self._proof_turn = threading.Lock()
         self._tree_turn = threading.Lock()
         self._waiting_proofs = 0
+        check_flows(database)
         self._engine = open_engine(database)
         config: DBOSConfig = {
             "name": "homeostat",

@@ -147,6 +147,16 @@ def load_or_create_keys(state_dir: Path) -> Keys:
     return Keys(signer=signer, agent_key=agent_key, owner_token=token)
 
 
+def check_keys(state_dir: Path) -> None:
+    """Raise what `load_or_create_keys` would raise of what is there, and make nothing."""
+    _check_whole(state_dir)
+    folder = state_dir / "keys"
+    if (folder / PUBLIC_KEY).exists() and not (folder / PRIVATE_KEY).exists():
+        raise _key_missing(folder / PRIVATE_KEY, "its public half is there")
+    if all((folder / name).exists() for name in (PRIVATE_KEY, PUBLIC_KEY, AGENT_KEY, OWNER_TOKEN)):
+        load_or_create_keys(state_dir)
+
+
 def _check_whole(state_dir: Path) -> None:
     """Refuse a state directory of which a part is gone: making that part anew would hide the loss.
 

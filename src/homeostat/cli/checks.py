@@ -82,6 +82,9 @@ def _diagnose(place: Place) -> Iterator[Diagnosis]:
     yield from _try("settings", lambda: _settings(place, settings))
     yield from _try("repository", lambda: _repository(place, settings[0] if settings else None))
     yield from _try("state", lambda: _state_dir(place))
+    if place.state_dir.exists():
+        yield from _try("keys", lambda: _keys(place))
+        yield from _try("flows", lambda: _flows(place))
     yield from _try("disk", lambda: _disk(place))
     yield from _try("hub", lambda: _hub(place))
     if place.running_hub() is not None:
@@ -138,6 +141,20 @@ def _state_dir(place: Place) -> Diagnosis:
             level="fail", name="state", detail=f"{path} is open to others ({mode:o})", remedy=f"chmod 700 {path}"
         )
     return Diagnosis(level="ok", name="state", detail=f"{path}, mode 700")
+
+
+def _keys(place: Place) -> Diagnosis:
+    from homeostat.adapters.keys import check_keys
+
+    check_keys(place.state_dir)
+    return Diagnosis(level="ok", name="keys", detail="those that are there can be used, by nobody else")
+
+
+def _flows(place: Place) -> Diagnosis:
+    from homeostat.adapters.flows_file import check_flows
+
+    check_flows(place.state_dir / "flows.sqlite")
+    return Diagnosis(level="ok", name="flows", detail="what was started is remembered")
 
 
 def _disk(place: Place) -> Diagnosis:
