@@ -1,10 +1,9 @@
 """Bringing processes to the code that stands: back when a change is taken back, and late ones whenever they turn up."""
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from homeostat.core.errors import HomeostatError
+from homeostat.core.errors import HomeostatError, Unavailable
 from homeostat.flows.deps import Deps
 from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
@@ -12,13 +11,12 @@ from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.ports.live import LiveChange, ModuleChange
 from homeostat.rollout.live import module_sources, plan_change
 
-_log = logging.getLogger(__name__)
-
 _TAKEN_BACK = frozenset({ProposalState.REVERTED, ProposalState.FAILED})
 _IN_FORCE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED})
 _MOVES_TREE = frozenset({ProposalState.APPLYING, ProposalState.REVERTING})
 _RECENT = timedelta(hours=1)
 _LOOKED_AT = 20
+_NAMED = 5
 
 
 def live_change(change_id: str, change: TreeChange, *, mode: str) -> LiveChange:
@@ -77,10 +75,12 @@ def bring_strays_in_line(deps: Deps) -> None:
 
     They were stopped, out of reach for longer than their lease, or just starting when everyone else was
     changed. Nothing is written down: what the rows say of all processes becomes true of these too.
+    `Unavailable` (``process-out-of-line``) names those that cannot be exchanged, until they are restarted.
     """
     if deps.proposals.find(states=_MOVES_TREE, limit=1):
         return  # what is on disk now may not be what stays
     since = deps.clock.now() - _RECENT
+    left: list[str] = []
     for proposal in deps.proposals.find(states=_TAKEN_BACK | _IN_FORCE, limit=_LOOKED_AT):
         application = proposal.application
         settled_at = None
@@ -93,7 +93,9 @@ def bring_strays_in_line(deps: Deps) -> None:
         else:
             strays = [item for item in deps.live.processes() if application.live and _lacks(item, proposal, settled_at)]
         if strays:
-            _bring_in_line(deps, proposal, settled_at, strays)
+            left += _bring_in_line(deps, proposal, settled_at, strays)
+    if left:
+        raise Unavailable("process-out-of-line", "; ".join(left[:_NAMED]), hint="restart the program")
 
 
 def _has(process: HostProcess, proposal: Proposal, files_back_at: datetime) -> bool:
@@ -104,21 +106,22 @@ def _lacks(process: HostProcess, proposal: Proposal, on_disk_at: datetime) -> bo
     return process.connected and process.started_at < on_disk_at and proposal.id not in process.changes
 
 
-def _bring_in_line(deps: Deps, proposal: Proposal, settled_at: datetime, strays: Sequence[HostProcess]) -> None:
+def _bring_in_line(
+    deps: Deps, proposal: Proposal, settled_at: datetime, strays: Sequence[HostProcess]
+) -> Sequence[str]:
     assert proposal.application is not None
     try:
         change = deps.backups.load(proposal.application.backup)
         stands = change if proposal.state in _TAKEN_BACK else change.inverse()
         if deps.deployed.drift(stands):
-            return  # somebody went on from there: what runs is theirs to decide
+            return ()  # somebody went on from there: what runs is theirs to decide
         if proposal.state in _TAKEN_BACK:
             left = bring_back(deps, proposal, change.inverse(), files_back_at=settled_at)
         else:
             left = _bring_forward(deps, proposal, change, strays)
     except HomeostatError as error:
         left = [str(error)]
-    for item in left:
-        _log.warning("[SI] a process is not in line with proposal %s (%s): %s", proposal.id, proposal.state, item)
+    return [f"proposal {proposal.id} is {proposal.state.value}, but {item}" for item in left]
 
 
 def _bring_forward(deps: Deps, proposal: Proposal, change: TreeChange, strays: Sequence[HostProcess]) -> list[str]:

@@ -152,6 +152,21 @@ def test_where_somebody_went_on_from_the_files_late_processes_are_left_alone():
     assert world.live.source(PROCESS, "shop.py") == MENDED
 
 
+def test_a_late_process_that_cannot_be_exchanged_is_named_until_it_is_restarted():
+    world = World()
+    identity = applied(world)
+    world.live.lose(PROCESS)
+    world.live.expire(PROCESS)
+    request_revert(world.deps, identity, actor=OWNER, reason="asked")
+    world.run()
+    world.live.reconnect(PROCESS)
+    world.live.misbehave(PROCESS, "rollback", Misbehaviour.REFUSE)
+    with pytest.raises(Unavailable, match="still runs the change and must be restarted"):
+        recover(world.deps)
+    world.live.end(PROCESS)
+    recover(world.deps)
+
+
 def test_after_an_hour_nobody_is_looked_for_any_more():
     world = World()
     identity = applied(world)

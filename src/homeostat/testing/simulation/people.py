@@ -199,7 +199,11 @@ class People:
     def _operate(self) -> None:
         """Restart what waits for a restart, and mend by hand what was left to a person."""
         rows = self._world.proposals.find(states=frozenset({S.AWAITING_RESTART, S.REVERTING}), limit=100)
-        if any(row.state is S.AWAITING_RESTART or "restarted" in row.state_reason for row in rows):
+        hub = self._hub()
+        troubles = hub.troubles.last.values() if hub is not None else ()
+        if any(row.state is S.AWAITING_RESTART or "restarted" in row.state_reason for row in rows) or any(
+            "must be restarted" in text for text in troubles
+        ):
             self._trace.line("operator", "restarts the program")
             self._fleet.restart_all()
         elif self._left_to_a_person() and not self._hazards.moving:
