@@ -32,7 +32,11 @@ _PASSES = 3
 _SENDERS = 2
 _PROCESSES_PER_REQUEST = 50
 _TICK_REQUESTS = 60
-FOUND = ""
+FOUND = """\
+Where a record's time goes, by profile: two fifths in the store (half of that in keeping samples: insert, index,
+delete of the oldest), a third in reading the OTLP fields one by one, a tenth in cleaning, the rest in masking,
+decoding and HTTP. What is left is Python per record; a second process would need a store that several write to.
+"""
 
 
 def main() -> dict[str, float]:

@@ -297,8 +297,9 @@ class TestErrors:
 
     def test_only_the_newest_samples_are_kept_and_every_occurrence_is_counted(self, store):
         many = MAX_SAMPLES_PER_TEMPLATE * 2 + 5
-        for number in range(0, many, 3):
-            batch = [(A, "t", example_occurrence(n)) for n in range(number, min(number + 3, many))]
+        for number in range(0, many, MAX_SAMPLES_PER_CALL):
+            numbers = range(number, min(number + MAX_SAMPLES_PER_CALL, many))
+            batch = [(A, "t", example_occurrence(n)) for n in numbers]
             (group,) = store.findings.record(batch)
         assert group.count == many
         assert [item.at for item in group.samples] == [at(n) for n in range(many - MAX_SAMPLES_PER_TEMPLATE, many)]

@@ -41,7 +41,7 @@ MAX_BATCHES_REMEMBERED = 20_000
 """Batches of errors that are known again when they are sent again; a retry comes within minutes."""
 
 MAX_SAMPLES_PER_TEMPLATE = 20
-MAX_SAMPLES_PER_CALL = 4
+MAX_SAMPLES_PER_CALL = 2
 """Samples of one group that one request can add: a storm of one error needs no twenty rewritten at each."""
 
 MAX_DIFF_HUNKS = 2_000
