@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from homeostat.adapters.backups import FolderBackupStore
 from homeostat.adapters.clock import SystemClock
-from homeostat.adapters.git.reader import GitCommitReader
+from homeostat.adapters.git.reader import GitCommitReader, existing_commits
 from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import open_repository
 from homeostat.adapters.keys import load_verifier
@@ -15,7 +15,7 @@ from homeostat.adapters.store.store import SqlStore
 from homeostat.audit.chain import EMPTY_HEAD
 from homeostat.audit.head import TRAILER_KEY, parse_head
 from homeostat.audit.story import BackupResult, StoryInputs, named_commits, unlike_commits
-from homeostat.core.errors import HomeostatError, NotFound
+from homeostat.core.errors import HomeostatError
 from homeostat.core.ids import CommitId
 from homeostat.model.ledger import LedgerHead
 from homeostat.model.proposal import Application, Proposal
@@ -38,7 +38,7 @@ def collect_story(repository: Path, state_dir: Path) -> StoryInputs:
     trailers = _noting(problems, "git", none, lambda: _trailers(repository))
     snapshot = _snapshot(state_dir, signer)
     problems |= snapshot.problems
-    later_trailers = _noting(problems, "git", none, lambda: _trailers(repository))
+    later_trailers = _noting(problems, "git", none, lambda: _later_trailers(repository, trailers))
     return StoryInputs(
         entries=snapshot.entries,
         db_head=snapshot.head,
@@ -50,7 +50,7 @@ def collect_story(repository: Path, state_dir: Path) -> StoryInputs:
         unrecorded=snapshot.unrecorded,
         row_digests=snapshot.row_digests,
         actors=snapshot.actors,
-        backups=[_look_at_backup(repository, state_dir, item) for item in _applications(snapshot.proposals)],
+        backups=_look_at_backups(repository, state_dir, _applications(snapshot.proposals)),
         commits=_noting(problems, "git", frozenset(), lambda: _existing(repository, snapshot.proposals)),
         problems=problems,
     )
@@ -102,15 +102,34 @@ def _trailers(repository: Path) -> Sequence[tuple[CommitId, str]]:
     return GitRecordBranch(open_repository(repository)).trailers(TRAILER_KEY)
 
 
+def _later_trailers(repository: Path, known: Sequence[tuple[CommitId, str]]) -> Sequence[tuple[CommitId, str]]:
+    """Return all there are now. What was read before is read again only where the branch did not simply go on."""
+    records = GitRecordBranch(open_repository(repository))
+    if not known:
+        return records.trailers(TRAILER_KEY)
+    since = records.trailers_since(known[0][0], TRAILER_KEY)
+    return records.trailers(TRAILER_KEY) if since is None else [*since, *known]
+
+
 def _applications(proposals: Sequence[Proposal]) -> list[Application]:
     return [proposal.application for proposal in proposals if proposal.application is not None]
 
 
-def _look_at_backup(repository: Path, state_dir: Path, application: Application) -> BackupResult:
+def _look_at_backups(repository: Path, state_dir: Path, applications: Sequence[Application]) -> Sequence[BackupResult]:
+    if not applications:
+        return []
+    store = FolderBackupStore(state_dir / "backups")
+    try:
+        reader = GitCommitReader(open_repository(repository))
+    except HomeostatError as error:
+        return [BackupResult(name=item.backup, intact=False, detail=error.message) for item in applications]
+    return [_look_at_backup(store, reader, item) for item in applications]
+
+
+def _look_at_backup(store: FolderBackupStore, reader: GitCommitReader, application: Application) -> BackupResult:
     name = application.backup
     try:
-        change = FolderBackupStore(state_dir / "backups").load(name)
-        reader = GitCommitReader(open_repository(repository))
+        change = store.load(name)
         unlike = unlike_commits(change, application, reader.read_files)
         if unlike:
             return BackupResult(name=name, intact=False, detail=unlike)
@@ -120,13 +139,4 @@ def _look_at_backup(repository: Path, state_dir: Path, application: Application)
 
 
 def _existing(repository: Path, proposals: Sequence[Proposal]) -> frozenset[CommitId]:
-    reader = GitCommitReader(open_repository(repository))
-    return frozenset(commit for commit in named_commits(proposals) if _exists(reader, commit))
-
-
-def _exists(reader: GitCommitReader, commit: CommitId) -> bool:
-    try:
-        reader.resolve(commit)
-    except NotFound:
-        return False
-    return True
+    return existing_commits(open_repository(repository), named_commits(proposals))

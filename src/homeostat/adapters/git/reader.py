@@ -1,5 +1,6 @@
 """Reading commits: which branch runs, what is in a tree, who descends from whom."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -113,6 +114,19 @@ def parse_entry(record: bytes) -> tuple[str, TreeEntry]:
     return decode_path(raw_path), TreeEntry(
         mode=int(mode, 8), object_id=object_id.decode("ascii"), size=None if size == b"-" else int(size)
     )
+
+
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+
+def existing_commits(repository: GitRepository, commits: Iterable[CommitId]) -> frozenset[CommitId]:
+    """Return those of the commits that are there; one git looks for them all."""
+    wanted = sorted(commit for commit in commits if _COMMIT.fullmatch(commit))
+    if not wanted:
+        return frozenset()
+    asked = "".join(f"{commit}\n" for commit in wanted).encode()
+    out = repository.git.read("cat-file", "--batch-check=%(objecttype)", stdin=asked).out
+    return frozenset(commit for commit, kind in zip(wanted, out.splitlines(), strict=True) if kind == b"commit")
 
 
 def read_blobs(repository: GitRepository, object_ids: Iterable[str]) -> Mapping[str, bytes]:

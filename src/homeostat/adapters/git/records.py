@@ -8,7 +8,7 @@ from datetime import datetime
 from homeostat.adapters.git.graft import graft
 from homeostat.adapters.git.objects import write_commit, write_objects
 from homeostat.adapters.git.paths import check_path
-from homeostat.adapters.git.reader import read_blobs, tree_entries
+from homeostat.adapters.git.reader import is_ancestor, read_blobs, tree_entries
 from homeostat.adapters.git.repository import OWN_PREFIX, GitRepository
 from homeostat.core.errors import Conflict, InvalidInput, Unavailable
 from homeostat.core.ids import CommitId, parse_commit_id
@@ -93,13 +93,23 @@ class GitRecordBranch:
         return read_blobs(self._repository, [entry.object_id])[entry.object_id]
 
     def trailers(self, key: str) -> Sequence[tuple[CommitId, str]]:
+        return self._trailers(key, [])
+
+    def trailers_since(self, commit: CommitId, key: str) -> Sequence[tuple[CommitId, str]] | None:
+        """Return the trailers of commits after this one, newest first; None where the branch did not go on from it."""
+        head = self._repository.branch_head(self._branch)
+        if head is None or not is_ancestor(self._repository, commit, head):
+            return None
+        return self._trailers(key, [f"^{commit}"])
+
+    def _trailers(self, key: str, without: Sequence[str]) -> Sequence[tuple[CommitId, str]]:
         if not _KEY.fullmatch(key):
             raise InvalidInput("bad-trailer", f"{key[:60]!r} is not the name of a trailer")
         head = self._repository.branch_head(self._branch)
         if head is None:
             return []
         layout = f"%H%x01%(trailers:key={key},valueonly=true,unfold=true,separator=%x01)"
-        out = self._repository.git.read("rev-list", f"--format={layout}", head).out
+        out = self._repository.git.read("rev-list", f"--format={layout}", head, *without).out
         found: list[tuple[CommitId, str]] = []
         for line in out.decode("utf-8", "replace").split("\n"):
             commit, mark, values = line.partition("\x01")
