@@ -15,11 +15,12 @@ from homeostat.adapters.store.store import SqlStore
 from homeostat.audit.chain import EMPTY_HEAD
 from homeostat.audit.head import TRAILER_KEY, parse_head
 from homeostat.audit.story import BackupResult, StoryInputs, named_commits, unlike_commits
-from homeostat.core.errors import HomeostatError
+from homeostat.core.errors import HomeostatError, InvalidInput
 from homeostat.core.ids import CommitId
 from homeostat.model.ledger import LedgerHead
 from homeostat.model.proposal import Application, Proposal
 from homeostat.ports.signer import Signer
+from homeostat.proposals.markdown import is_as_written, parse_header, record_path, time_text
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ def collect_story(repository: Path, state_dir: Path) -> StoryInputs:
     signer = load_verifier(state_dir)
     head_file = _noting(problems, "head-file", None, lambda: _head_file(state_dir))
     none: Sequence[tuple[CommitId, str]] = ()
+    none_wrong: Sequence[str] = ()
     trailers = _noting(problems, "git", none, lambda: _trailers(repository))
     snapshot = _snapshot(state_dir, signer)
     problems |= snapshot.problems
@@ -52,8 +54,31 @@ def collect_story(repository: Path, state_dir: Path) -> StoryInputs:
         actors=snapshot.actors,
         backups=_look_at_backups(repository, state_dir, _applications(snapshot.proposals)),
         commits=_noting(problems, "git", frozenset(), lambda: _existing(repository, snapshot.proposals)),
+        records=_noting(problems, "git", none_wrong, lambda: _look_at_records(repository, snapshot)),
         problems=problems,
     )
+
+
+def _look_at_records(repository: Path, snapshot: StoreSnapshot) -> Sequence[str]:
+    rows = {record_path(row): row for row in snapshot.proposals if row.id not in snapshot.unrecorded}
+    records = GitRecordBranch(open_repository(repository))
+    return [line for path, data in records.read_all(list(rows)) if (line := _unlike_row(path, data, rows[path]))]
+
+
+def _unlike_row(path: str, data: bytes | None, row: Proposal) -> str:
+    remedy = "the row is the truth, and the next status commit writes it anew"
+    if data is None:
+        return f"the record {path} was removed by hand; {remedy}"
+    try:
+        if not is_as_written(data):
+            return f"the record {path} was edited by hand; {remedy}, and keeps what was written there"
+        header = parse_header(data)
+        # A later one was written after the row was read: a hub is at work.
+        if header.status != row.status and header.fields.get("Updated", "") < time_text(row.updated_at):
+            return f"the record {path} is an older one, which does not say {row.status}; {remedy}"
+    except InvalidInput as error:
+        return f"the record {path} cannot be read ({error.message}); {remedy}"
+    return ""
 
 
 def _noting(problems: dict[str, str], what: str, instead: T, read: Callable[[], T]) -> T:

@@ -3,8 +3,8 @@
 1. The ledger can be read whole, and is not empty.
 2. Its chain holds: numbers, links, hashes, and every signature.
 3. The head file knows nothing that the database does not.
-4. Neither do the trailers of the status commits in Git, but for what a recorded restoration explains, and they
-   reach as far as the rows say.
+4. Neither do the trailers of the status commits in Git, but for what a recorded restoration explains; they
+   reach as far as the rows say, and each record in Git is as it was written from its row.
 5. Each proposal stands in the state that its entries lead to, and none is without row or entries.
 6. Its diff is the one that was recorded, byte for byte, and so is all else in its row.
 7. What was applied is what a person approved, and the ledger knows every person's credential.
@@ -81,6 +81,9 @@ class StoryInputs:
     backups: Sequence[BackupResult]
     commits: frozenset[CommitId]
     """Of the commits that the proposals name, those that exist in the repository."""
+
+    records: Sequence[str]
+    """What is wrong with the Markdown records in Git, a line each: edited by hand, removed, of another status."""
 
     problems: Mapping[str, str]
     """What could not be collected: ``ledger|head-file|git|proposals|backups`` → why."""
@@ -191,6 +194,7 @@ def _trailers(inputs: StoryInputs, heads: HeadReport, moves: Moves) -> Check:
         wrong.append(f"{len(recorded)} proposals were recorded in Git, but no status commit carries a ledger head")
     elif "git" not in inputs.problems:
         wrong += _cut_off(recorded, moves, inputs.later_trailers)
+    wrong += inputs.records
     return _check(4, "Git trailers", wrong, f"{heads.trailers} status commits witness the same ledger")
 
 

@@ -19,6 +19,9 @@ MAX_UNDECIDED = 200
 MAX_REVISIONS = 100
 """Revisions of one proposal; each leaves some lines in its log."""
 
+MAX_RECORD_BYTES = 16 << 20
+"""A Markdown record in Git, which has the diff and all texts in it; what is larger was not written by us."""
+
 MAX_BATCH_APPLY = 10
 """Proposals in one batch-apply request (the source document's limit)."""
 

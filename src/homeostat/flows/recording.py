@@ -4,12 +4,12 @@ import logging
 import threading
 
 from homeostat.audit.head import TRAILER_KEY
-from homeostat.core.errors import HomeostatError
+from homeostat.core.errors import HomeostatError, InvalidInput
 from homeostat.core.ids import ProposalId
 from homeostat.flows.deps import Deps
 from homeostat.model.proposal import Proposal
 from homeostat.proposals.index import INDEX_PATH, MAX_TABLE_ROWS, render_index, row_of
-from homeostat.proposals.markdown import record_path, render, templates
+from homeostat.proposals.markdown import edited_path, is_as_written, record_path, render, templates
 
 _log = logging.getLogger(__name__)
 
@@ -57,16 +57,38 @@ def _publish(deps: Deps, proposal: Proposal) -> None:
     files = {record_path(proposal): render(proposal), INDEX_PATH: render_index(newest, deps.records.tallies())}
     if deps.record_branch.read(INDEX_PATH) is None:
         files |= templates()
+    aside = _put_aside(deps, proposal)
     deps.record_branch.publish(
-        files=files,
+        files=files | aside,
         subject=f"{_words(proposal)}: {proposal.title}",
         trailers={
             "Homeostat-Proposal": proposal.id,
             "Homeostat-Status": _words(proposal),
+            **({"Homeostat-Edited": next(iter(aside))} if aside else {}),
             TRAILER_KEY: deps.ledger.head().trailer(),
         },
         at=proposal.updated_at,
     )
+
+
+def _put_aside(deps: Deps, proposal: Proposal) -> dict[str, bytes]:
+    """Return what a person made of the record, under the path where it is kept.
+
+    The row is the truth, so what was written there by hand is not believed; but it is somebody's
+    words, and they are neither lost nor overwritten unsaid. What is too large to be a record stays
+    in the branch's history alone.
+    """
+    path = record_path(proposal)
+    try:
+        present = deps.record_branch.read(path)
+    except InvalidInput as error:
+        _log.warning("[SI] %s was replaced by hand, and is left to the branch's history: %s", path, error)
+        return {}
+    if present is None or is_as_written(present):
+        return {}
+    kept = edited_path(proposal.id, present)
+    _log.warning("[SI] %s was edited by hand; the row is the truth, and the edited text is kept as %s", path, kept)
+    return {kept: present}
 
 
 def _words(proposal: Proposal) -> str:

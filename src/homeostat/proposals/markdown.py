@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ProposalId, parse_proposal_id
 from homeostat.model.proof import PolicyFinding, PolicySeverity, ProofReport, ProofVerdict
@@ -36,6 +37,7 @@ _NOT_TOLD = "Not stated apart from the problem statement."
 _MAX_SLUG_CHARS = 48
 _MAX_REASON_CHARS = 500
 _MAX_HEADER_BYTES = 16_384
+_SEAL = b"\n<!-- Homeostat wrote this from its store; edits are put aside. "
 _HEADER_LINE = re.compile(r"\*\*([A-Za-z ]+)\*\*: (.*)")
 
 
@@ -85,7 +87,26 @@ def render(proposal: Proposal) -> bytes:
         f"{_header(proposal)}\n\n---\n\n{body}\n\n---\n\n## Review\n\n{_review(proposal)}"
         f"\n\n---\n\n## Implementation Log\n\n{log}\n"
     )
-    return page.encode("utf-8", "replace")
+    written = page.encode("utf-8", "replace")
+    return written + _seal(written)
+
+
+def is_as_written(record: bytes) -> bool:
+    """Tell whether a record is one that `render` made and nobody touched since.
+
+    It guards against mistakes, not against deceit: whoever edits may write the last line anew. The row is the truth.
+    """
+    body, mark, _ = record.rpartition(_SEAL)
+    return bool(mark) and record == body + _seal(body)
+
+
+def edited_path(proposal_id: ProposalId, record: bytes) -> str:
+    """Return where a person's version of a record is kept when the next status commit puts ours in its place."""
+    return f"proposals/edited/{parse_proposal_id(proposal_id)}-{digest_bytes(record).removeprefix('sha256:')[:12]}.md"
+
+
+def _seal(body: bytes) -> bytes:
+    return _SEAL + digest_bytes(body).encode("ascii") + b" -->\n"
 
 
 def parse_header(record: bytes) -> RecordHeader:
@@ -121,13 +142,13 @@ def _header(proposal: Proposal) -> str:
         state += f" ({inline(proposal.state_reason[:_MAX_REASON_CHARS])})"
     fields = {
         "ID": str(proposal.id),
-        "Created": _time(proposal.created_at),
+        "Created": time_text(proposal.created_at),
         "Status": proposal.status,
         "Category": proposal.category.value,
         "Severity": proposal.severity.value,
         "Author": inline(proposal.author) or str(proposal.submitted_by),
         "State": state,
-        "Updated": _time(proposal.updated_at),
+        "Updated": time_text(proposal.updated_at),
         "Submitted by": str(proposal.submitted_by),
         "Revision": str(proposal.revision),
         **({"Edited by": ", ".join(proposal.editors)} if proposal.editors else {}),
@@ -210,7 +231,7 @@ def _review(proposal: Proposal) -> str:
     review = proposal.review
     fields = {
         "Reviewed by": "" if review is None else str(review.by),
-        "Reviewed at": "" if review is None else _time(review.at),
+        "Reviewed at": "" if review is None else time_text(review.at),
         "Decision": "" if review is None else inline(review.decision),
         "Notes": "" if review is None else inline(review.notes),
     }
@@ -255,7 +276,8 @@ def _bullets(items: Sequence[str]) -> str:
     return "\n".join(f"- {text}" for text in items)
 
 
-def _time(at: datetime) -> str:
+def time_text(at: datetime) -> str:
+    """Return a time as the header has it; later ones compare as greater."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

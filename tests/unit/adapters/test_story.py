@@ -3,22 +3,25 @@
 import shutil
 import sqlite3
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from homeostat.adapters.backups import FolderBackupStore
 from homeostat.adapters.clock import SystemClock
 from homeostat.adapters.git.deployed import GitDeployedTree
+from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import open_repository
 from homeostat.adapters.keys import load_or_create_keys
 from homeostat.adapters.store.store import SqlStore
 from homeostat.adapters.story import collect_story
+from homeostat.audit.head import TRAILER_KEY
 from homeostat.audit.story import verify_story
 from homeostat.core.digests import Digest
 from homeostat.model.actor import Actor, Role
 from homeostat.model.change import REGULAR, ChangeKind, FileChange, FileState, TreeChange
 from homeostat.model.proposal import Application, ProposalState
+from homeostat.proposals.markdown import record_path, render
 from homeostat.testing.example_rows import example_proposal, move_entry
 from homeostat.testing.git_repository import UserRepository
 
@@ -99,3 +102,38 @@ def test_a_snapshot_exchanged_for_another_sound_one_is_found(stage):
     shutil.rmtree(folder / "a")
     shutil.copytree(folder / "b", folder / "a")
     assert "hold different bytes" in failed(stage)[8]
+
+
+@pytest.mark.parametrize("how", ["edited", "removed", "older"])
+def test_a_record_that_was_changed_by_hand_is_named(tmp_path, how):
+    user = UserRepository(tmp_path / "repo")
+    head = user.commit({"a.py": b"A = 1\n"})
+    state = tmp_path / "state"
+    keys = load_or_create_keys(state)
+    store = SqlStore.open(
+        state / "homeostat.sqlite", signer=keys.signer, clock=SystemClock(), head_path=state / "ledger-head.json"
+    )
+    row = example_proposal()
+    row = replace(row, change=replace(row.change, base_commit=head))
+    store.proposals.insert(row, move_entry(row, "submitted", ProposalState.PENDING))
+    rejected = replace(row, state=ProposalState.REJECTED, updated_at=row.updated_at + timedelta(hours=1))
+    store.proposals.save(rejected, move_entry(row, "rejected", ProposalState.REJECTED))
+    records = GitRecordBranch(open_repository(user.root))
+    trailers = {TRAILER_KEY: store.ledger.head().trailer()}
+    path = record_path(row)
+
+    def publish(files):
+        records.publish(files=files, subject="x", trailers=trailers, at=AT)
+
+    publish({path: render(rejected)})
+    store.records.mark_recorded(row.id, 2)
+    store.close()
+    assert collect_story(user.root, state).records == []
+    if how == "removed":
+        user.git("checkout", "-q", "homeostat/proposals")
+        user.git("rm", "-q", path)
+        user.git("commit", "-qm", "gone")
+    else:
+        publish({path: render(row) if how == "older" else render(rejected).replace(b"rejected", b"approved")})
+    (line,) = collect_story(user.root, state).records
+    assert path in line and how in line

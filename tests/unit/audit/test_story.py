@@ -77,6 +77,7 @@ def inputs_of(row, drafts, **changes):
         actors=[OWNER],
         backups=[BackupResult(name="20260105/b", intact=True, detail="3 files")],
         commits=frozenset({BEFORE, APPLIED, REVERT}),
+        records=(),
         problems={},
     )
     return replace(inputs, **changes)
@@ -84,6 +85,11 @@ def inputs_of(row, drafts, **changes):
 
 def failed(inputs):
     return {check.number: check.detail for check in verify_story(inputs) if not check.ok}
+
+
+def test_a_record_that_is_not_as_written_is_named():
+    told = failed(inputs_of(*life(until=S.IMPLEMENTED), records=("the record x.md was edited by hand",)))
+    assert told == {4: "the record x.md was edited by hand"}
 
 
 def test_a_true_story_passes_every_numbered_check():

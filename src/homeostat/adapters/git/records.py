@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from homeostat.adapters.git.graft import graft
@@ -12,11 +12,13 @@ from homeostat.adapters.git.reader import is_ancestor, read_blobs, tree_entries
 from homeostat.adapters.git.repository import OWN_PREFIX, GitRepository
 from homeostat.core.errors import Conflict, InvalidInput, Unavailable
 from homeostat.core.ids import CommitId, parse_commit_id
+from homeostat.core.limits import MAX_RECORD_BYTES
 
 BRANCH = f"{OWN_PREFIX}proposals"
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
 _RECORD_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_CHUNK = 500
 _TRIES = 200
 _LOCK_PATIENCE_S = 1.5
 """Flows wait for their records: a stale lock must not hold up the watch over applied changes for longer."""
@@ -90,7 +92,27 @@ class GitRecordBranch:
         entry = tree_entries(self._repository, head, [path])[path]
         if entry is None or entry.size is None:
             return None
+        if entry.size > MAX_RECORD_BYTES:
+            raise InvalidInput("record-too-large", f"`{path}` has {entry.size} bytes; {MAX_RECORD_BYTES} are allowed")
         return read_blobs(self._repository, [entry.object_id])[entry.object_id]
+
+    def read_all(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Yield (path, bytes) of many records, some hundred at a time in memory; None for one that is not there."""
+        head = self._repository.branch_head(self._branch)
+        for start in range(0, len(paths), _CHUNK):
+            chunk = paths[start : start + _CHUNK]
+            if head is None:
+                yield from ((path, None) for path in chunk)
+                continue
+            entries = tree_entries(self._repository, head, chunk)
+            wanted = {
+                entry.object_id
+                for entry in entries.values()
+                if entry is not None and entry.size is not None and entry.size <= MAX_RECORD_BYTES
+            }
+            blobs = read_blobs(self._repository, wanted)
+            for path, entry in entries.items():
+                yield path, None if entry is None else blobs.get(entry.object_id, b"")
 
     def trailers(self, key: str) -> Sequence[tuple[CommitId, str]]:
         return self._trailers(key, [])

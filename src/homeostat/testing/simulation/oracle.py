@@ -243,6 +243,7 @@ class Oracle:
             actors=(),
             backups=[self._backup(row.application) for row in rows if row.application is not None],
             commits=frozenset(name for name in named_commits(rows) if name in self._repository.commits),
+            records=(),
             problems={},
         )
         return verify_story(inputs)
