@@ -166,6 +166,7 @@ _ON_3_11 = (
         init_start="python -m hypercorn shop.app:app",
         start="python -m hypercorn -b 127.0.0.1:{port} shop.app:app",
         packages=("fastapi", "hypercorn"),
+        processes=2,
     ),
     replace(
         _UVICORN,
@@ -193,13 +194,6 @@ _ON_3_11 = (
     ),
     replace(
         _GUNICORN,
-        name="flask-gunicorn-gevent",
-        start="python -m gunicorn -k gevent -b 127.0.0.1:{port} -w 2 shop.app:app",
-        packages=("flask", "gunicorn", "gevent"),
-        always=False,
-    ),
-    replace(
-        _GUNICORN,
         name="flask-gunicorn-preload",
         start="python -m gunicorn --preload -b 127.0.0.1:{port} -w 2 shop.app:app",
         always=False,
@@ -212,17 +206,6 @@ _ON_3_11 = (
         packages=("flask",),
         processes=1,
         serving=1,
-        always=False,
-    ),
-    replace(
-        _GUNICORN,
-        name="flask-run-debug",
-        init_start="python -m flask --app shop.app:app run",
-        start="python -m flask --app shop.app:app run --debug --port {port}",
-        packages=("flask",),
-        processes=2,
-        serving=1,
-        restarts=True,
         always=False,
     ),
     replace(
