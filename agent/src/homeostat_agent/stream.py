@@ -54,8 +54,10 @@ class FramedSocket:
     `ProtocolError` the only thing left to do is `close`.
     """
 
-    def __init__(self, connected: socket.socket) -> None:
+    def __init__(self, connected: socket.socket, *, slice_s: float = _SLICE_S) -> None:
+        """`slice_s` is how often a deadline is asked again; an end whose deadlines stand needs it seldom."""
         connected.setblocking(False)
+        self._slice_s = slice_s
         self._socket = connected
         self._descriptor = Descriptor(connected.fileno())
         self.reader = FrameReader()
@@ -135,7 +137,7 @@ class FramedSocket:
             left_s = deadline_s() - _monotonic_s()
             if left_s <= 0:
                 raise ProtocolError("timeout", "the other end does not read")
-            if poller.poll(min(left_s, _SLICE_S) * 1000):
+            if poller.poll(min(left_s, self._slice_s) * 1000):
                 return
 
     def _wait_readable(self, deadline_s: Callable[[], float], wake: Descriptor | None) -> bool:
@@ -149,7 +151,7 @@ class FramedSocket:
             if left_s <= 0:
                 return False
             # With a wake-up there is no need to look at the deadline in between.
-            ready = poller.poll((left_s if wake is not None else min(left_s, _SLICE_S)) * 1000)
+            ready = poller.poll((left_s if wake is not None else min(left_s, self._slice_s)) * 1000)
             if ready:
                 return not any(number != self._descriptor.number for number, _ in ready)
 

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dbos._dbos as dbos_threads
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from sqlalchemy import event
@@ -38,6 +39,10 @@ _MAX_WAITING_PROOFS = 8
 
 _SQLITE_WITH_SUBSEC = (3, 42, 0)
 """On Python 3.12 and later DBOS takes it for granted, but Python runs with what the system has (Debian 12: 3.40)."""
+
+_UNUSED = ("background_jobs_thread", "dynamic_scheduler_loop")
+"""Loops of DBOS that ask the database every second for delays, deadlines and schedules. There are none here, and no
+setting keeps them from asking. Its queue stays, although we use none: recovery goes through it."""
 
 _APPLICATION_VERSION = "1"
 """Counted up only when handlers of an old version could not finish the work of the new one."""
@@ -91,6 +96,9 @@ class DurableStarter:
 
     def launch(self) -> None:
         """Start DBOS; interrupted workflows of an earlier run are taken up at once."""
+        for unused in _UNUSED:
+            assert hasattr(dbos_threads, unused), f"DBOS has no {unused} any more: see how it keeps still now"
+            setattr(dbos_threads, unused, _rest)
         DBOS.launch()
 
     def close(self) -> None:
@@ -157,6 +165,11 @@ class DurableStarter:
                 return f"failed: {type(error).__name__}"
         self._on_outcome(name, ProposalId(proposal_id), None)
         return "done"
+
+
+def _rest(stop: threading.Event, *_: object) -> None:
+    """Do what an unused loop does, without asking the database: nothing, until it is stopped."""
+    stop.wait()
 
 
 def open_engine(database: Path) -> sa.Engine:

@@ -31,10 +31,11 @@ class Notes(Protocol):
     def clear(self, activity: str) -> None: ...
 
 
-def beat(deps: Deps, notes: Notes, count: int, *, chores: Mapping[str, Callable[[], object]]) -> None:
-    """Do everything that is due at beat `count`. An activity that fails is noted and tried again at its next beat.
+def beat(deps: Deps, notes: Notes, count: int, *, chores: Mapping[str, Callable[[], object]]) -> bool:
+    """Do everything that is due at beat `count`; return whether the next beat is awaited by something.
 
-    `chores` are small things by name that are done at each look for stuck flows.
+    An activity that fails is noted and tried again at its next beat. `chores` are small things by name
+    that are done at each look for stuck flows.
     """
     due: dict[str, Callable[[], object]] = {
         "observing": lambda: _observe(deps),
@@ -45,19 +46,23 @@ def beat(deps: Deps, notes: Notes, count: int, *, chores: Mapping[str, Callable[
         due |= {"recovering": lambda: recover(deps), **chores}
     if count % _PRUNE_EVERY == 0:
         due["pruning"] = lambda: _prune(deps)
+    in_hand = False
     for activity, work in due.items():
-        _try(notes, activity, work)
+        in_hand |= _try(notes, activity, work)
+    return in_hand
 
 
-def _observe(deps: Deps) -> None:
+def _observe(deps: Deps) -> int:
     troubled = []
-    for proposal in deps.proposals.find(states=WATCHED, limit=1000):
+    watched = deps.proposals.find(states=WATCHED, limit=1000)
+    for proposal in watched:
         try:
             observe(deps, proposal.id)
         except HomeostatError as error:  # the others are watched all the same
             troubled.append(f"{proposal.id}: {error}")
     if troubled:
         raise Unavailable("not-observed", "; ".join(troubled[:_NAMED]))
+    return len(watched)
 
 
 def _prune(deps: Deps) -> None:
@@ -66,9 +71,10 @@ def _prune(deps: Deps) -> None:
     deps.vitals.prune(before=before if needed is None else min(before, needed))
 
 
-def _try(notes: Notes, activity: str, work: Callable[[], object]) -> None:
+def _try(notes: Notes, activity: str, work: Callable[[], object]) -> bool:
+    """Do it; return whether it failed or had something in hand."""
     try:
-        work()
+        found = work()
     except HomeostatError as error:
         _log.warning("[SI] %s: %s", activity, error)
         notes.note_error(activity, error)
@@ -77,3 +83,5 @@ def _try(notes: Notes, activity: str, work: Callable[[], object]) -> None:
         notes.note_error(activity, error)
     else:
         notes.clear(activity)
+        return bool(found)
+    return True

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping
 
-from homeostat.flows.beating import beat
+from homeostat.flows.beating import RECOVER_EVERY, beat
 from homeostat.flows.deps import Deps
 from homeostat.hub.context import Troubles
 
@@ -11,7 +11,12 @@ BEAT_S = 0.5
 
 
 class Ticker:
-    """One daemon thread; what it does is `homeostat.flows.beating.beat`."""
+    """One daemon thread; what it does is `homeostat.flows.beating.beat`.
+
+    It beats every half second while something is in hand: a change that is watched, a record that lags,
+    an activity that failed. When nothing is, it beats only as often as flows that got stuck are looked
+    for, until `stir` says that something was written.
+    """
 
     def __init__(
         self, deps: Deps, troubles: Troubles, *, chores: Mapping[str, Callable[[], object]], beat_s: float = BEAT_S
@@ -20,8 +25,10 @@ class Ticker:
         self._troubles = troubles
         self._chores = chores
         self._beat_s = beat_s
-        self._stop = threading.Event()
-        self._woken = threading.Event()
+        self._changed = threading.Condition()
+        self._stop = False
+        self._woken = False
+        self._stirred = True
         self._thread = threading.Thread(target=self._run, name="homeostat-ticker", daemon=True)
 
     def start(self) -> None:
@@ -29,19 +36,41 @@ class Ticker:
 
     def wake(self) -> None:
         """Beat now: something happened that an applied change may be waiting for."""
-        self._woken.set()
+        with self._changed:
+            self._woken = True
+            self._changed.notify()
+
+    def stir(self) -> None:
+        """Beat in half a second, as if something were in hand: a row was written, and may need to be followed."""
+        if not self._stirred:  # asked without the lock: it is set for a whole beat, and this is called at every write
+            with self._changed:
+                self._stirred = True
+                self._changed.notify()
 
     def close(self) -> None:
-        self._stop.set()
-        self._woken.set()
+        with self._changed:
+            self._stop = True
+            self._changed.notify()
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
         count = 0
-        while True:
-            self._woken.wait(self._beat_s)
-            self._woken.clear()
-            if self._stop.is_set():
-                return
-            count += 1
-            beat(self._deps, self._troubles, count, chores=self._chores)
+        in_hand = True
+        while self._wait(in_hand):
+            # INVARIANT: the quiet beat is one that looks for stuck flows.
+            quiet = not in_hand and not self._stirred
+            count += RECOVER_EVERY - count % RECOVER_EVERY if quiet else 1
+            with self._changed:
+                self._stirred = False
+            in_hand = beat(self._deps, self._troubles, count, chores=self._chores)
+
+    def _wait(self, in_hand: bool) -> bool:
+        """Wait until the next beat is due; False when there shall be none."""
+        with self._changed:
+            if not in_hand:
+                quiet_s = self._beat_s * RECOVER_EVERY
+                self._changed.wait_for(lambda: self._stirred or self._woken or self._stop, quiet_s)
+            if in_hand or self._stirred:
+                self._changed.wait_for(lambda: self._woken or self._stop, self._beat_s)
+            self._woken = False
+            return not self._stop

@@ -119,6 +119,7 @@ class Hub:
         )
         deps = wrap(_deps(settings, clock, git, store, state_dir, gateway, starter))
         ticker = Ticker(deps, troubles, chores={"sweeping launches": partial(_sweep, state_dir, gateway)})
+        store.ledger.subscribe(ticker.stir)  # a row was written: its record, or its watch, may be due
         gateway.start()
         undo.callback(gateway.close)
         starter.launch()

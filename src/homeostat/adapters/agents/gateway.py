@@ -26,7 +26,7 @@ from homeostat_agent.stream import FramedSocket
 from homeostat.adapters.agents.delivery import Delivery, OnTelemetry
 from homeostat.adapters.agents.launch import process_started
 from homeostat.adapters.agents.roster import ForeignLaunch, Roster
-from homeostat.adapters.agents.session import Answer, Session, Unanswered, read_standing, shake_hands
+from homeostat.adapters.agents.session import SILENCE_S, Answer, Session, Unanswered, read_standing, shake_hands
 from homeostat.adapters.agents.socket_place import Door
 from homeostat.core.errors import Unavailable
 from homeostat.core.ids import ProcessId
@@ -257,7 +257,7 @@ class AgentGateway:
             accepted.close()
             self._count("too-many")
             return
-        stream = FramedSocket(accepted)
+        stream = FramedSocket(accepted, slice_s=SILENCE_S)
         serve = partial(self._serve, stream, _end_of_peer(accepted))
         thread = threading.Thread(target=serve, name="agents-read", daemon=True)
         with self._lock:

@@ -1,6 +1,6 @@
 """The ledger in the database: entries are computed inside the transaction that stores them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,6 +56,11 @@ class SqlLedger:
         self._clock = clock
         self._head_file = head_file
         self._seen = EMPTY_HEAD
+        self._listeners: list[Callable[[], None]] = []
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Have this called after every transaction that appended something. It must be quick, and never raise."""
+        self._listeners.append(listener)
 
     @property
     def lagging_writes(self) -> int:
@@ -76,6 +81,8 @@ class SqlLedger:
         if current.head is not None:
             self.note_seen(current.head)
             self._head_file.advance(current.head)
+            for listener in self._listeners:
+                listener()
 
     def append(self, entry: EntryDraft) -> LedgerEntry:
         with self.transaction() as current:
