@@ -266,6 +266,44 @@ class TestLedger:
         assert store.ledger.head().size == 2
 
 
+class TestListing:
+    def test_pages_go_on_behind_the_last_row_of_any_listing(self, store):
+        states = [ProposalState.PENDING, ProposalState.REJECTED, ProposalState.BLOCKED]
+        rows = [example_proposal(number, state=states[number % 3]) for number in range(1, 13)]
+        for row in rows:
+            insert(store, row)
+        for wanted in (None, frozenset(states[:2]), frozenset(states[2:]), frozenset({ProposalState.FAILED})):
+            whole = list(store.proposals.find(states=wanted))
+            assert [row.id for row in whole] == [
+                row.id
+                for row in sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)
+                if wanted is None or row.state in wanted
+            ]
+            paged, last = [], None
+            while page := store.proposals.find(states=wanted, limit=2, after=last):
+                paged += page
+                last = page[-1]
+            assert paged == whole
+            assert list(store.proposals.find(states=wanted, limit=3, offset=1)) == whole[1:4]
+
+    def test_tallies_follow_every_change_of_state(self, store):
+        def counted():
+            return {(item.month, item.state.value): item.count for item in store.records.tallies()}
+
+        assert counted() == {}
+        for number in (1, 2):
+            insert(store, example_proposal(number))
+        month = example_proposal().created_at.strftime("%Y/%m")
+        assert counted() == {(month, "pending"): 2}
+        moved = replace(example_proposal(1), state=ProposalState.VALIDATING)
+        store.proposals.save(moved, move_entry(example_proposal(1), "validating", ProposalState.VALIDATING))
+        assert counted() == {(month, "pending"): 1, (month, "validating"): 1}
+        assert store.proposals.count_by_state() == {ProposalState.PENDING: 1, ProposalState.VALIDATING: 1}
+        with pytest.raises(Conflict):
+            store.proposals.save(moved, move_entry(example_proposal(1), "validating", ProposalState.VALIDATING))
+        assert counted() == {(month, "pending"): 1, (month, "validating"): 1}
+
+
 class TestErrors:
     def test_occurrences_are_counted_into_their_groups(self, store):
         early, late = example_occurrence(0), example_occurrence(5)

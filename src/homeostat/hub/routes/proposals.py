@@ -33,7 +33,7 @@ _STATUS_WORDS = ["", *dict.fromkeys([*STATUS_OF.values(), *(state.value for stat
 _REFUSED: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code in (400, 404, 409)}
 
 
-@router.get("")
+@router.get("", responses=_REFUSED)
 def list_proposals(
     context: Context,
     status: Annotated[
@@ -41,10 +41,12 @@ def list_proposals(
     ] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
+    after: Annotated[str, Query(description="Id of the last one seen: go on behind it", max_length=200)] = "",
 ) -> ProposalList:
     """List proposals, newest first."""
     states = _states(status)
-    rows = context.deps.proposals.find(states=states, limit=limit, offset=offset)
+    last = find_one(context.deps, after) if after else None
+    rows = context.deps.proposals.find(states=states, limit=limit, offset=offset, after=last)
     counts = context.deps.proposals.count_by_state()
     total = sum(count for state, count in counts.items() if states is None or state in states)
     return ProposalList(proposals=[proposal_body(row) for row in rows], total=total)
