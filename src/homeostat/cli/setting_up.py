@@ -25,7 +25,6 @@ from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import Conflict, InvalidInput, Unavailable
 from homeostat.core.ids import ActorId
 from homeostat.model.actor import SYSTEM, Actor, Role
-from homeostat.model.ledger import EntryDraft
 
 if TYPE_CHECKING:
     from homeostat.adapters.store.store import SqlStore
@@ -220,6 +219,8 @@ def _forget(place: Place, identity: str) -> None:
 def _new_agent(place: Place, name: str) -> str:
     if not name.strip() or len(name) > 80:
         raise InvalidInput("bad-name", "a bot's name has 1 to 80 characters")
+    from homeostat.model.ledger import EntryDraft  # with msgspec: only where an entry is written
+
     made = f"hst_{secrets.token_urlsafe(32)}"
     identity = ActorId(f"agent-{RandomIds().new_uuid().replace('-', '')[:12]}")
     with _store(place) as store:

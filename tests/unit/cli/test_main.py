@@ -1,9 +1,9 @@
 """What every command has in common: exit codes, streams, errors in one form."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -112,11 +112,9 @@ def test_starting_up_imports_nothing_that_only_some_commands_need():
     assert done.stdout.split() == []
 
 
-def test_the_version_is_there_in_well_under_a_second():
-    """Measured 0.25 s; the limit is for a machine that does much else."""
-    best_s = 10.0
-    for _ in range(3):
-        started_s = time.perf_counter()
-        subprocess.run([str(HOMEOSTAT), "--version"], check=True, capture_output=True)
-        best_s = min(best_s, time.perf_counter() - started_s)
-    assert best_s < 2.0
+def test_the_version_costs_well_under_a_second_of_processor_time():
+    """Measured 0.25 s; how long it takes beside others is the machine's affair."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([str(HOMEOSTAT), "--version"], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
