@@ -39,10 +39,12 @@ def bring_back(deps: Deps, proposal: Proposal, back: TreeChange, *, files_back_a
         elif proposal.id in process.changes:
             result = deps.live.rollback(process.id, proposal.id, timeout_s=timeout_s)
             _note(unfinished, process, result)
-        elif _may_have_read(process, proposal, files_back_at) and not _runs_old_code(deps, process, proposal, back):
+        elif _may_have_read(process, proposal, files_back_at):
             # It was started with the change on disk: swap the old code in as a change of its own.
             reverse = live_change(f"{proposal.id}:revert", back, mode=deps.settings.hmr.mode)
-            _note(unfinished, process, deps.live.swap(process.id, reverse, timeout_s=timeout_s))
+            result = deps.live.swap(process.id, reverse, timeout_s=timeout_s)
+            if result.outcome is not LiveOutcome.FAILED or not _runs_old_code(deps, process, proposal, back):
+                _note(unfinished, process, result)
     return unfinished
 
 
