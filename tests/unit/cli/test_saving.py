@@ -305,7 +305,8 @@ def test_a_backup_of_another_ledger_is_refused(kept, typed, tmp_path):
     kept.open()
 
 
-def test_a_kept_state_that_was_tampered_with_before_is_not_put_in_place(world, typed, tmp_path):
+def tampered(world, typed, tmp_path):
+    """Propose, alter the row behind the ledger's back, and keep that; the hub is stopped afterwards."""
     identity = world.propose()
     world.close()
     database = sqlite3.connect(world.state_dir / "homeostat.sqlite")
@@ -315,8 +316,22 @@ def test_a_kept_state_that_was_tampered_with_before_is_not_put_in_place(world, t
     world.open()
     keep(world, typed, tmp_path)
     world.close()
+    return identity
+
+
+def test_a_kept_state_that_was_tampered_with_before_is_not_put_in_place(world, typed, tmp_path):
+    identity = tampered(world, typed, tmp_path)
     answer = typed("restore", world.file)
     assert answer.code == 5 and "restore-not-verified" in answer.err and identity in answer.err
+    world.open()
+
+
+def test_a_restoration_that_is_refused_leaves_git_without_the_branch_that_it_made_again(world, typed, tmp_path):
+    tampered(world, typed, tmp_path)
+    world.user.git("update-ref", "-d", "refs/heads/homeostat/proposals")
+    answer = typed("restore", world.file)
+    assert answer.code == 5 and "restore-not-verified" in answer.err and "made again" in answer.err
+    assert world.user.git("for-each-ref", "refs/heads/homeostat/proposals") == b""
     world.open()
 
 

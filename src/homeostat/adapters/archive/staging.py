@@ -6,7 +6,8 @@ Everything is made ready beside the present state directory, and checked there, 
 2. Its files are written into a folder of their own.
 3. What Git or the present ledger knows beyond the kept ledger is lost with it: nothing happens unless
    whoever restores names the number of those entries.
-4. The restoration is written into the kept ledger, and its rows are settled by what Git shows.
+4. Where Git has lost the branch of the records it is made again; it is removed if the rest does not come about.
+   The restoration is written into the kept ledger, and its rows are settled by what Git shows.
 5. `homeostat verify` holds on the result.
 6. The present state directory is renamed, never deleted, and the new one takes its place.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from homeostat.adapters.archive.container import BUNDLE, SETTINGS, STATE, Archive, Manifest, opened, sync_folder
 from homeostat.adapters.clock import SystemClock
-from homeostat.adapters.git.bundle import unbundle_records
+from homeostat.adapters.git.bundle import drop_records, unbundle_records
 from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import OWN_PREFIX, GitRepository
 from homeostat.adapters.keys import PUBLIC_KEY, Keys, ensure_state_dir, load_or_create_keys, verifier_from_pem
@@ -81,12 +82,14 @@ class Restoring:
         self._stamp = at.strftime("%Y%m%dT%H%M%SZ")
         self._tell = tell
         self._undo = ExitStack()
+        self._unless_placed = ExitStack()
 
     def __enter__(self) -> "Restoring":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._undo.close()
+        with self._undo:
+            self._unless_placed.close()
 
     def stage(self, *, accept_lost: int) -> Staged:
         """Do steps 1 to 3; nothing is moved yet.
@@ -135,6 +138,7 @@ class Restoring:
                 if there:
                     aside.rename(self._state_dir)
                 raise
+            self._unless_placed.pop_all()
             sync_folder(self._state_dir.parent)
         except OSError as error:
             raise Unavailable(
@@ -145,14 +149,18 @@ class Restoring:
         return aside if there else None
 
     def restore_records(self, staged: Staged) -> bool:
-        """Make the branch of the records again where it is gone; True when it was."""
+        """Make the branch of the records again where it is gone; True when it was.
+
+        It is removed again unless `put_in_place` follows.
+        """
         bundle = staged.folder / BUNDLE
         if not bundle.exists():
             return False
         gone = self._repository.branch_head(f"{OWN_PREFIX}proposals") is None
         if gone:
             self._tell("the branch of the records is gone from Git: it is made again")
-            unbundle_records(self._repository, bundle)
+            head = unbundle_records(self._repository, bundle)
+            self._unless_placed.callback(drop_records, self._repository, head)
         bundle.unlink()
         return gone
 
