@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from homeostat.core.errors import InvalidInput
+from homeostat.flows.transition import read_all
 from homeostat.model.actor import Actor
 from homeostat.model.change import TreeChange
 from homeostat.model.ledger import EntryDraft
@@ -16,8 +17,6 @@ from homeostat.proposals.lifecycle import Restored, step
 from homeostat.rollout.settling import AppliedCommit, evidence_of, settle
 from homeostat.validation.patch import parse_patch
 from homeostat.validation.resolve import resolve
-
-_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +43,7 @@ def reconcile(
     `moved_since` names the proposals that Git recorded after the backup, with their last status there:
     a row that needs no settling is noted as restored all the same, so that its record is made anew.
     """
-    rows = proposals.find(limit=_ROWS)
+    rows = read_all(proposals)
     said = []
     for row in rows:
         seen = evidence_of(row, applied)

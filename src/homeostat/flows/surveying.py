@@ -8,6 +8,7 @@ from typing import TypeVar
 from homeostat.audit.story import unlike_commits
 from homeostat.core.errors import HomeostatError, NotFound
 from homeostat.core.ids import CommitId, ProposalId
+from homeostat.flows.transition import read_all
 from homeostat.model.change import TreeChange
 from homeostat.model.ledger import LedgerEntry
 from homeostat.model.process import HostProcess
@@ -17,7 +18,6 @@ from homeostat.ports.store import LedgerStore, ProposalStore, RecordStore
 from homeostat.rollout.invariants import APPLIED, Observed, Traces
 from homeostat.rollout.live import plan_change
 
-_ROWS = 100_000
 _PAGE = 5000
 _LOOKED_AT = 200
 """Applications whose files and backups are looked at, the newest; `homeostat verify` looks at all backups."""
@@ -55,7 +55,7 @@ def survey(
     no_ids: Sequence[ProposalId] = ()
     no_lag: Sequence[tuple[ProposalId, int]] = ()
     no_entries: Mapping[str, LedgerEntry] = {}
-    rows = _noting(problems, "proposals", no_rows, lambda: places.proposals.find(limit=_ROWS))
+    rows = _noting(problems, "proposals", no_rows, lambda: read_all(places.proposals))
     head = _noting(problems, "branch", None, places.commits.head)
     looked = [row for row in rows if row.application is not None][:_LOOKED_AT]
     changes = {row.id: _change(places, row) for row in looked}
@@ -69,7 +69,7 @@ def survey(
     unrecorded = _noting(problems, "records", no_lag, places.records.pending_records)
     entries = _noting(problems, "ledger", no_entries, lambda: _last_moves(places.ledger))
     left_by = _noting(problems, "lock", "", lock)
-    still = _noting(problems, "proposals", no_rows, lambda: places.proposals.find(limit=_ROWS))
+    still = _noting(problems, "proposals", no_rows, lambda: read_all(places.proposals))
     unmoved = {(row.id, row.version) for row in rows} & {(row.id, row.version) for row in still}
     kept = {proposal_id for proposal_id, _ in unmoved}
     return Observed(

@@ -1,6 +1,7 @@
 """Changing a proposal's state: the row and its ledger entry together, then its record in Git."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from homeostat.core.errors import HomeostatError, NotFound, OutcomeUnknown
@@ -11,9 +12,11 @@ from homeostat.model.actor import Actor
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Proposal
 from homeostat.model.verdict import Denied
+from homeostat.ports.store import ProposalStore
 from homeostat.proposals.lifecycle import Event, step
 
 _log = logging.getLogger(__name__)
+_PAGE = 5000
 
 
 def read(deps: Deps, proposal_id: ProposalId) -> Proposal:
@@ -22,6 +25,14 @@ def read(deps: Deps, proposal_id: ProposalId) -> Proposal:
     if proposal is None:
         raise NotFound("no-such-proposal", f"proposal_id '{proposal_id}' does not exist")
     return proposal
+
+
+def read_all(proposals: ProposalStore, *, page: int = _PAGE) -> Sequence[Proposal]:
+    """Return every row, newest first, however many there are."""
+    rows = list(proposals.find(limit=page))
+    while more := proposals.find(limit=page, after=rows[-1]) if rows else ():
+        rows += more
+    return rows
 
 
 def transition(deps: Deps, proposal: Proposal, event: Event, *, actor: Actor) -> Proposal | Denied:
