@@ -3,7 +3,7 @@
 A research agent's web search times out eight times in the night; a bot proposes one more line for the agent's
 persona in the morning's small hours; a person approves at 10:35; it is watched for an hour and implemented.
 Each line of the plan's timeline is either played through the real flows and observed here, or stands in
-`NOT_YET` with the part that will bring it.
+README.md with what stands in its place, or the part that will bring it.
 """
 
 import random
@@ -56,19 +56,6 @@ DIFF = (
 )
 SEARCH = "def web_search(question):\n    raise TimeoutError(question)\n"
 SECRET = "sk-proj-Ab3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dF"
-
-NOT_YET = {
-    "01:00 a scheduled job writes sanitised telemetry to JSONL": "here it is streamed; files are for the importers",
-    "02:00 an evaluating agent runs": "the evaluating agent, with synthesis",
-    "02:06 the agent itself writes the diff": "synthesis; here a bot hands it in",
-    "09:00 a digest says that one proposal waits": "notifications",
-    "10:30 the person reads it in the chat": "the chat; here it is read in Git",
-    "10:36 a pull request is opened": "the forge",
-    "10:40 the person merges it": "the forge; here applying puts it on the deployed branch",
-    "10:41 the deploy hook runs provisioning": "deploy hooks; here the operator restarts the program",
-    "11:46 the person is told that it is stable": "notifications",
-}
-"""Lines of the timeline that have no part yet: what stands in their place in this test, or will bring them."""
 
 
 def since_one(hour, minute, second=0):
@@ -293,12 +280,6 @@ def test_the_night_of_the_plan_from_one_to_a_quarter_to_twelve(night):
     report = verify_integrity(night.world.ledger.entries(), verify=night.signer.verify)
     assert isinstance(report, ChainIntact)
     assert SECRET not in repr(night.repository.commits)
-
-
-def test_every_line_without_a_part_says_what_will_bring_it():
-    times = [line.split()[0] for line in NOT_YET]
-    assert times == sorted(times)
-    assert all(part for part in NOT_YET.values())
 
 
 def _propose(deps, finding):
