@@ -24,6 +24,8 @@ QUIET_SHARE = 0.25
 """Of the time, at the end: the hub is left alone then, so that its growth can be seen."""
 
 MAX_GROWTH_MB_PER_MIN = 2.0
+LEAST_MIN = 5
+"""A run of so many minutes must have seen a change through to its end, and says how the hub grows."""
 
 
 def main() -> int:
@@ -83,6 +85,9 @@ def conclude(
     wrong += account.wait_until_at_rest(stream)
     wrong += account.lost(stage, stream)
     wrong += [f"stuck: {item}" for item in stream.journal.stuck]
+    wrong += [f"the hub failed to answer {item}" for item in stream.journal.bugs]
+    if elapsed_s >= LEAST_MIN * 60 and all(item.state != "implemented" for item in stream.journal.entries.values()):
+        wrong.append("no change was implemented")
     doctor = stage.homeostat("doctor", "--json")
     gauges.close()
     stage.stop(stage.load)
@@ -96,7 +101,7 @@ def conclude(
         wrong.append(f"homeostat verify: {verify.stdout} {verify.stderr}")
     wrong += broken(json.loads(doctor.stdout))
     hub_growth = growth(gauges.hub)
-    if hub_growth.get("rss_mb_per_min", 0) > MAX_GROWTH_MB_PER_MIN and hub_growth["lived_min"] >= 5:
+    if hub_growth.get("rss_mb_per_min", 0) > MAX_GROWTH_MB_PER_MIN and hub_growth["lived_min"] >= LEAST_MIN:
         wrong.append(f"the hub grows by {hub_growth['rss_mb_per_min']} MB a minute")
     latencies = sorted(stream.journal.latencies_s)
     return {

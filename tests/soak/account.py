@@ -20,7 +20,7 @@ def lost(stage: Stage, stream: Stream) -> list[str]:
     """Return what was accepted and is not there. Asked while the hub is up and nothing is in motion."""
     missing = []
     for entry in stream.journal.entries.values():
-        answer = stream.ask("GET", f"/api/selfimprove/proposals/{entry.id}", token=stream._owner)
+        answer = stream.ask("GET", f"/api/selfimprove/proposals/{entry.id}", token=stream.owner)
         if answer.status_code != 200:
             missing.append(f"{entry.kind} {entry.number}: the proposal is lost ({answer.status_code})")
             continue
@@ -68,7 +68,7 @@ def wait_until_at_rest(stream: Stream) -> list[str]:
     """Wait until nothing is in motion; return what still is."""
 
     def moving() -> list[str]:
-        rows = stream.ask("GET", "/api/selfimprove/proposals?limit=1000", token=stream._owner).json()["proposals"]
+        rows = stream.ask("GET", "/api/selfimprove/proposals?limit=1000", token=stream.owner).json()["proposals"]
         at_work = ("pending", "validating", "approved", "applying", "observing", "awaiting_restart", "reverting")
         return [f"{row['title']} is {row['state']}: {row['state_reason']}" for row in rows if row["state"] in at_work]
 

@@ -45,6 +45,8 @@ class Journal:
     answers: Counter[str] = field(default_factory=Counter)
     latencies_s: list[float] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
+    bugs: list[str] = field(default_factory=list)
+    """What was asked when the hub answered that something happened which should not."""
 
 
 class Stream:
@@ -58,7 +60,7 @@ class Stream:
         self._stop = threading.Event()
         self._number = 0
         self._round = 1
-        self._owner = (stage.shop.state_dir / "keys" / "owner.token").read_text().strip()
+        self.owner = (stage.shop.state_dir / "keys" / "owner.token").read_text().strip()
         self._bot = stage.homeostat("token", "--agent", "soak-bot").stdout.split()[-1]
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -69,8 +71,11 @@ class Stream:
         self._stop.set()
         self._thread.join(PATIENCE_S + 60)
 
-    def ask(self, method: str, path: str, *, token: str, body: Any = None, patience_s: float = 60.0) -> httpx.Response:
-        """Ask until somebody answers: hubs come and go, and 503 says to try again."""
+    def ask(self, method: str, path: str, *, token: str, body: Any = None, patience_s: float = 180.0) -> httpx.Response:
+        """Ask until somebody answers: hubs come and go, and 503 says to try again.
+
+        The patience is more than a hub may take to come up (`Stage.wait_for_hub`).
+        """
         end_s = time.monotonic() + patience_s
         while True:
             url = self._stage.hub_url()
@@ -79,6 +84,8 @@ class Stream:
                     with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
                         answer = client.request(method, path, json=body, headers={"Authorization": f"Bearer {token}"})
                     self.journal.answers[f"{method} {answer.status_code}"] += 1
+                    if answer.status_code == 500 and b"urn:homeostat:error:bug" in answer.content:
+                        self.journal.bugs.append(f"{method} {path}")
                     if answer.status_code not in (500, 503):
                         return answer
             except httpx.TransportError as error:
@@ -88,7 +95,7 @@ class Stream:
             time.sleep(0.3)
 
     def proposal(self, identity: str) -> Any:
-        return self.ask("GET", f"{SELF_IMPROVE}/proposals/{identity}", token=self._owner).json()
+        return self.ask("GET", f"{SELF_IMPROVE}/proposals/{identity}", token=self.owner).json()
 
     def _run(self) -> None:
         try:
@@ -108,7 +115,7 @@ class Stream:
         text = prices(number, kind=kind, round_to=self._round)
         diff = MALFORMED if kind == "malformed" else self._stage.shop.diff(writing(text))
         body = {"title": f"{kind} {number}", "rationale": f"Soak: {kind} {number}.", "diff": diff}
-        token = self._rng.choice((self._bot, self._bot, self._owner))
+        token = self._rng.choice((self._bot, self._bot, self.owner))
         answer = self.ask("POST", f"{SELF_IMPROVE}/proposals", token=token, body=body)
         if answer.status_code not in (200, 201, 202):
             return
@@ -119,7 +126,7 @@ class Stream:
             return
         if kind == "rejected":
             where = f"{SELF_IMPROVE}/proposals/{entry.id}/reject"
-            entry.rejected = self.ask("POST", where, token=self._owner, body={"notes": "soak"}).is_success
+            entry.rejected = self.ask("POST", where, token=self.owner, body={"notes": "soak"}).is_success
             return
         self._apply(entry)
 
@@ -130,7 +137,7 @@ class Stream:
         began_s = time.monotonic()
         for _ in range(3):  # a lost connection may be asked again: it happens once
             body = {"proposal_id": entry.id, "user": "soak"}
-            answer = self.ask("POST", f"{SELF_IMPROVE}/apply", token=self._owner, body=body)
+            answer = self.ask("POST", f"{SELF_IMPROVE}/apply", token=self.owner, body=body)
             if answer.status_code == 200:
                 entry.applied = True
                 self.journal.latencies_s.append(time.monotonic() - began_s)
