@@ -14,11 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from homeostat.adapters.settings import load_settings
-from homeostat.cli.host_python import resolve_python
-from homeostat.cli.programs import Program, resolve_command
+from homeostat.cli.programs import Program
 from homeostat.cli.setting_up import render_settings
 from homeostat.cli.start_commands import Found
-from homeostat.core.errors import InvalidInput
 
 PYTEST_TEST = "def test_it():\n    assert True\n"
 UNITTEST_TEST = "import unittest\n\n\nclass T(unittest.TestCase):\n    def test_it(self):\n        pass\n"
@@ -472,33 +470,3 @@ def test_a_pipe_among_the_sources_does_not_make_it_wait(typed, repository, inter
     os.mkfifo(repository / "pyproject.toml")
     (repository / "test_gone.py").symlink_to(repository / "nowhere")
     assert init(typed)["test_command"] is None
-
-
-# Naming interpreter and command
-
-
-def test_an_interpreter_is_named_by_its_own_path_links_kept(repository, interpreter):
-    interpreter()
-    assert resolve_python(repository, "") == repository / ".venv" / "bin" / "python"
-    assert resolve_python(repository, ".venv/bin/../bin/python") == repository / ".venv" / "bin" / "python"
-
-
-@pytest.mark.parametrize("configured", ["nowhere/python", ".", "/", "main.py"])
-def test_what_is_no_interpreter_is_refused(repository, configured):
-    put(repository, {"main.py": ""})
-    with pytest.raises(InvalidInput) as caught:
-        resolve_python(repository, configured)
-    assert caught.value.code == "no-interpreter"
-
-
-def test_a_configured_command_is_taken_from_beside_the_interpreter(repository, interpreter):
-    interpreter()
-    bin_dir = repository / ".venv" / "bin"
-    (bin_dir / "gunicorn").write_text("#!/bin/sh\n")
-    (bin_dir / "gunicorn").chmod(0o755)
-    python = bin_dir / "python"
-    assert resolve_command(python, ("python", "-m", "x")) == (str(python), "-m", "x")
-    assert resolve_command(python, ("gunicorn", "x")) == (str(bin_dir / "gunicorn"), "x")
-    assert resolve_command(python, ("make", "run")) == ("make", "run")
-    assert resolve_command(python, ("./start",)) == ("./start",)
-    assert resolve_command(python, ()) == ()
