@@ -105,7 +105,7 @@ class RestartSettings:
 
     automatic: bool = setting(False, "Whether the program is restarted by itself when a change waits for it.")
     command: tuple[str, ...] = setting(
-        (), "What restarts the program where `homeostat` does not supervise it, as `systemctl restart shop`."
+        (), "What restarts the program in the place of a supervisor of ours, as `systemctl restart shop`."
     )
     health_path: str = setting("", "What the new process must answer with 2xx over plain HTTP, as `/health`.")
     timeout_s: float = setting(60.0, "How long the new process may take until it is well.", low=1, high=3600)
