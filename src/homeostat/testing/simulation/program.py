@@ -83,12 +83,6 @@ def failing_share(sources: Mapping[str, str]) -> float:
     return sum(bool(item.error) or item.value == STUCK for item in replies) / len(replies)
 
 
-def stuck_share(sources: Mapping[str, str]) -> float:
-    return sum(reply(source, path, kind).value == STUCK for path, source in sources.items() for kind in KINDS) / (
-        len(sources) * len(KINDS)
-    )
-
-
 def run_tests(repository: MemoryRepository, commit: CommitId) -> TestRun:
     """Run the program's own tests on one commit."""
     outcomes = {}
