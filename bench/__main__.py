@@ -2,7 +2,8 @@
 
 Each ``bench_NAME.py`` has ``main()``, which measures, prints a table and returns figures by name;
 ``figures(results)``, which holds them against their aims; and ``FOUND``, which says what was found where an
-aim is not met. ``--write`` renews ``docs/BENCHMARKS.md``, for which all of them must be run.
+aim is not met. ``--write`` renews ``docs/BENCHMARKS.md``, for which all of them must be run. Real log lines are
+looked for in the folder ``HOMEOSTAT_TEST_DATA``; what needs them is said not to be measured without.
 """
 
 import importlib
