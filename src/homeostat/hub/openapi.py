@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from homeostat.hub.contract import Problem
+from homeostat.hub.problems import PROTOBUF
 
 _PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
 _WITH_BODY = {
@@ -54,6 +55,8 @@ def describe(app: FastAPI, *, open_paths: frozenset[str]) -> dict[str, Any]:
             operation["security"] = [{"token": []}]
             for status, text in _EVERYWHERE.items():
                 responses.setdefault(status, _response(text))
+            if PROTOBUF in operation.get("requestBody", {}).get("content", {}):
+                _say_statuses(responses)
             operation["responses"] = dict(sorted(responses.items()))
     _link_proposals(document)
     return document
@@ -64,6 +67,12 @@ def _say_problems(responses: dict[str, Any]) -> None:
     for status, response in responses.items():
         if _PROBLEM in response.get("content", {}).values():
             responses[status] = _response(_SAID[status], plain=status == "400")
+
+
+def _say_statuses(responses: dict[str, Any]) -> None:
+    """Who asks in protobuf is told problems as a `google.rpc.Status`."""
+    for response in responses.values():
+        response["content"].setdefault(PROTOBUF, {"schema": {"type": "string", "format": "binary"}})
 
 
 def _link_proposals(document: dict[str, Any]) -> None:

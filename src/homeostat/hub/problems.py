@@ -2,6 +2,7 @@
 
 On ``/api/selfimprove/apply`` a request that was not understood has every field of `ApplyError`, like
 every other answer there. Nothing of a request is echoed but its field names and the proposal's id.
+An OpenTelemetry sender that speaks protobuf is answered in protobuf, as OTLP has it.
 """
 
 import logging
@@ -9,13 +10,16 @@ import logging
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from homeostat.core.error_table import Family, family_of
 from homeostat.core.errors import HomeostatError
 from homeostat.hub.context import HubContext
 from homeostat.hub.contract import APPLY_PATH, INVALID_REQUEST, Problem, apply_error, problem_text
+from homeostat.telemetry.otlp_protobuf import status as otlp_status
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +27,28 @@ _MAX_DETAIL_CHARS = 2_000
 _MAX_PLACE_CHARS = 80
 _MAX_PLACES = 5
 _MAX_ID_CHARS = 200
+
+PROTOBUF = "application/x-protobuf"
+OTLP_PREFIX = "/v1/"
+"""Below it is what OpenTelemetry senders post to."""
+
+
+def content_type(scope: Scope) -> str:
+    """Return the media type of a request's body, without its parameters; empty where none is said."""
+    return Headers(scope=scope).get("content-type", "").partition(";")[0].strip().lower()
+
+
+class ProblemResponse(JSONResponse):
+    """A problem, sent as a ``google.rpc.Status`` to who asked in OTLP's protobuf."""
+
+    text = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith(OTLP_PREFIX) and content_type(scope) == PROTOBUF:
+            self.body = otlp_status(self.text)
+            self.headers["Content-Type"] = PROTOBUF
+            self.headers["Content-Length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
 
 
 def problem(
@@ -40,7 +66,10 @@ def problem(
         family=family.label if family else None,
         hint=_sendable(hint) if hint else None,
     ).model_dump(exclude_none=True)
-    return JSONResponse(body, status_code=status, media_type="application/problem+json" if status != 400 else None)
+    media_type = "application/problem+json" if status != 400 else None
+    answer = ProblemResponse(body, status_code=status, media_type=media_type)
+    answer.text = "; ".join(filter(None, (f"{code}: {text}", body.get("hint"))))
+    return answer
 
 
 def known_error(request: Request, error: Exception) -> Response:

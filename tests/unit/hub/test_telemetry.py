@@ -51,7 +51,7 @@ def test_error_records_become_a_finding_at_the_floor_cleaned(bot):
     found = bot.get("/api/findings").json()["findings"]
     assert [item["count"] for item in found] == [3]
     shown = bot.get(f"/api/findings/{found[0]['finding_id']}")
-    assert shown.status_code == 200 and len(shown.json()["samples"]) == 3
+    assert shown.status_code == 200 and len(shown.json()["samples"]) == 2  # of one request
     assert "ada@example.com" not in shown.text and "hunter2" not in shown.text
     assert bot.get("/api/findings/f-0000000000000000").status_code == 404
     beginning = found[0]["finding_id"][:6]
@@ -166,8 +166,8 @@ def test_other_encodings_are_refused_with_those_that_are_taken(bot, encoding):
 
 
 @pytest.mark.parametrize("path", ["/v1/logs", "/v1/metrics"])
-@pytest.mark.parametrize("kind", ["application/x-protobuf", "text/plain", "application/jsonp", "x" * 5000])
-def test_protobuf_and_other_types_are_refused_with_the_remedy(bot, path, kind):
+@pytest.mark.parametrize("kind", ["application/protobuf", "text/plain", "application/jsonp", "x" * 5000])
+def test_other_types_are_refused_with_the_remedy(bot, path, kind):
     answer = bot.post(path, content=b"\x0a\x00", headers={"Content-Type": kind})
     assert (answer.status_code, answer.json()["title"]) == (415, "unsupported-media-type")
     assert "application/json" in answer.json()["details"]

@@ -1,4 +1,4 @@
-"""OTLP/HTTP JSON: what any OpenTelemetry sender posts."""
+"""OTLP/HTTP in protobuf and JSON: what any OpenTelemetry sender posts. The answer has the form of the request."""
 
 import json
 import zlib
@@ -6,62 +6,84 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from homeostat.core.errors import InvalidInput
+from homeostat.core.errors import InvalidInput, NotFound
 from homeostat.core.limits import MAX_HTTP_BODY_BYTES
 from homeostat.flows.ingesting import Ingested, ingest_logs, ingest_metrics
 from homeostat.hub.context import HubContext
 from homeostat.hub.contract import Problem
-from homeostat.hub.problems import NotTaken
+from homeostat.hub.problems import PROTOBUF, NotTaken, content_type
 from homeostat.hub.routes import Caller, Context
+from homeostat.telemetry.otlp_protobuf import logs_answer, metrics_answer, read_logs, read_metrics
 
 router = APIRouter(prefix="/v1", tags=["telemetry"])
 
-_REFUSED: dict[int | str, dict[str, Any]] = {400: {"model": Problem}, 415: {"model": Problem}}
-_OTLP = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+_BINARY = {PROTOBUF: {"schema": {"type": "string", "format": "binary"}}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": _BINARY},
+    400: {"model": Problem},
+    415: {"model": Problem},
+}
+_OTLP = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}, **_BINARY}}}
 """The body is read by our own parser, which takes every dialect; `Content-Encoding: gzip` and `deflate` too."""
 
 _WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+_WHY_REJECTED = "records without their required fields"
 
 
-@router.post("/logs", responses=_REFUSED, openapi_extra=_OTLP)
-async def post_logs(request: Request, context: Context, actor: Caller) -> dict[str, Any]:
-    """Take an OTLP ``ExportLogsServiceRequest`` in JSON; durable when it is answered."""
+@router.post("/logs", response_model=dict[str, Any], responses=_ANSWERS, openapi_extra=_OTLP)
+async def post_logs(request: Request, context: Context, actor: Caller) -> Any:
+    """Take an OTLP ``ExportLogsServiceRequest``; durable when it is answered, in the form of the request."""
     data = await request.body()
 
     def take() -> Ingested:
-        return ingest_logs(context.deps, _decode(data, request), source=actor.id)
+        return ingest_logs(context.deps, _decode(data, request, read_logs), source=actor.id)
 
-    return _answer(context, "logs", await _taken(take), "rejectedLogRecords")
+    done = await _taken(context, "logs", take)
+    return _answer(request, done, "rejectedLogRecords", logs_answer)
 
 
-@router.post("/metrics", responses=_REFUSED, openapi_extra=_OTLP)
-async def post_metrics(request: Request, context: Context, actor: Caller) -> dict[str, Any]:
-    """Take an OTLP ``ExportMetricsServiceRequest`` in JSON."""
+@router.post("/metrics", response_model=dict[str, Any], responses=_ANSWERS, openapi_extra=_OTLP)
+async def post_metrics(request: Request, context: Context, actor: Caller) -> Any:
+    """Take an OTLP ``ExportMetricsServiceRequest``; answered in the form of the request."""
     data = await request.body()
 
     def take() -> Ingested:
-        return ingest_metrics(context.deps, _decode(data, request), reader=context.reader)
+        return ingest_metrics(context.deps, _decode(data, request, read_metrics), reader=context.reader)
 
-    return _answer(context, "metrics", await _taken(take), "rejectedDataPoints")
+    done = await _taken(context, "metrics", take)
+    return _answer(request, done, "rejectedDataPoints", metrics_answer)
 
 
-def _decode(data: bytes, request: Request) -> dict[str, Any]:
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type not in ("application/json", ""):
-        what = "OTLP in protobuf" if "protobuf" in content_type else repr(content_type[:60])
+@router.post("/traces", include_in_schema=False)
+async def post_traces() -> None:
+    """Say to a sender of traces that there is no place for them; a 404 is not tried again."""
+    raise NotFound(
+        "no-traces",
+        "traces are not taken here, only /v1/logs and /v1/metrics",
+        hint="set OTEL_TRACES_EXPORTER=none, or send them elsewhere (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)",
+    )
+
+
+def _decode(data: bytes, request: Request, read: Callable[[bytes], dict[str, Any]]) -> dict[str, Any]:
+    """Return the body as its JSON mapping, which the parsers read, whichever form it came in."""
+    form = content_type(request.scope)
+    if form not in ("application/json", PROTOBUF, ""):
         raise NotTaken(
             415,
             "unsupported-media-type",
-            f"{what} is not taken here; send `Content-Type: application/json`",
-            hint="set the exporter's protocol to http/json (OTEL_EXPORTER_OTLP_PROTOCOL=http/json)",
+            f"{form[:60]!r} is not taken here; send `Content-Type: {PROTOBUF}` or `application/json`",
+            hint="set the exporter's protocol to http/protobuf or http/json (OTEL_EXPORTER_OTLP_PROTOCOL)",
         )
     encoding = request.headers.get("content-encoding", "").strip().lower()
     try:
-        body = _loads(_inflate(data, encoding))
-    except (ValueError, RecursionError, zlib.error) as error:
+        whole = _inflate(data, encoding)
+        body = read(whole) if form == PROTOBUF else _loads(whole)
+    except zlib.error as error:
+        raise InvalidInput("bad-telemetry", f"the body is not one whole {encoding} stream") from error
+    except (ValueError, RecursionError) as error:
         raise InvalidInput("bad-telemetry", f"the body is not JSON: {type(error).__name__}") from error
     if not isinstance(body, dict):
         raise InvalidInput("bad-telemetry", "the body is not a JSON object")
@@ -93,19 +115,22 @@ def _inflate(data: bytes, encoding: str) -> bytes:
     return inflated
 
 
-async def _taken(take: Callable[[], Ingested]) -> Ingested:
+async def _taken(context: HubContext, signal: str, take: Callable[[], Ingested]) -> Ingested:
     try:
-        return await run_in_threadpool(take)
+        done = await run_in_threadpool(take)
     except RecursionError as error:
         # What is nested deeper than the interpreter goes was nowhere read, and nothing of it is stored.
         raise InvalidInput("bad-telemetry", "the body is nested too deeply") from error
-
-
-def _answer(context: HubContext, signal: str, done: Ingested, rejected_name: str) -> dict[str, Any]:
     context.metrics.ingested.labels(signal, "accepted").inc(done.accepted)
     context.metrics.ingested.labels(signal, "rejected").inc(done.rejected)
+    return done
+
+
+def _answer(
+    request: Request, done: Ingested, rejected_name: str, in_protobuf: Callable[[int, str], bytes]
+) -> dict[str, Any] | Response:
+    if content_type(request.scope) == PROTOBUF:
+        return Response(in_protobuf(done.rejected, _WHY_REJECTED), media_type=PROTOBUF)
     if not done.rejected:
         return {"partialSuccess": {}}
-    return {
-        "partialSuccess": {rejected_name: str(done.rejected), "errorMessage": "records without their required fields"}
-    }
+    return {"partialSuccess": {rejected_name: str(done.rejected), "errorMessage": _WHY_REJECTED}}
