@@ -10,7 +10,16 @@ from typing import Any, Optional
 
 from homeostat_agent.capture.failures import Failures
 from homeostat_agent.capture.frames import Frame, Repository, function_name
-from homeostat_agent.capture.occurrence import ERROR, FATAL, WARNING, describe, only_member, seen_before, type_name
+from homeostat_agent.capture.occurrence import (
+    ERROR,
+    FATAL,
+    WARNING,
+    describe,
+    only_member,
+    seen_before,
+    text_of,
+    type_name,
+)
 from homeostat_agent.capture.traffic import current_request
 from homeostat_agent.ring import Ring, Tally
 
@@ -86,6 +95,8 @@ class Observer:
             FATAL if record.levelno >= logging.CRITICAL else ERROR if record.levelno >= logging.ERROR else WARNING
         )
         error = _error_of(record)
+        if error is None and severity >= ERROR:
+            error = _handled_here(record)
         if not self._counts(error, severity, site=(record.pathname, record.lineno)):
             return
         self._put(
@@ -186,6 +197,21 @@ def _error_of(record: logging.LogRecord) -> Optional[BaseException]:
     info: Any = record.exc_info
     error = info[1] if isinstance(info, tuple) and len(info) == 3 else info
     return error if isinstance(error, BaseException) else None
+
+
+def _handled_here(record: logging.LogRecord) -> Optional[BaseException]:
+    """Return the exception that the caller is just handling, where its record tells of it in words only.
+
+    ``logger.error("failed: %s", error)`` and ``logger.error(traceback.format_exc())`` inside an ``except`` name no
+    exception to the logging module, and where they stand is not where it was raised. The text must hold the
+    exception's own words, or its type's name: a record about something else, made meanwhile, stays one of its own.
+    """
+    error = sys.exc_info()[1]
+    if error is None:
+        return None
+    leaf = only_member(error)
+    told, words = _message_of(record), text_of(leaf)
+    return error if (words and words in told) or type(leaf).__name__ in told else None
 
 
 def _message_of(record: logging.LogRecord) -> str:

@@ -6,7 +6,8 @@ import logging.handlers
 import queue
 import sys
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 
 import pytest
 from homeostat_agent.capture.observer import MAX_PER_SECOND, MAX_PER_SITE
@@ -110,6 +111,44 @@ def test_exception_and_its_message_are_cleaned(captured, log):
     assert item.exception_message.startswith("no price for ")
     assert "customer" not in repr(item)
     assert item.message == "pricing failed"
+
+
+def refuse() -> None:
+    raise KeyError("colour")
+
+
+@pytest.mark.parametrize("told", ["%s", "Exception: %s", "KeyError"])
+def test_an_exception_that_is_told_in_words_while_it_is_handled_is_the_exception_itself(captured, log, told):
+    namespace: dict[str, Callable[[], None]] = {}
+    source = "def refuse():\n    raise KeyError('colour')\n"
+    exec(compile(source, str(captured.repository / "colours.py"), "exec"), namespace)
+    try:
+        namespace["refuse"]()
+    except KeyError as error:
+        log.error(told.replace("%s", str(error)))
+        log.error("%s", traceback.format_exc())
+    (item,) = captured.occurrences()
+    assert item.exception_type == "KeyError"
+    assert (item.location.path, item.location.line, item.location.function) == ("colours.py", 2, "refuse")
+
+
+def test_a_record_about_something_else_in_a_handler_does_not_become_the_exception(captured, log):
+    try:
+        refuse()
+    except KeyError:
+        log.error("the cache is full")
+    log.error("colour")
+    seen = [(item.exception_type, item.message) for item in captured.occurrences()]
+    assert seen == [("", "the cache is full"), ("", "colour")]
+
+
+def test_a_warning_about_an_exception_that_was_mended_stays_a_warning_in_words(captured, log):
+    try:
+        refuse()
+    except KeyError as error:
+        log.warning("went on without %s", error)
+    (item,) = captured.occurrences()
+    assert (item.exception_type, item.severity_text) == ("", "WARNING")
 
 
 class Unspeakable:
