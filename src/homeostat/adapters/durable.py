@@ -27,6 +27,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from sqlalchemy import event
 
 from homeostat.adapters.flows_file import check_flows
+from homeostat.adapters.store.failures import translated
 from homeostat.core.errors import Conflict, HomeostatError
 from homeostat.core.ids import ProposalId
 
@@ -119,7 +120,8 @@ class DurableStarter:
     def _start(self, name: str, proposal_id: ProposalId, retry: bool) -> None:
         if retry and self._is_busy(proposal_id):
             return
-        with SetWorkflowID(self._workflow_id(name, proposal_id, retry)):
+        # The row was written before and says what is due: what could not be started, recovery starts.
+        with translated(committing=True), SetWorkflowID(self._workflow_id(name, proposal_id, retry)):
             DBOS.start_workflow(self._workflow, name, proposal_id)
 
     def _workflow_id(self, name: str, proposal_id: ProposalId, retry: bool) -> str:

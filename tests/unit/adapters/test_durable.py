@@ -189,3 +189,27 @@ def test_the_time_that_dbos_asks_sqlite_for_is_known_to_an_old_sqlite_too(tmp_pa
     finally:
         engine.dispose()
     assert abs(at_ms - time.time() * 1000) < 60_000 and abs(now_ms - at_ms) < 60_000
+
+
+def test_a_start_that_finds_the_disk_full_says_so_and_works_once_there_is_room(starter, recorder):
+    def limit(pages):
+        # The limit belongs to a connection: every one that is in the pool, and those to come, shall have it.
+        @sa.event.listens_for(starter._engine, "checkout")
+        def narrow(connection, _record, _proxy):
+            connection.execute(f"PRAGMA max_page_count={pages}")
+
+        return narrow
+
+    narrow = limit(1)  # SQLite takes the present size where that is larger: nothing more fits
+    filler = "x" * 3000
+    with pytest.raises(Unavailable) as caught:
+        for number in range(200):
+            starter.submitted(ProposalId(f"{filler}{number}"))
+            recorder.wait(number + 1)
+    assert caught.value.code == "disk-full"
+    sa.event.remove(starter._engine, "checkout", narrow)
+    limit(1_000_000)
+    seen = len(recorder.outcomes)
+    starter.apply_asked(ONE)
+    recorder.wait(seen + 1)
+    assert ("apply_asked", ONE) in recorder.ran
