@@ -3,6 +3,7 @@
 The real side is a host program in its own interpreter, started as `homeostat run` starts one.
 """
 
+import functools
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ import pytest
 from agents_harness import Place, clean_environment, connected, host, wait_for
 
 from homeostat.core.ids import ProcessId
-from homeostat.model.process import HostProcess, LiveOutcome
+from homeostat.model.process import HostProcess, LiveOutcome, RunningSource
 from homeostat.ports.live import LiveChange, LiveProcesses, ModuleChange
 from homeostat.testing.fake_live import FakeLive
 
@@ -30,8 +31,9 @@ def change(name="c1", old=OLD, new=NEW):
 class FakeWorld:
     """One fake process that has loaded `prices.py`."""
 
-    def __init__(self, hmr):
+    def __init__(self, hmr, imported):
         self.live = FakeLive()
+        self._disk = OLD
         self.id = ProcessId("0b9c7b4e-6f2a-4c0f-8e1d-2a4f3c5d6e7f")
         self._shown = HostProcess(
             id=self.id,
@@ -45,9 +47,14 @@ class FakeWorld:
             changes=(),
             connected=True,
         )
-        self.live.attach(self._shown, loaded={"prices.py": OLD})
+        self.live.attach(self._shown, loaded={"prices.py": OLD} if imported else {})
+
+    def write(self, source):
+        self._disk = source
 
     def price(self):
+        if not self.live.sources(self.id):
+            self.live.load(self.id, "prices.py", self._disk)
         names = {}
         exec(self.live.source(self.id, "prices.py"), names)
         return names["price"](10)
@@ -64,10 +71,11 @@ class FakeWorld:
 
 
 class RealWorld:
-    """One real program with the agent in it, that answers what `price(10)` is in it."""
+    """One real program with the agent in it, that says what `price(10)` is in it, and may import it for that."""
 
-    def __init__(self, gateway, program, shown, next_gateway):
+    def __init__(self, gateway, program, shown, next_gateway, write):
         self.live = gateway
+        self.write = write
         self.id = shown.id
         self._program = program
         self._next_gateway = next_gateway
@@ -96,13 +104,16 @@ class RealWorld:
 def make_world(request, tmp_path):
     closers = []
 
-    def make(*, hmr=True):
+    def make(*, hmr=True, imported=True):
         if request.param == "fake":
-            return FakeWorld(hmr)
+            return FakeWorld(hmr, imported)
         place = Place(tmp_path)
         place.write("prices.py", OLD)
+        at_start, on_request = ("import prices\n", "") if imported else ("", "    import prices\n")
         place.write(
-            "app.py", "import sys, prices\nfor line in sys.stdin:\n    print(prices.price(int(line)), flush=True)\n"
+            "app.py",
+            f"import sys\n{at_start}for line in sys.stdin:\n{on_request}"
+            "    print(prices.price(int(line)), flush=True)\n",
         )
 
         def next_gateway():
@@ -116,7 +127,7 @@ def make_world(request, tmp_path):
         closers.append(program)
         process = program.__enter__()
         (shown,) = connected(gateway)
-        return RealWorld(gateway, process, shown, next_gateway)
+        return RealWorld(gateway, process, shown, next_gateway, functools.partial(place.write, "prices.py"))
 
     yield make
     for item in reversed(closers):
@@ -260,3 +271,52 @@ def test_waiting_for_a_connected_process_ends_at_once_and_for_a_lost_one_in_time
 def test_everyone_who_was_there_before_has_come_a_few_seconds_after_the_start(world):
     assert world.live.wait_until_gathered(timeout_s=TIMEOUT_S)
     assert world.live.wait_until_gathered(timeout_s=0)
+
+
+def runs(world, asked):
+    return world.live.prepare(world.id, asked, timeout_s=TIMEOUT_S).runs
+
+
+def test_a_prepare_says_which_of_the_two_sources_runs_by_whatever_way_it_came_there(world):
+    assert runs(world, change()) is RunningSource.OLD
+    assert runs(world, change("back", NEW, OLD)) is RunningSource.NEW
+    world.live.swap(world.id, change(), timeout_s=TIMEOUT_S)
+    assert runs(world, change()) is RunningSource.NEW
+    assert runs(world, change("again")) is RunningSource.NEW
+    assert runs(world, change("back", NEW, OLD)) is RunningSource.OLD
+    assert runs(world, change("c2", NEWER, NEWER + "\n\n" + OLD)) is RunningSource.OTHER
+    world.live.rollback(world.id, "c1", timeout_s=TIMEOUT_S)
+    assert runs(world, change("again")) is RunningSource.OLD
+
+
+def test_a_prepare_that_needs_a_restart_says_all_the_same_which_source_runs(world):
+    needs_restart = change(new="RATE = print('loaded')\n\n\n" + NEW)
+    assert runs(world, needs_restart) is RunningSource.OLD
+
+
+def test_a_swap_to_what_runs_already_exchanges_nothing_and_is_done(world):
+    result = world.live.swap(world.id, change("back", NEW, OLD), timeout_s=TIMEOUT_S)
+    assert (result.outcome, result.functions, world.price()) == (LiveOutcome.SWAPPED, (), 20)
+
+
+def test_what_is_imported_under_a_change_in_force_is_exchanged_when_it_is_asked_again(make_world):
+    world = make_world(imported=False)
+    back = change("c1:revert", NEW, OLD)
+    assert runs(world, change()) is RunningSource.NOT_LOADED
+    assert world.live.swap(world.id, back, timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+    world.write(NEW)
+    assert world.price() == 30
+    assert runs(world, change()) is RunningSource.NEW
+    assert runs(world, back) is RunningSource.OLD
+    result = world.live.swap(world.id, back, timeout_s=TIMEOUT_S)
+    assert (result.outcome, world.price()) == (LiveOutcome.SWAPPED, 20), result.detail
+    assert runs(world, change()) is RunningSource.OLD
+
+
+def test_what_is_imported_under_a_change_in_force_is_taken_back_with_it(make_world):
+    world = make_world(imported=False)
+    world.live.swap(world.id, change(), timeout_s=TIMEOUT_S)
+    world.write(NEW)
+    assert world.price() == 30
+    assert world.live.rollback(world.id, "c1", timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+    assert world.price() == 20

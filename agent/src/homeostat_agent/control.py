@@ -155,6 +155,7 @@ class Control:
             outcome.detail,
             swap_us=outcome.swap_us,
             functions=[str(name) for name in outcome.functions],
+            runs=outcome.runs,
         )
 
     def _answer(
@@ -166,6 +167,7 @@ class Control:
         code: str = "",
         swap_us: int | None = None,
         functions: list[str] | None = None,
+        runs: str = "",
     ) -> Answer:
         return {
             "command_id": command.command_id,
@@ -174,6 +176,7 @@ class Control:
             "detail": detail[:_MAX_DETAIL_CHARS],
             "swap_us": swap_us,
             "functions": functions or [],
+            "runs": runs,
             "generation": self.generation,
             "changes": self.changes,
         }

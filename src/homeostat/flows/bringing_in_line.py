@@ -1,12 +1,14 @@
 """Bringing processes to the code that stands: back when a change is taken back, and late ones whenever they turn up."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from homeostat.core.errors import HomeostatError, Unavailable
+from homeostat.core.ids import ProcessId
 from homeostat.flows.deps import Deps
 from homeostat.model.change import TreeChange
-from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
+from homeostat.model.process import HostProcess, LiveOutcome, LiveResult, RunningSource
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.ports.live import LiveChange, ModuleChange
 from homeostat.rollout.live import module_sources, plan_change
@@ -14,6 +16,7 @@ from homeostat.rollout.live import module_sources, plan_change
 _TAKEN_BACK = frozenset({ProposalState.REVERTED, ProposalState.FAILED})
 _IN_FORCE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED})
 _MOVES_TREE = frozenset({ProposalState.APPLYING, ProposalState.REVERTING})
+_WITHOUT_CHANGE = frozenset({RunningSource.OLD, RunningSource.NOT_LOADED})
 _RECENT = timedelta(hours=1)
 _LOOKED_AT = 20
 _NAMED = 5
@@ -28,31 +31,62 @@ def live_change(change_id: str, change: TreeChange, *, mode: str) -> LiveChange:
 def bring_back(deps: Deps, proposal: Proposal, back: TreeChange, *, files_back_at: datetime | None = None) -> list[str]:
     """Bring every process back to the old code; return in words which ones are not seen to be there.
 
-    `files_back_at`: when the files were seen to be back, once they are.
+    `files_back_at`: when the files were seen to be back, once they are. From then on nobody can read the
+    change any more, and every connected process is asked what it runs: one that had nothing loaded when
+    the others were changed may have read the change since, whenever it was started.
     """
+    unfinished: list[str] = []
+    seen: set[ProcessId] = set()
+    look = files_back_at is not None and bool(module_sources(back))
+    while True:
+        listed = [process for process in deps.live.processes() if process.id not in seen]
+        if not listed:
+            return unfinished
+        seen |= {process.id for process in listed}
+        for process in listed:
+            suspect = proposal.id not in process.changes and _may_have_read(process, proposal, files_back_at)
+            if not process.connected:
+                if look or suspect or proposal.id in process.changes:
+                    unfinished.append(f"process {process.pid} does not answer")
+                continue
+            problem = _take_out(deps, process, proposal, back) if proposal.id in process.changes or suspect else []
+            # What was taken out by its id may have been read again from the disk, before the files were back.
+            if look and not problem and not suspect:
+                problem = _see_it_gone(deps, process, proposal, back)
+            unfinished += problem
+
+
+def _take_out(deps: Deps, process: HostProcess, proposal: Proposal, back: TreeChange) -> list[str]:
+    """Put the old code into a process that took the change, or may have read it; say what is left to do."""
     timeout_s = deps.settings.hmr.timeout_s
-    unfinished = []
-    for process in deps.live.processes():
-        if not process.connected:
-            if proposal.id in process.changes or _may_have_read(process, proposal, files_back_at):
-                unfinished.append(f"process {process.pid} does not answer")
-        elif proposal.id in process.changes:
-            result = deps.live.rollback(process.id, proposal.id, timeout_s=timeout_s)
-            _note(unfinished, process, result)
-        elif _may_have_read(process, proposal, files_back_at):
-            # It was started with the change on disk: swap the old code in as a change of its own.
-            reverse = live_change(f"{proposal.id}:revert", back, mode=deps.settings.hmr.mode)
-            result = deps.live.swap(process.id, reverse, timeout_s=timeout_s)
-            if result.outcome is not LiveOutcome.FAILED or not _runs_old_code(deps, process, proposal, back):
-                _note(unfinished, process, result)
-    return unfinished
+    if proposal.id in process.changes:
+        return _problem(process, deps.live.rollback(process.id, proposal.id, timeout_s=timeout_s))
+    # It read the change from the disk: swap the old code in, as a change of its own.
+    reverse = live_change(f"{proposal.id}:revert", back, mode=deps.settings.hmr.mode)
+    problem = _problem(process, deps.live.swap(process.id, reverse, timeout_s=timeout_s))
+    if problem and _ask(deps, process, proposal, back).runs in _WITHOUT_CHANGE:
+        return []
+    return problem
 
 
-def _note(unfinished: list[str], process: HostProcess, result: LiveResult) -> None:
-    if result.outcome is LiveOutcome.UNREACHABLE:
-        unfinished.append(f"process {process.pid} does not answer")
-    elif result.outcome is not LiveOutcome.SWAPPED:
-        unfinished.append(f"process {process.pid} still runs the change and must be restarted ({result.detail})")
+def _see_it_gone(deps: Deps, process: HostProcess, proposal: Proposal, back: TreeChange) -> list[str]:
+    """Ask a process what it runs; take out what it has read of the change; say what is left to do."""
+    seen = _ask(deps, process, proposal, back)
+    if seen.runs is RunningSource.NEW:
+        return _take_out(deps, replace(process, changes=()), proposal, back)
+    if seen.runs is RunningSource.LOADING:
+        return [f"process {process.pid} is just loading a file of the change"]
+    return _problem(process, seen) if seen.outcome is LiveOutcome.UNREACHABLE else []
+
+
+def _problem(process: HostProcess, result: LiveResult) -> list[str]:
+    match result.outcome:
+        case LiveOutcome.SWAPPED:
+            return []
+        case LiveOutcome.UNREACHABLE:
+            return [f"process {process.pid} does not answer"]
+        case _:
+            return [f"process {process.pid} still runs the change and must be restarted ({result.detail})"]
 
 
 def _may_have_read(process: HostProcess, proposal: Proposal, files_back_at: datetime | None) -> bool:
@@ -65,11 +99,10 @@ def _may_have_read(process: HostProcess, proposal: Proposal, files_back_at: date
     return proposal.application.at < started and (files_back_at is None or started < files_back_at)
 
 
-def _runs_old_code(deps: Deps, process: HostProcess, proposal: Proposal, back: TreeChange) -> bool:
-    """Ask the process: whoever could take the change runs what it was made from."""
+def _ask(deps: Deps, process: HostProcess, proposal: Proposal, back: TreeChange) -> LiveResult:
+    """Ask the process which side of the change it runs (`LiveResult.runs`)."""
     forward = live_change(f"{proposal.id}:again", back.inverse(), mode=deps.settings.hmr.mode)
-    result = deps.live.prepare(process.id, forward, timeout_s=deps.settings.hmr.timeout_s)
-    return result.outcome is LiveOutcome.SWAPPED
+    return deps.live.prepare(process.id, forward, timeout_s=deps.settings.hmr.timeout_s)
 
 
 def bring_strays_in_line(deps: Deps) -> None:

@@ -41,9 +41,29 @@ class LiveOutcome(StrEnum):
     """No answer: what the process did is not known until it reports again."""
 
 
+class RunningSource(StrEnum):
+    """Which source of a change a process was seen to run, by the functions that are alive in it."""
+
+    NEW = "new"
+    """Something of it was made from the new source, and not from the old."""
+
+    LOADING = "loading"
+    """A module of the change is being imported just now: what it read is not to be seen yet."""
+
+    OTHER = "other"
+    """Something comes from neither, and nothing from the new one alone."""
+
+    OLD = "old"
+    EITHER = "either"
+    """It is loaded, and nothing tells the two apart."""
+
+    NOT_LOADED = "not_loaded"
+    """What it loads later, it reads from the disk then."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveResult:
-    """One process's answer to a swap or rollback."""
+    """One process's answer to a prepare, swap or rollback."""
 
     process_id: ProcessId
     outcome: LiveOutcome
@@ -53,3 +73,6 @@ class LiveResult:
 
     functions: tuple[str, ...] = ()
     """``module:qualname`` of what was exchanged or added."""
+
+    runs: RunningSource | None = None
+    """Only a prepare tells it; None also where the process cannot (hot reload is off, a source does not compile)."""

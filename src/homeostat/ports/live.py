@@ -37,11 +37,18 @@ class LiveProcesses(Protocol):
         ...
 
     def prepare(self, process_id: ProcessId, change: LiveChange, *, timeout_s: float) -> LiveResult:
-        """Ask whether it could be swapped: plan, verify the loaded source, compile. Changes nothing."""
+        """Ask whether it could be swapped: plan, verify the loaded source, compile. Changes nothing.
+
+        The answer says too which of the two sources runs there (`LiveResult.runs`), whatever the plan is
+        and whatever was swapped before: a module may have been imported since.
+        """
         ...
 
     def swap(self, process_id: ProcessId, change: LiveChange, *, timeout_s: float) -> LiveResult:
-        """Exchange the functions, all or none."""
+        """Exchange the functions, all or none. Of what runs the new source already nothing is exchanged.
+
+        Once more for a change in force exchanges what was imported with the old source since.
+        """
         ...
 
     def rollback(self, process_id: ProcessId, change_id: str, *, timeout_s: float) -> LiveResult:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from homeostat_agent.reload.plan import plan_module
 
 from homeostat.core.ids import ProcessId
-from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
+from homeostat.model.process import HostProcess, LiveOutcome, LiveResult, RunningSource
 from homeostat.ports.live import LiveChange, ModuleChange
 
 
@@ -48,8 +48,8 @@ class _Process:
 class FakeLive:
     """Implements `homeostat.ports.live.LiveProcesses`. Thread safe.
 
-    A process has loaded some sources; a swap whose old source is not the loaded one is refused, as
-    the reloader would. `calls` lists every command that was made, in order. A wait takes no longer
+    A process has loaded some sources; a swap is refused where neither of its sources is the loaded one,
+    as the reloader would. `calls` lists every command that was made, in order. A wait takes no longer
     than `longest_wait_s`, whatever it was asked for: a world on a fake clock has no time to lose.
     """
 
@@ -80,6 +80,11 @@ class FakeLive:
         """Script the next commands of a kind (``prepare``, ``swap``, ``rollback``) to this process, one each."""
         with self._lock:
             self._processes[process_id].script.setdefault(command, deque()).extend(how)
+
+    def load(self, process_id: ProcessId, path: str, source: str) -> None:
+        """Let a process import a file now: what it reads is what lies on the disk at this moment."""
+        with self._lock:
+            self._processes[process_id].loaded[path] = source
 
     def lose(self, process_id: ProcessId) -> None:
         """Cut the connection: the process stays listed and goes on running what it runs."""
@@ -206,25 +211,27 @@ class FakeLive:
             return self._roll_back(process, change_id)
         if not process.shown.hmr_enabled:
             return _result(process_id, LiveOutcome.RESTART_REQUIRED, "hot module reload is disabled for this process")
-        if change_id in process.undo:
-            return _result(process_id, LiveOutcome.SWAPPED, "in force already")
         loaded = [item for item in change.modules if item.path in process.loaded]
+        runs = _running_source(process, loaded) if kind == "prepare" else None
         reasons = [reason for item in loaded for reason in _restart_reasons(item)]
         if reasons:
-            return _result(process_id, LiveOutcome.RESTART_REQUIRED, "; ".join(reasons))
+            return _result(process_id, LiveOutcome.RESTART_REQUIRED, "; ".join(reasons), runs)
         for item in loaded:
-            if process.loaded[item.path] != item.old_source:
-                return _result(process_id, LiveOutcome.FAILED, f"{item.path} is not what the change was made from")
-        if kind == "swap":
-            process.loaded |= {item.path: item.new_source for item in loaded}
-            process.undo[change_id] = tuple(loaded)
+            if process.loaded[item.path] not in (item.old_source, item.new_source):
+                detail = f"{item.path} is not what the change was made from"
+                return _result(process_id, LiveOutcome.FAILED, detail, runs)
+        left = tuple(item for item in loaded if process.loaded[item.path] == item.old_source)
+        if kind == "swap" and (left or change_id not in process.undo):
+            process.loaded |= {item.path: item.new_source for item in left}
+            process.undo[change_id] = change.modules
             self._count(process)
         return LiveResult(
             process_id=process_id,
             outcome=LiveOutcome.SWAPPED,
             detail="",
             swap_us=10 if kind == "swap" else None,
-            functions=tuple(item.path for item in loaded),
+            functions=tuple(item.path for item in left),
+            runs=runs,
         )
 
     def _roll_back(self, process: _Process, change_id: str) -> LiveResult:
@@ -232,7 +239,10 @@ class FakeLive:
         if change_id not in process.undo:
             return _result(process_id, LiveOutcome.SWAPPED, "this change is not in force here")
         modules = process.undo.pop(change_id)
-        process.loaded |= {item.path: item.old_source for item in modules}
+        # Whether it was swapped or imported since: what runs the new source gets the old.
+        process.loaded |= {
+            item.path: item.old_source for item in modules if process.loaded.get(item.path) == item.new_source
+        }
         self._count(process)
         return LiveResult(process_id=process_id, outcome=LiveOutcome.SWAPPED, detail="", swap_us=10)
 
@@ -246,5 +256,16 @@ def _restart_reasons(item: ModuleChange) -> tuple[str, ...]:
     return plan_module(item.path, item.old_source, item.new_source).restart_reasons
 
 
-def _result(process_id: ProcessId, outcome: LiveOutcome, detail: str) -> LiveResult:
-    return LiveResult(process_id=process_id, outcome=outcome, detail=detail)
+def _running_source(process: _Process, loaded: Sequence[ModuleChange]) -> RunningSource:
+    if not loaded:
+        return RunningSource.NOT_LOADED
+    texts = [(process.loaded[item.path], item) for item in loaded if item.old_source != item.new_source]
+    if any(text == item.new_source for text, item in texts):
+        return RunningSource.NEW
+    if any(text != item.old_source for text, item in texts):
+        return RunningSource.OTHER
+    return RunningSource.OLD if texts else RunningSource.EITHER
+
+
+def _result(process_id: ProcessId, outcome: LiveOutcome, detail: str, runs: RunningSource | None = None) -> LiveResult:
+    return LiveResult(process_id=process_id, outcome=outcome, detail=detail, runs=runs)

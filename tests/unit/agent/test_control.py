@@ -159,6 +159,7 @@ def test_the_answer_carries_what_the_reloader_said_and_what_is_in_force():
         "detail": "d" * 500,
         "swap_us": 12,
         "functions": ["m:f"],
+        "runs": "",
         "generation": 4,
         "changes": ["c1"],
     }

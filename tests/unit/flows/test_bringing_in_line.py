@@ -10,7 +10,7 @@ from homeostat.flows.applying import apply, request_apply
 from homeostat.flows.observing import observe
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.recovering import recover
-from homeostat.flows.reverting import request_revert, revert
+from homeostat.flows.reverting import request_automatic_revert, request_revert, revert
 from homeostat.model.proposal import ProposalState
 from homeostat.testing.fake_live import Misbehaviour
 from homeostat.testing.memory_repository import SimulatedDeath
@@ -62,6 +62,59 @@ def test_a_process_that_started_between_the_journal_and_the_revert_of_the_files_
     world.restart()
     assert row(world).state is S.REVERTED
     assert world.live.source(LATE, "shop.py") == world.live.source(PROCESS, "shop.py") == SOURCE
+
+
+def start_before_it_imports(world):
+    """Attach a process that was started before anything, and has not imported the module yet."""
+    early = world.process(identity=LATE)
+    world.live.attach(replace(early, started_at=early.started_at - timedelta(hours=1)), loaded={})
+
+
+def import_now(world):
+    world.live.load(LATE, "shop.py", world.repository.disk["shop.py"].content.decode())
+
+
+def test_a_process_that_imports_the_change_after_it_went_live_is_brought_back():
+    world = World()
+    start_before_it_imports(world)
+    identity = applied(world)
+    import_now(world)
+    assert world.live.source(LATE, "shop.py") == MENDED
+    request_revert(world.deps, identity, actor=OWNER, reason="asked")
+    world.run()
+    assert row(world).state is S.REVERTED
+    assert world.live.source(LATE, "shop.py") == world.live.source(PROCESS, "shop.py") == SOURCE
+
+
+@pytest.mark.parametrize("when", ["before the change", "while it was on disk"])
+def test_a_process_that_imports_the_change_after_it_was_asked_and_before_the_files_are_back_is_brought_back(when):
+    world = World()
+    if when == "before the change":
+        start_before_it_imports(world)
+    identity = applied(world)
+    if when == "while it was on disk":
+        world.live.attach(world.process(identity=LATE), loaded={})
+    request_automatic_revert(world.deps, identity, reason="harm")
+    die_before_the_files_move(world, revert, identity)
+    import_now(world)
+    assert world.live.source(LATE, "shop.py") == MENDED
+    world.restart()
+    assert row(world).state is S.REVERTED
+    assert world.live.source(LATE, "shop.py") == world.live.source(PROCESS, "shop.py") == SOURCE
+
+
+def test_it_is_not_called_reverted_while_a_process_does_not_say_what_it_runs():
+    world = World()
+    start_before_it_imports(world)
+    identity = applied(world)
+    request_revert(world.deps, identity, actor=OWNER, reason="asked")
+    world.live.misbehave(LATE, "prepare", Misbehaviour.UNREACHABLE)
+    world.run()
+    assert row(world).state is S.REVERTING
+    assert "does not answer" in row(world).state_reason
+    recover(world.deps)
+    world.run()
+    assert row(world).state is S.REVERTED
 
 
 def test_a_process_that_started_before_the_files_of_a_change_does_not_count_as_restarted():

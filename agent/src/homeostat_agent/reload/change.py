@@ -50,6 +50,9 @@ class Outcome:
     functions: tuple[str, ...] = ()
     """``module:qualname`` of what was exchanged or added."""
 
+    runs: str = ""
+    """Which source of the change runs here (see `reload.look`); only `Reloader.prepare` says it."""
+
 
 def refusal(outcome: str, reasons: list[str]) -> Outcome:
     """Return an outcome that gives the reasons, each once, at a length that fits a frame."""

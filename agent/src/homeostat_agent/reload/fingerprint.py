@@ -62,3 +62,8 @@ def _constant(value: object) -> object:
 def children(code: CodeType) -> list[CodeType]:
     """Return the code objects among the constants, in the order in which the source has them."""
     return [value for value in code.co_consts if isinstance(value, CodeType)]
+
+
+def below(code: CodeType) -> list[CodeType]:
+    """Return every code object inside `code`, to any depth."""
+    return [item for child in children(code) for item in (child, *below(child))]

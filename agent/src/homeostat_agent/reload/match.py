@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from homeostat_agent.reload.fingerprint import children, fingerprint
+from homeostat_agent.reload.fingerprint import below, children, fingerprint
 from homeostat_agent.reload.pairing import Pairing
 
 
@@ -71,7 +71,7 @@ def old_side(pairing: Pairing) -> Side:
 def new_side(pairing: Pairing) -> Side:
     """Return the side that a rollback starts from."""
     known = [Known(pair.new, pair.old, pair.changed) for pair in pairing.pairs]
-    added = [inner for code in pairing.added.values() for inner in (code, *_below(code))]
+    added = [inner for code in pairing.added.values() for inner in (code, *below(code))]
     return Side([*known, *(Known(code, None, True) for code in (*pairing.fresh, *added))])
 
 
@@ -95,7 +95,3 @@ def originals(live: CodeType, compiled: CodeType, new_of: dict[int, CodeType]) -
         inner = children(one)
         stack.extend((inner[index], code) for index, code in enumerate(children(other)))
     return found
-
-
-def _below(code: CodeType) -> list[CodeType]:
-    return [item for child in children(code) for item in (child, *_below(child))]

@@ -11,7 +11,7 @@ from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_VARARGS, 
 from types import CodeType
 
 from homeostat_agent.reload.compare import Differences, Obstacle
-from homeostat_agent.reload.fingerprint import children
+from homeostat_agent.reload.fingerprint import below, children
 from homeostat_agent.reload.outline import FunctionOutline
 
 _KINDS = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
@@ -130,8 +130,8 @@ class _Pairer:
             self._walk(old, new, outer=(*outer, id(old)))
         else:
             self._pairing.makers.update(outer)
-            self._pairing.left.extend(_below(old))
-            self._pairing.fresh.extend(_below(new))
+            self._pairing.left.extend(below(old))
+            self._pairing.fresh.extend(below(new))
 
     def _code(self, index: dict[tuple[str, int], list[CodeType]], item: FunctionOutline) -> CodeType | None:
         codes = index.get(item.key, [])
@@ -159,11 +159,6 @@ def _shape_reason(old: CodeType, new: CodeType) -> str:
 
 def _index(module: CodeType) -> dict[tuple[str, int], list[CodeType]]:
     found: dict[tuple[str, int], list[CodeType]] = {}
-    for code in _below(module):
+    for code in below(module):
         found.setdefault((code.co_name, code.co_firstlineno), []).append(code)
     return found
-
-
-def _below(code: CodeType) -> list[CodeType]:
-    """Return every code object inside `code`, to any depth."""
-    return [item for child in children(code) for item in (child, *_below(child))]

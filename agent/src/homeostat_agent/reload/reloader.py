@@ -8,13 +8,15 @@ again for what slipped in between. Nothing is changed before all of a change was
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType
 
 from homeostat_agent.reload.attempt import Attempt, Retreat, Surroundings, is_quiet
 from homeostat_agent.reload.change import FAILED, RESTART_REQUIRED, SWAPPED, Change, Outcome, refusal
 from homeostat_agent.reload.exchange import Binding
 from homeostat_agent.reload.haste import Haste
+from homeostat_agent.reload.look import Look
+from homeostat_agent.reload.patience import Patience
 
 
 @dataclass(frozen=True)
@@ -56,31 +58,33 @@ class Reloader:
         return tuple(self._applied)
 
     def prepare(self, change: Change) -> Outcome:
-        """Say whether this change could be swapped now. Changes nothing."""
+        """Say whether this change could be swapped now, and which of its sources runs. Changes nothing."""
         with self._lock:
             again = self._answered(change)
             if again is not None:
-                return again
+                return replace(again, runs=self._look(change, self._applied[change.id].attempt))
             self._prepared = None
             attempt = Attempt(change, self._surroundings)
             refused = attempt.plan() or attempt.verify()
-            if refused is not None:
-                return refused
-            outcome = Outcome(SWAPPED, attempt.summary("could be swapped"), functions=attempt.names())
+            summary, names = attempt.summary("could be swapped"), attempt.names()
             attempt.rest()
+            runs = self._look(change, attempt, Patience(self._surroundings.patience_s, self.haste))
+            if refused is not None:
+                return replace(refused, runs=runs)
             self._prepared = attempt
-            return outcome
+            return Outcome(SWAPPED, summary, functions=names, runs=runs)
 
     def swap(self, change: Change) -> Outcome:
         """Exchange the functions of all modules of the change, or nothing.
 
         Calls that have begun finish on the old code; every call that begins afterwards runs the new.
-        A change that is in force already is answered as the first time.
+        A change that is in force already is answered as the first time, after what was imported with
+        the old source since has been exchanged too.
         """
         with self._lock, self.haste:
             again = self._answered(change)
             if again is not None:
-                return again
+                return again if again.outcome != SWAPPED or self._later(change.id) else self._complete(change)
             self._remove_leftover()
             attempt, self._prepared = self._prepared, None
             refused = None
@@ -128,6 +132,25 @@ class Reloader:
         if applied.attempt.change != change:
             return refusal(FAILED, [f"another change with the id {change.id} is in force"])
         return applied.outcome
+
+    def _complete(self, change: Change) -> Outcome:
+        """Exchange what the old source still (or again) makes run under a change that is in force."""
+        applied = self._applied[change.id]
+        attempt = Attempt(change, self._surroundings)
+        refused = attempt.plan() or attempt.verify()
+        if refused is not None:
+            return refused
+        more = attempt.names()
+        outcome = attempt.commit()
+        attempt.rest()
+        if outcome.outcome == SWAPPED:
+            applied.attempt.exchanged.extend(attempt.exchanged)
+            self._generation += bool(more)
+        return outcome if outcome.outcome != SWAPPED or more else applied.outcome
+
+    def _look(self, change: Change, attempt: Attempt, patience: Patience | None = None) -> str:
+        paths = tuple(module.path for module in change.modules)
+        return Look(change, self._surroundings.files(paths), attempt.anchors).source(patience)
 
     def _later(self, change_id: str) -> str:
         ids = list(self._applied)

@@ -30,7 +30,7 @@ from homeostat.adapters.agents.session import SILENCE_S, Answer, Session, Unansw
 from homeostat.adapters.agents.socket_place import Door
 from homeostat.core.errors import Unavailable
 from homeostat.core.ids import ProcessId
-from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
+from homeostat.model.process import HostProcess, LiveOutcome, LiveResult, RunningSource
 from homeostat.ports.clock import Clock
 from homeostat.ports.live import LiveChange
 
@@ -363,10 +363,12 @@ def _result(process_id: ProcessId, answer: Answer) -> LiveResult:
         detail = f"the agent refused the command ({answer.get('code')}): {detail}"
     swap_us = answer.get("swap_us")
     functions = answer.get("functions")
+    runs = str(answer.get("runs"))
     return LiveResult(
         process_id=process_id,
         outcome=outcome,
         detail=detail,
         swap_us=swap_us if isinstance(swap_us, int) and not isinstance(swap_us, bool) else None,
         functions=tuple(map(str, functions)) if isinstance(functions, list) else (),
+        runs=RunningSource(runs) if runs in set(RunningSource) else None,
     )

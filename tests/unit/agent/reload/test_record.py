@@ -6,6 +6,7 @@ import inspect
 import sys
 import threading
 import types
+from dataclasses import replace
 
 import pytest
 from homeostat_agent.reload import Change
@@ -79,7 +80,7 @@ def test_the_same_change_again_is_answered_as_the_first_time(host):
     first = host.reloader.swap(change)
     code = module.f.__code__
     assert host.reloader.swap(change) is first
-    assert host.reloader.prepare(change) is first
+    assert host.reloader.prepare(change) == replace(first, runs="new")
     assert module.f.__code__ is code
     assert host.reloader.generation == 1
     assert host.reloader.changes == (change.id,)

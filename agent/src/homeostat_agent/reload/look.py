@@ -1,0 +1,85 @@
+"""Which of a change's two sources runs here, whatever was asked of this process before.
+
+What is in force by the record and what runs are two things: a module may be imported after the
+change was taken in or given back, from whatever lay on disk at that moment. The answer comes from
+the functions that are alive, lines and all, so it holds for changes that only a restart could bring.
+"""
+
+from __future__ import annotations
+
+import weakref
+from types import FunctionType
+from typing import Any
+
+from homeostat_agent.reload.census import Files, is_importing, take_census
+from homeostat_agent.reload.change import Change, Module
+from homeostat_agent.reload.fingerprint import below
+from homeostat_agent.reload.match import Known, Side
+from homeostat_agent.reload.pairing import compile_module
+from homeostat_agent.reload.patience import Patience
+
+NEW = "new"
+"""Something alive was made from the new source, and not from the old."""
+
+LOADING = "loading"
+"""A module of the change is being imported just now: what it read is not to be seen yet."""
+
+OTHER = "other"
+"""Something alive comes from neither source, and nothing from the new one alone."""
+
+OLD = "old"
+EITHER = "either"
+"""Loaded, and nothing alive tells the two sources apart."""
+
+NOT_LOADED = "not_loaded"
+
+_BY_WEIGHT = (NEW, LOADING, OTHER, OLD, EITHER)
+
+
+class Look:
+    """A question about one change, which may be asked again."""
+
+    def __init__(self, change: Change, files: Files, anchors: tuple[Any, ...]) -> None:
+        self._files, self._anchors = files, anchors
+        self._modules = {module.path: module for module in change.modules}
+        self._sides: dict[tuple[str, str], tuple[Side, Side]] = {}
+
+    def source(self, patience: Patience | None = None) -> str:
+        """Return which source runs; empty when a source does not compile here.
+
+        With `patience`, what was made from the new source and is in use no more is waited for.
+        """
+        try:
+            found, references = self._look()
+            if references and patience is not None and patience.wait_until_gone(references):
+                found, references = self._look()
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return ""
+        return next((word for word in _BY_WEIGHT if word in found), NOT_LOADED)
+
+    def _look(self) -> tuple[set[str], list[weakref.ref[FunctionType]]]:
+        census = take_census(self._files, anchors=self._anchors)
+        found: set[str] = set()
+        references = []
+        for load in census.loads:
+            found.add(LOADING if is_importing(load.namespace) else EITHER)
+            old, new = self._sides_of(load.path, load.filename)
+            for function in load.functions:
+                code = function.__code__
+                is_old, is_new = old.find(code) is not None, new.find(code) is not None
+                if is_new and not is_old:
+                    references.append(weakref.ref(function))
+                found.add(EITHER if is_old and is_new else OLD if is_old else NEW if is_new else OTHER)
+        return found, references
+
+    def _sides_of(self, path: str, filename: str) -> tuple[Side, Side]:
+        found = self._sides.get((path, filename))
+        if found is None:
+            module: Module = self._modules[path]
+            sides = (_side(module.old_source, filename), _side(module.new_source, filename))
+            found = self._sides[(path, filename)] = sides
+        return found
+
+
+def _side(source: str, filename: str) -> Side:
+    return Side([Known(code, None, changed=False) for code in below(compile_module(source, filename))])
