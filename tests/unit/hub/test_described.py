@@ -36,6 +36,9 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+# Any bytes are a body in protobuf's form. What becomes of those that are none: `test_telemetry_protobuf`.
+PROTOBUF = "application/x-protobuf"
+schemathesis.openapi.media_type(PROTOBUF, st.binary(max_size=100) | st.just(b"\x0a\x00"))
 BODY = ParameterLocation.BODY
 URL = "http://127.0.0.1:3001"
 NO_BODY_OR_QUERY = {"GET /health/live", "GET /health/ready"}  # nothing about them can be wrong
@@ -142,6 +145,7 @@ def test_a_request_that_is_not_as_described_is_refused_as_described(served, sche
         answer = case.call(headers=headers, base_url=URL)
         # A parameter that nobody knows is passed over, and the token is ours: only a wrong body must be refused.
         wrong_body = {place for place, part in case.meta.components.items() if part.mode.is_negative} == {BODY}
+        wrong_body = wrong_body and case.media_type != PROTOBUF  # bytes that nobody meant may be a message all the same
         case.validate_response(answer, checks=[*CHECKS, *[negative_data_rejection] * wrong_body], headers=headers)
 
     ask()
