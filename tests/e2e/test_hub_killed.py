@@ -73,8 +73,8 @@ def _apply(title: str) -> Callable[[Stage], None]:
 def _applied(title: str) -> Callable[[Stage], None]:
     def prepare(stage: Stage) -> None:
         _apply(title)(stage)
-        identity = stage.hub.wait_for_state(title, "observing")["proposal_id"]
-        wait_for(lambda: identity not in stage.shop.candidates(), what="the last step of applying")
+        stage.hub.wait_for_state(title, "observing")
+        wait_for(stage.flows_are_done, what="the last step of applying")
         assert shop_is_mended(stage) == (title == MENDED)
 
     return prepare

@@ -4,10 +4,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,12 @@ class Stage:
         for hub in self._hubs:
             hub.end()
         self._processes.end()
+
+    def flows_are_done(self) -> bool:
+        """Tell whether no workflow of the hub is under way."""
+        with closing(sqlite3.connect(f"file:{self.shop.state_dir / 'flows.sqlite'}?mode=ro", uri=True)) as flows:
+            found = flows.execute("SELECT count(*) FROM workflow_status WHERE status IN ('PENDING', 'ENQUEUED')")
+            return bool(found.fetchone()[0] == 0)
 
     def price(self, **query: object) -> tuple[int, object]:
         words = "&".join(f"{name}={value}" for name, value in query.items())
