@@ -20,11 +20,7 @@ _one_at_a_time = threading.Lock()
 def record(deps: Deps, proposal_id: ProposalId) -> None:
     """Commit the present state of one proposal, with the ledger head as witness. Idempotent."""
     with _one_at_a_time:
-        proposal = deps.proposals.get(proposal_id)
-        if proposal is None:
-            return
-        _publish(deps, proposal)
-        deps.records.mark_recorded(proposal.id, proposal.version)
+        _record(deps, proposal_id)
 
 
 def record_or_lag(deps: Deps, proposal_id: ProposalId) -> None:
@@ -44,12 +40,23 @@ def catch_up(deps: Deps) -> int:
     failed: list[HomeostatError] = []
     for proposal_id, _version in behind:
         try:
-            record(deps, proposal_id)
+            with _one_at_a_time:
+                # The flow that wrote the row may have recorded it while this waited for its turn.
+                if any(proposal_id == still for still, _ in deps.records.pending_records()):
+                    _record(deps, proposal_id)
         except HomeostatError as error:
             failed.append(error)
     if failed:
         raise failed[0]
     return len(behind)
+
+
+def _record(deps: Deps, proposal_id: ProposalId) -> None:
+    proposal = deps.proposals.get(proposal_id)
+    if proposal is None:
+        return
+    _publish(deps, proposal)
+    deps.records.mark_recorded(proposal.id, proposal.version)
 
 
 def _publish(deps: Deps, proposal: Proposal) -> None:
