@@ -75,7 +75,7 @@ class HubProcess:
             return found if found and found["state"] in states else None
 
         try:
-            return wait_for(there, what=f"{title} to be {states}", within_s=40, pause_s=0.05)
+            return wait_for(there, what=f"{title} to be {states}", within_s=90, pause_s=0.05)
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.proposals()}\n{self.log.read_text()}") from None
 
