@@ -83,6 +83,9 @@ class Restart:
     """When this phase began."""
 
     well_since_s: float | None = None
+    refused: str = ""
+    """What the new process last answered at the health path, if that was not 2xx."""
+
     reason: str = ""
     killed: bool = False
     """Whether the process that is to end in this phase was killed."""
@@ -166,17 +169,24 @@ def _starting(restart: Restart, new: NewSeen | None, now_s: float) -> tuple[Rest
     plan = restart.plan
     missing = what_is_missing(new, now_s=now_s, settle_s=plan.settle_s)
     well_since_s = None if missing else restart.well_since_s if restart.well_since_s is not None else now_s
-    restart = replace(restart, well_since_s=well_since_s)
-    missing = missing or (new.probe or "")
+    refused = restart.refused if new.probe is None else new.probe
+    restart = replace(restart, well_since_s=well_since_s, refused=refused)
+    missing = missing or refused
     settled = well_since_s is not None and now_s - well_since_s >= plan.settle_s
     if settled and new.probe == "":
         if restart.overlap:
             return _to(restart, P.RETIRING, now_s), Action.PARK_OLD
         return _to(restart, P.DONE, now_s), Action.WAIT
     if now_s - restart.since_s > plan.timeout_s:
-        why = missing or "it did not stay well for long enough"
+        why = missing or _what_it_lacked(settled, plan)
         return fail(restart, f"the new process was not well within {plan.timeout_s:g} s: {why}", now_s=now_s)
     return replace(restart, reason=missing), Action.WAIT
+
+
+def _what_it_lacked(settled: bool, plan: RestartPlan) -> str:
+    if settled and plan.health_path:
+        return f"the old process took every connection that asked for {plan.health_path}"
+    return "it did not stay well for long enough"
 
 
 def _kill_when_late(restart: Restart, in_phase_s: float, action: Action) -> tuple[Restart, Action]:

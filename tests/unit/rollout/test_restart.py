@@ -73,6 +73,20 @@ def test_a_probe_that_was_not_answered_by_the_new_process_is_no_evidence_either_
     assert play.after(1, new=WELL) == (P.RETIRING, A.PARK_OLD)
 
 
+def test_what_the_new_process_last_answered_is_the_reason_also_when_the_old_one_had_the_last_probe():
+    play = Play()
+    play.after(5, new=replace(WELL, probe="/health was answered with 500"))
+    assert play.after(17, new=replace(WELL, probe=None)) == (P.ENDING, A.TERMINATE_NEW)
+    assert "/health was answered with 500" in play.restart.reason
+
+
+def test_a_new_process_that_no_probe_reached_is_not_called_well_and_that_is_said():
+    play = Play(plan=replace(PLAN, health_path="/health"))
+    play.after(1, new=replace(WELL, probe=None))
+    assert play.after(25, new=replace(WELL, probe=None)) == (P.ENDING, A.TERMINATE_NEW)
+    assert "the old process took every connection" in play.restart.reason
+
+
 def test_the_settle_time_begins_anew_when_something_was_missing_in_between():
     play = Play()
     play.after(1, new=WELL)

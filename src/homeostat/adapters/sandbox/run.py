@@ -138,7 +138,7 @@ def run_in_sandbox(spec: SandboxSpec, *, zygote: Zygote, output_chars: int) -> E
             if not ended:
                 _end(launcher)
         status = _status(told.reading)
-        # Without a launcher its orphans may hold the pipe; whoever is their subreaper ends them.
+        # Without a launcher its orphans may hold the pipe, until the zygote has ended them.
         tail.join(timeout=_GRACE_S if status else _ORPHANS_S)
     text = tail.text()[-output_chars:]
     return _judge(status, text, tail.total, round((time.monotonic() - started) * 1000))

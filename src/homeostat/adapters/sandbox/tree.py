@@ -7,21 +7,17 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 _PROC = "/proc"
+_LOOK_EVERY_S = 0.002
 
 
 def descendants(root: int) -> list[int]:
     """Return the ids of every process below `root`, parents before their children."""
-    children: dict[int, list[int]] = {}
-    for name in os.listdir(_PROC):  # noqa: PTH208 - ten times a second
-        if name.isdigit():
-            parent = _parent_of(int(name))
-            if parent is not None:
-                children.setdefault(parent, []).append(int(name))
+    children = _children()
     found: list[int] = []
     queue = children.get(root, [])
     while queue:
@@ -53,17 +49,48 @@ def kill_descendants(root: int, *, timeout_s: float) -> bool:
         found = descendants(root)
         if not found:
             return True
-        for process in found:
-            with suppress(OSError, ValueError):
-                resource.prlimit(process, resource.RLIMIT_NPROC, (0, 0))
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(process, signal.SIGSTOP)
-        for process in found:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(process, signal.SIGKILL)
+        _kill(found)
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.002)
+        time.sleep(_LOOK_EVERY_S)
+
+
+def kill_other_children(known: Collection[int], *, timeout_s: float) -> bool:
+    """End and reap every child of this process that is not `known`, and all below it; False if some remain."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        others = [child for child in _children().get(os.getpid(), ()) if child not in known]
+        if not others:
+            return True
+        _kill([process for other in others for process in (other, *descendants(other))])
+        for other in others:
+            with suppress(ChildProcessError):
+                os.waitpid(other, os.WNOHANG)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _kill(processes: Collection[int]) -> None:
+    for process in processes:
+        with suppress(OSError, ValueError):
+            resource.prlimit(process, resource.RLIMIT_NPROC, (0, 0))
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGSTOP)
+    for process in processes:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGKILL)
+
+
+def _children() -> dict[int, list[int]]:
+    """Return the children of every process that has some."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir(_PROC):  # noqa: PTH208 - ten times a second
+        if name.isdigit():
+            parent = _parent_of(int(name))
+            if parent is not None:
+                children.setdefault(parent, []).append(int(name))
+    return children
 
 
 def _reap() -> bool:

@@ -17,12 +17,15 @@ import socket
 import sys
 from dataclasses import dataclass, field
 
-from homeostat.adapters.sandbox import launcher, stages
+from homeostat.adapters.sandbox import kernel, launcher, stages, tree
+
+_KILL_WITHIN_S = 10.0
 
 
 def main(arguments: list[str]) -> int:
     """Serve the socket whose descriptor is named in the arguments, until it is closed."""
     zygote = _Zygote(socket.socket(fileno=int(arguments[0])))
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)  # what a launcher that was killed leaves behind comes to us
     stages.assemble_filters()
     gc.freeze()  # a child that collects would otherwise copy every page it looks at
     zygote.serve()
@@ -81,14 +84,17 @@ class _Zygote:
         return True
 
     def _bury(self, handle: int) -> None:
-        """Reap a launcher that has ended."""
+        """Reap a launcher that has ended; one that was killed leaves processes behind, which are ended."""
         ended = self.running.pop(handle, None) or self.spare
         assert ended is not None
         if ended is self.spare:
             self.spare = None
         ended.door.close()
-        os.waitpid(ended.process, 0)
+        _, status = os.waitpid(ended.process, 0)
         os.close(handle)
+        if os.WIFSIGNALED(status):
+            known = {one.process for one in (*self.running.values(), self.spare) if one is not None}
+            tree.kill_other_children(known, timeout_s=_KILL_WITHIN_S)
 
     def _fork(self) -> _Launcher:
         me = os.getpid()
