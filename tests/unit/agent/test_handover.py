@@ -1,6 +1,7 @@
 """The program's side of a restart: what it listens on, what it claims, and how it is parked."""
 
 import asyncio
+import contextlib
 import os
 import selectors
 import socket
@@ -55,7 +56,11 @@ class Door:
         self._listener = stack.enter_context(packet_socket())
         self._listener.bind(self.path)
         self._listener.listen()
-        threading.Thread(target=self._serve, daemon=True).start()
+        serving = threading.Thread(target=self._serve)
+        serving.start()
+        stack.callback(lambda: [line.close() for line in self.lines])
+        stack.callback(serving.join)
+        stack.callback(self._listener.shutdown, socket.SHUT_RDWR)  # wakes the one that waits in accept
 
     def _serve(self):
         while True:
@@ -63,16 +68,23 @@ class Door:
                 caller, _ = self._listener.accept()
             except OSError:
                 return
-            message, _ = receive(caller, timeout_s=5)
-            self.asked.append(message)
-            if message["role"] == "agent":
-                send(caller, self.hello)
-                self.lines.append(caller)
-                continue
-            key = message["address"], message.get("port")
-            offered = self.offers.get(key)
-            send(caller, {}, () if offered is None else (offered.fileno(),))
+            with contextlib.suppress(OSError, HandoverError):  # it went away
+                if self._answer(caller):
+                    self.lines.append(caller)
+                    continue
             caller.close()
+
+    def _answer(self, caller):
+        """Answer one; whether it stays on the line."""
+        message, _ = receive(caller, timeout_s=5)
+        self.asked.append(message)
+        if message["role"] == "agent":
+            send(caller, self.hello)
+            return True
+        key = message["address"], message.get("port")
+        offered = self.offers.get(key)
+        send(caller, {}, () if offered is None else (offered.fileno(),))
+        return False
 
 
 @pytest.fixture
