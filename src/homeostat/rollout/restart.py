@@ -14,8 +14,11 @@ from typing import assert_never
 
 from homeostat.model.restart import RestartPhase, RestartPlan
 
+EMPTY_NEW_S = 5.0
+"""How long a new process that failed may take to answer the requests that it has accepted."""
+
 END_NEW_S = 5.0
-"""How long a new process that failed may take to end by itself."""
+"""How long it may then take to end by itself."""
 
 EMPTIED_AFTER_S = 0.1
 UNDER_WAY_S = 1.0
@@ -32,8 +35,24 @@ class Action(StrEnum):
     PARK_OLD = "park-old"
     TERMINATE_OLD = "terminate-old"
     KILL_OLD = "kill-old"
+    PARK_NEW = "park-new"
     TERMINATE_NEW = "terminate-new"
     KILL_NEW = "kill-new"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """What is seen of a process that is to end: the old one, or a new one that failed."""
+
+    alive: bool
+    busy_connections: int = 0
+    """Connections that are open and not merely kept for a later request."""
+
+    unread: int = 0
+    """Connections on which something was sent that it has not read."""
+
+    graceful: bool = True
+    """Whether it handles SIGTERM; one that does not ends in the middle of what it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,20 +74,8 @@ class NewSeen:
     """Why the health path was not answered well by the new process; empty: it was, or none is configured;
     None: it was not asked yet."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OldSeen:
-    """What is seen of the old process."""
-
-    alive: bool
-    busy_connections: int = 0
-    """Connections that are open and not merely kept for a later request."""
-
-    unread: int = 0
-    """Connections on which something was sent that it has not read."""
-
-    graceful: bool = True
-    """Whether it handles SIGTERM; one that does not ends in the middle of what it does."""
+    unanswered: Leaving = Leaving(alive=True)
+    """What it has still to answer, once it was parked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +94,9 @@ class Restart:
     """What the new process last answered at the health path, if that was not 2xx."""
 
     reason: str = ""
+    asked: bool = False
+    """Whether a new process that failed was asked to end."""
+
     killed: bool = False
     """Whether the process that is to end in this phase was killed."""
 
@@ -98,7 +108,7 @@ def begin(request_id: str, plan: RestartPlan, *, overlap: bool, now_s: float) ->
     return restart, Action.START_NEW if overlap else Action.TERMINATE_OLD
 
 
-def decide(restart: Restart, *, new: NewSeen | None, old: OldSeen, now_s: float) -> tuple[Restart, Action]:
+def decide(restart: Restart, *, new: NewSeen | None, old: Leaving, now_s: float) -> tuple[Restart, Action]:
     """Take the next step. `new` is None as long as none was started."""
     in_phase_s = now_s - restart.since_s
     match restart.phase:
@@ -121,9 +131,7 @@ def decide(restart: Restart, *, new: NewSeen | None, old: OldSeen, now_s: float)
         case P.ENDING:
             if new is None or not new.alive:
                 return _to(restart, P.FAILED, now_s), Action.KILL_NEW  # workers that it had may be there still
-            if in_phase_s > END_NEW_S and not restart.killed:
-                return replace(restart, killed=True), Action.KILL_NEW
-            return restart, Action.WAIT
+            return _end_new(restart, new, now_s)
         case P.DONE | P.FAILED:
             return restart, Action.WAIT
         case _:
@@ -131,8 +139,8 @@ def decide(restart: Restart, *, new: NewSeen | None, old: OldSeen, now_s: float)
 
 
 def fail(restart: Restart, reason: str, *, now_s: float) -> tuple[Restart, Action]:
-    """Give up while the old process can still stay; the new one, if any, is ended."""
-    return replace(_to(restart, P.ENDING, now_s), reason=reason), Action.TERMINATE_NEW
+    """Give up while the old process can still stay; the new one, if any, is parked and ended."""
+    return replace(_to(restart, P.ENDING, now_s), reason=reason), Action.PARK_NEW
 
 
 def what_is_missing(new: NewSeen, *, now_s: float, settle_s: float) -> str:
@@ -146,16 +154,16 @@ def what_is_missing(new: NewSeen, *, now_s: float, settle_s: float) -> str:
     return ""
 
 
-def is_empty(old: OldSeen, *, parked_s: float) -> bool:
+def is_empty(leaving: Leaving, *, parked_s: float) -> bool:
     """Tell whether a parked process may be asked to end without cutting anybody off.
 
     One that handles SIGTERM finishes what it has begun; it must only have read what was on its way.
     """
     if parked_s < EMPTIED_AFTER_S:
         return False
-    if old.busy_connections == 0:
+    if leaving.busy_connections == 0:
         return True
-    return old.graceful and parked_s >= UNDER_WAY_S and old.unread == 0
+    return leaving.graceful and parked_s >= UNDER_WAY_S and leaving.unread == 0
 
 
 def _starting(restart: Restart, new: NewSeen | None, now_s: float) -> tuple[Restart, Action]:
@@ -187,6 +195,17 @@ def _what_it_lacked(settled: bool, plan: RestartPlan) -> str:
     if settled and plan.health_path:
         return f"the old process took every connection that asked for {plan.health_path}"
     return "it did not stay well for long enough"
+
+
+def _end_new(restart: Restart, new: NewSeen, now_s: float) -> tuple[Restart, Action]:
+    """End a new process that failed; it may have accepted requests beside the old one."""
+    in_phase_s = now_s - restart.since_s
+    if not restart.asked:
+        if is_empty(new.unanswered, parked_s=in_phase_s) or in_phase_s > EMPTY_NEW_S:
+            return replace(restart, asked=True, since_s=now_s), Action.TERMINATE_NEW
+    elif in_phase_s > END_NEW_S and not restart.killed:
+        return replace(restart, killed=True), Action.KILL_NEW
+    return restart, Action.WAIT
 
 
 def _kill_when_late(restart: Restart, in_phase_s: float, action: Action) -> tuple[Restart, Action]:

@@ -5,11 +5,12 @@ import pytest
 from homeostat.model.restart import RestartPhase, RestartPlan
 from homeostat.rollout.restart import (
     EMPTIED_AFTER_S,
+    EMPTY_NEW_S,
     END_NEW_S,
     UNDER_WAY_S,
     Action,
+    Leaving,
     NewSeen,
-    OldSeen,
     begin,
     decide,
     fail,
@@ -18,7 +19,7 @@ from homeostat.rollout.restart import (
 
 P, A = RestartPhase, Action
 PLAN = RestartPlan(timeout_s=20, drain_s=10, settle_s=2)
-ALIVE, GONE = OldSeen(alive=True), OldSeen(alive=False)
+ALIVE, GONE = Leaving(alive=True), Leaving(alive=False)
 WELL = NewSeen(alive=True, attached=True)
 
 
@@ -60,7 +61,7 @@ def test_a_new_process_that_is_not_well_in_time_is_ended_and_the_old_one_left_al
     play = Play()
     for _ in range(20):
         assert play.after(1, new=unwell) == (P.STARTING, A.WAIT)
-    assert play.after(1, new=unwell) == (P.ENDING, A.TERMINATE_NEW)
+    assert play.after(1, new=unwell) == (P.ENDING, A.PARK_NEW)
     assert word in play.restart.reason
     assert play.after(0.1, new=NewSeen(alive=False)) == (P.FAILED, A.KILL_NEW)
     assert word in play.restart.reason
@@ -76,14 +77,14 @@ def test_a_probe_that_was_not_answered_by_the_new_process_is_no_evidence_either_
 def test_what_the_new_process_last_answered_is_the_reason_also_when_the_old_one_had_the_last_probe():
     play = Play()
     play.after(5, new=replace(WELL, probe="/health was answered with 500"))
-    assert play.after(17, new=replace(WELL, probe=None)) == (P.ENDING, A.TERMINATE_NEW)
+    assert play.after(17, new=replace(WELL, probe=None)) == (P.ENDING, A.PARK_NEW)
     assert "/health was answered with 500" in play.restart.reason
 
 
 def test_a_new_process_that_no_probe_reached_is_not_called_well_and_that_is_said():
     play = Play(plan=replace(PLAN, health_path="/health"))
     play.after(1, new=replace(WELL, probe=None))
-    assert play.after(25, new=replace(WELL, probe=None)) == (P.ENDING, A.TERMINATE_NEW)
+    assert play.after(25, new=replace(WELL, probe=None)) == (P.ENDING, A.PARK_NEW)
     assert "the old process took every connection" in play.restart.reason
 
 
@@ -112,11 +113,29 @@ def test_a_new_process_that_ends_by_itself_fails_at_once_with_its_code():
 def test_a_new_process_that_will_not_end_is_killed_once():
     play = Play()
     play.restart, _ = fail(play.restart, "because", now_s=play.now_s)
+    assert play.after(0.2, new=WELL) == (P.ENDING, A.TERMINATE_NEW)
     assert play.after(END_NEW_S - 0.1, new=WELL) == (P.ENDING, A.WAIT)
     assert play.after(0.2, new=WELL) == (P.ENDING, A.KILL_NEW)
     assert play.after(0.2, new=WELL) == (P.ENDING, A.WAIT)
     assert play.after(0.2, new=NewSeen(alive=False))[0] is P.FAILED
     assert play.restart.reason == "because"
+
+
+def test_a_new_process_that_failed_answers_what_it_has_accepted_before_it_is_ended():
+    play = Play()
+    play.restart, action = fail(play.restart, "because", now_s=play.now_s)
+    assert action is A.PARK_NEW
+    at_work = replace(WELL, unanswered=Leaving(alive=True, busy_connections=1, unread=1))
+    assert play.after(EMPTY_NEW_S - 0.1, new=at_work) == (P.ENDING, A.WAIT)
+    assert play.after(0.05, new=WELL) == (P.ENDING, A.TERMINATE_NEW)
+    assert play.after(0.05, new=WELL) == (P.ENDING, A.WAIT)
+
+
+def test_a_new_process_that_failed_and_answers_nothing_is_not_waited_for():
+    play = Play()
+    play.restart, _ = fail(play.restart, "because", now_s=play.now_s)
+    stuck = replace(WELL, unanswered=Leaving(alive=True, busy_connections=1, unread=1))
+    assert play.after(EMPTY_NEW_S + 0.1, new=stuck) == (P.ENDING, A.TERMINATE_NEW)
 
 
 def test_a_worker_is_stopped_before_the_new_one_starts():
@@ -149,7 +168,7 @@ def test_a_busy_old_process_is_asked_to_end_when_its_time_to_drain_is_over():
     play = Play()
     play.after(1, new=WELL)
     play.after(2, new=WELL)
-    busy = OldSeen(alive=True, busy_connections=1, graceful=False)
+    busy = Leaving(alive=True, busy_connections=1, graceful=False)
     assert play.after(9.9, new=WELL, old=busy) == (P.RETIRING, A.WAIT)
     assert play.after(0.2, new=WELL, old=busy) == (P.DRAINING, A.TERMINATE_OLD)
 
@@ -171,13 +190,13 @@ def test_nothing_is_done_after_the_end(phase):
 @pytest.mark.parametrize(
     ("old", "parked_s", "expected"),
     [
-        (OldSeen(alive=True), EMPTIED_AFTER_S / 2, False),
-        (OldSeen(alive=True), EMPTIED_AFTER_S, True),
-        (OldSeen(alive=True, busy_connections=1), UNDER_WAY_S / 2, False),
-        (OldSeen(alive=True, busy_connections=1), UNDER_WAY_S, True),
-        (OldSeen(alive=True, busy_connections=1, unread=1), UNDER_WAY_S * 5, False),
-        (OldSeen(alive=True, busy_connections=1, graceful=False), UNDER_WAY_S * 5, False),
-        (OldSeen(alive=True, busy_connections=0, graceful=False), UNDER_WAY_S, True),
+        (Leaving(alive=True), EMPTIED_AFTER_S / 2, False),
+        (Leaving(alive=True), EMPTIED_AFTER_S, True),
+        (Leaving(alive=True, busy_connections=1), UNDER_WAY_S / 2, False),
+        (Leaving(alive=True, busy_connections=1), UNDER_WAY_S, True),
+        (Leaving(alive=True, busy_connections=1, unread=1), UNDER_WAY_S * 5, False),
+        (Leaving(alive=True, busy_connections=1, graceful=False), UNDER_WAY_S * 5, False),
+        (Leaving(alive=True, busy_connections=0, graceful=False), UNDER_WAY_S, True),
     ],
 )
 def test_nobody_who_has_begun_a_request_is_cut_off(old, parked_s, expected):

@@ -14,7 +14,7 @@ from homeostat.adapters.supervising.process import LastWords, ProgramProcess
 from homeostat.core.errors import HomeostatError, Unavailable
 from homeostat.model.restart import RestartPhase, RestartPlan, RestartReport
 from homeostat.rollout import restart as steps
-from homeostat.rollout.restart import Action, NewSeen, OldSeen, Restart
+from homeostat.rollout.restart import Action, Leaving, NewSeen, Restart
 
 if TYPE_CHECKING:
     from homeostat.adapters.supervising.supervisor import Supervisor
@@ -47,8 +47,8 @@ class Trial(threading.Thread):
         self._wanted: tuple[Listening, ...] = ()
         self._sockets: dict[Listening, int] = {}
         self._disturbed_at_s: float | None = None
-        self._graceful = True
-        self._parked = False
+        self._graceful = True  # whether the process that is parked handles SIGTERM
+        self._parked = False  # whether the old one is
         supervisor.tell(RestartReport(request_id=request_id, phase=RestartPhase.STARTING))
 
     def run(self) -> None:
@@ -108,12 +108,15 @@ class Trial(threading.Thread):
                 sockets, self._sockets = self._sockets, {}
                 self._new = self._supervisor.start_successor(self._words, sockets)
             case Action.PARK_OLD:
-                self._park()
+                self._replace_old()
             case Action.TERMINATE_OLD:
                 if self._old is not None:
                     self._old.signal(signal.SIGTERM)
             case Action.KILL_OLD:
                 self._kill(self._old)
+            case Action.PARK_NEW:
+                if self._new is not None:
+                    self._graceful = self._park(self._new)
             case Action.TERMINATE_NEW:
                 if self._new is not None:
                     self._new.signal(signal.SIGTERM)
@@ -130,6 +133,8 @@ class Trial(threading.Thread):
             self._words.show()
         if not new.is_alive():
             return NewSeen(alive=False, code=new.code())
+        if restart.phase is RestartPhase.ENDING:
+            return NewSeen(alive=True, unanswered=self._unanswered(new))
         if restart.phase is not RestartPhase.STARTING:
             return NewSeen(alive=True)
         members = self._supervisor.members
@@ -147,31 +152,37 @@ class Trial(threading.Thread):
             alive=True, attached=attached, unserved=missing, disturbed_at_s=self._disturbed_at_s, probe=asked
         )
 
-    def _old_seen(self) -> OldSeen:
+    def _old_seen(self) -> Leaving:
         old = self._old
         if old is None or not old.is_alive():
-            return OldSeen(alive=False)
-        if not self._parked:
-            return OldSeen(alive=True)
+            return Leaving(alive=False)
+        return self._unanswered(old) if self._parked else Leaving(alive=True)
+
+    def _unanswered(self, process: ProgramProcess) -> Leaving:
+        """Return what a parked process has still to answer."""
         busy = unread = 0
-        for member in self._supervisor.members.of(old.known.launch_id):
+        for member in self._supervisor.members.of(process.known.launch_id):
             answered = member.ask({"do": "connections"})
             if answered is not None:
                 busy += int(answered[0].get("busy") or 0)
                 unread += int(answered[0].get("unread") or 0)
-        return OldSeen(alive=True, busy_connections=busy, unread=unread, graceful=self._graceful)
+        return Leaving(alive=True, busy_connections=busy, unread=unread, graceful=self._graceful)
 
-    def _park(self) -> None:
+    def _replace_old(self) -> None:
         """Let the new process be the program, and keep the old one from taking anything more."""
-        old, new, supervisor = self._old, self._new, self._supervisor
-        assert old is not None and new is not None
-        supervisor.promote()
-        before = supervisor.members.of(old.known.launch_id)
-        self._graceful = all(look.graceful for look in looks(before) if look.pid == old.pid)
-        for member in before:
-            member.ask({"do": "park"})
+        assert self._old is not None and self._new is not None
+        self._supervisor.promote()
+        self._graceful = self._park(self._old)
         self._parked = True
         self._settle_new()
+
+    def _park(self, process: ProgramProcess) -> bool:
+        """Let a process accept nothing more; return whether it handles SIGTERM."""
+        members = self._supervisor.members.of(process.known.launch_id)
+        graceful = all(look.graceful for look in looks(members) if look.pid == process.pid)
+        for member in members:
+            member.ask({"do": "park"})
+        return graceful
 
     def _settle_new(self) -> None:
         """Give the new process's stderr back to where ours goes; it is a program like any other now."""

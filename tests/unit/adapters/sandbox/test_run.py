@@ -318,7 +318,7 @@ def _open_paths(process: int) -> set[str]:
     paths = set()
     for link in Path(f"/proc/{process}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            paths.add(os.readlink(link))
+            paths.add(str(link.readlink()))
     return paths
 
 
