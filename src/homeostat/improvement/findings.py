@@ -80,9 +80,12 @@ def _at_floor(severity: str, count: int, floor: int) -> bool:
 
 
 def title(group: ErrorGroup) -> str:
-    """Return a line for people: ``KeyError in orders/pricing.py: total()``."""
+    """Return a line for people: ``KeyError in orders/pricing.py: total()``; without a place, on which routes."""
     what = group.exception_type.rpartition(".")[2] or _shortened(group.message_template, 60) or group.severity
-    return _shortened(f"{what} in {_place(group.location)}" if _place(group.location) else what, MAX_TITLE_CHARS)
+    where = f" in {_place(group.location)}" if _place(group.location) else ""
+    if not where and (routes := _routes(group.samples)):
+        where = f" on {', '.join(routes)}"
+    return _shortened(what + where, MAX_TITLE_CHARS)
 
 
 def evidence(finding: Finding) -> tuple[str, ...]:

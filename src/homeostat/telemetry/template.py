@@ -51,6 +51,9 @@ _MASKS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 
 
+_INTERFACES = frozenset({"asgi", "wsgi", "aiohttp"})
+"""What the agent calls the interface at which it sees requests."""
+
 _KNOWN_SHAPES = 8192
 _MARKS = _MASKS[0][0]
 _OTHER_DIGITS = str.maketrans("23456789", "11111111")
@@ -93,12 +96,15 @@ def _mask_once(text: str) -> str:
 def template_of(occurrence: ErrorOccurrence) -> tuple[Digest, str]:
     """Return (group key, message template) of one occurrence.
 
-    Without an exception and without a place in the repository the logger's name stands for the place.
+    Without an exception and without a place in the repository the logger's name stands for the place; where
+    that is only the interface of the server, which saw a request fail, the route stands beside it.
     """
     template = masked(occurrence.message)
     place = occurrence.location
     nowhere = not occurrence.exception_type and not place.path
     logger = occurrence.logger if nowhere else ""
+    if logger in _INTERFACES and occurrence.route:
+        logger = f"{logger} {occurrence.route}"
     return _key(occurrence.exception_type, place.path, place.function, logger, template), template
 
 

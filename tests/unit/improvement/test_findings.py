@@ -102,7 +102,7 @@ def test_a_resolved_finding_that_occurs_again_is_open_again() -> None:
             {"exception_type": "", "message_template": "cache <*> is down"},
             "cache <*> is down in orders/pricing.py: total()",
         ),
-        ({"location": CodeLocation(path="", function="", line=0)}, "KeyError"),
+        ({"location": CodeLocation(path="", function="", line=0)}, "KeyError on /orders/{id}, /totals"),
         ({"location": CodeLocation(path="", function="total", line=3)}, "KeyError in total()"),
         ({"exception_type": "", "message_template": ""}, "error in orders/pricing.py: total()"),
     ],
@@ -138,3 +138,12 @@ def test_evidence_without_place_samples_or_message_says_less_and_makes_nothing_u
         "message: (empty)",
         "template 0123456789ab",
     )
+
+
+def test_the_title_of_an_error_without_a_place_names_its_routes() -> None:
+    nowhere = CodeLocation(path="", function="", line=0)
+    answered = replace(
+        group(3), exception_type="", message_template="Internal Server Error was answered", location=nowhere
+    )
+    assert title(answered) == "Internal Server Error was answered on /orders/{id}, /totals"
+    assert title(replace(answered, samples=())) == "Internal Server Error was answered"

@@ -90,3 +90,20 @@ def test_a_template_is_bounded_and_does_not_end_within_a_value() -> None:
 def test_the_key_is_stable_across_versions() -> None:
     # Groups in a store are found again by this key: a change of it makes every known error new.
     assert template_of(OCCURRENCE)[0] == "sha256:5c7c1661207c94150ea3e35fc724c2e62b0edd6e3ddfdc7a89f4f5bd3b009ef3"
+
+
+def test_failed_answers_without_a_place_are_told_apart_by_their_route_and_by_nothing_else_there() -> None:
+    answered = replace(
+        OCCURRENCE,
+        logger="wsgi",
+        exception_type="",
+        message="Internal Server Error was answered",
+        location=CodeLocation(path="", function="", line=0),
+        route="/orders/{id}",
+    )
+    other_route = replace(answered, route="/carts/{id}")
+    assert template_of(answered) != template_of(other_route)
+    placed = [replace(item, location=HERE) for item in (answered, other_route)]
+    assert template_of(placed[0]) == template_of(placed[1])
+    logged = [replace(item, logger="urllib3") for item in (answered, other_route)]
+    assert template_of(logged[0]) == template_of(logged[1])

@@ -17,7 +17,7 @@ import os
 import weakref
 from typing import Any, Callable, Optional
 
-from homeostat_agent.capture import uncaught, workers
+from homeostat_agent.capture import printed, uncaught, workers
 from homeostat_agent.capture.failures import Failures
 from homeostat_agent.capture.imports import PostImport
 from homeostat_agent.capture.looplag import LoopLag
@@ -72,7 +72,10 @@ class Capture:
         self._patches = Patches(self.failures)
         self._observer = Observer(ring=ring, root=context.repository, failures=self.failures)
         self._traffic = Traffic(
-            failures=self.failures, on_escape=self._observer.escaped, on_disconnect=self._observer.dismiss
+            failures=self.failures,
+            on_escape=self._observer.escaped,
+            on_failed=self._observer.failed,
+            on_disconnect=self._observer.dismiss,
         )
         self._lag = LoopLag()
         self._meter = ProcessMeter()
@@ -81,10 +84,13 @@ class Capture:
         hook_workers = functools.partial(
             workers.hook, observer=self._observer, patches=self._patches, failures=self.failures, on_end=on_worker_end
         )
-        self._imports = PostImport({**servers.hooks(), "multiprocessing.process": hook_workers}, self.failures)
+        hook_rich = functools.partial(printed.hook_rich, observer=self._observer, patches=self._patches)
+        others = {"multiprocessing.process": hook_workers, "rich.console": hook_rich}
+        self._imports = PostImport({**servers.hooks(), **others}, self.failures)
 
     def _start(self) -> None:
         uncaught.hook(self._observer, self._patches)
+        printed.hook(self._observer, self._patches, self.failures)
         self._hook_logging()
         self._imports.install()
 

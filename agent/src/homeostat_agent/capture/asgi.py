@@ -46,7 +46,7 @@ class AsgiApp:
             try:
                 kind = message["type"]
                 if kind == "http.response.start":
-                    request.status = message["status"]
+                    request.answered(message["status"])
                 elif kind == "http.response.body":
                     last = not message.get("more_body")
             except Exception:  # a message that no server will like: it is the server's to say so

@@ -20,7 +20,7 @@ from homeostat_agent.capture.occurrence import (
     text_of,
     type_name,
 )
-from homeostat_agent.capture.traffic import current_request
+from homeostat_agent.capture.traffic import Request, current_request
 from homeostat_agent.ring import Ring, Tally
 
 OWN_LOGGER = "homeostat_agent"
@@ -29,6 +29,12 @@ MAX_PER_SECOND = 500
 """Occurrences that are made per second, from one place and in all: cleaning costs the host time."""
 
 _MAX_CALLERS = 20
+_ANSWERS = {
+    500: "Internal Server Error was answered",
+    502: "Bad Gateway was answered",
+    503: "Service Unavailable was answered",
+    504: "Gateway Timeout was answered",
+}
 
 
 class Observer:
@@ -76,6 +82,25 @@ class Observer:
             finally:
                 self._state.busy = False
 
+    def failed(self, request: Request, where: str) -> None:
+        """Take a request that is answered from 500 on, and in which no error was recorded.
+
+        500 is an error. Any other is a warning: a program that is overloaded, or not ready, says so on purpose.
+        """
+        if self._enter("exception"):
+            try:
+                self._failed(request, where, request.suspect)
+            except Exception:
+                self._failures.note("exception")
+            finally:
+                self._state.busy = False
+
+    def suspect(self, error: Exception) -> None:
+        """Note an exception that somebody looks at: it is an error if the present request fails."""
+        request = current_request()
+        if request is not None and not request.finished:
+            request.suspect = error
+
     def dismiss(self, error: BaseException) -> None:
         """Let an exception pass that is no error (a client that is gone), also when the server logs it as one."""
         request = current_request()
@@ -113,10 +138,27 @@ class Observer:
             text = "CRITICAL" if severity >= FATAL else "ERROR"
             self._put(severity=severity, text=text, logger=where, message="", error=error, site=None)
 
+    def _failed(self, request: Request, where: str, error: Optional[Exception]) -> None:
+        severity = ERROR if request.status == 500 else WARNING
+        if not self._counts(error, severity, site=(where, request.status)):
+            return
+        code = getattr(request.endpoint(), "__code__", None) if error is None else None
+        path = self._repository.relative(code.co_filename) if code is not None else ""
+        self._put(
+            severity=severity,
+            text="ERROR" if severity >= ERROR else "WARNING",
+            logger=where,
+            message="" if error is not None else _ANSWERS.get(request.status, "a status from 500 was answered"),
+            error=error,
+            site=Frame(path, code.co_firstlineno, function_name(code)) if code is not None and path else None,
+        )
+
     def _counts(self, error: Optional[BaseException], severity: int, *, site: tuple[str, int]) -> bool:
         """Tell whether this is to be put in the ring, and count it where it is an error."""
         request = current_request()
         kind: Any = None
+        if request is not None and severity >= ERROR:
+            request.told = True
         if error is not None:
             kind = type(only_member(error))
             if request is not None and not request.finished and severity >= ERROR:

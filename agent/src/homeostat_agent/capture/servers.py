@@ -12,6 +12,7 @@ looked after once more where they come by regularly. Other servers must be made 
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any, Callable
 
 from homeostat_agent.capture.failures import Failures
@@ -49,6 +50,7 @@ class Servers:
             ),
             "aiohttp.web_protocol": self._aiohttp,
             "django.core.handlers.base": self._django,
+            "flask.app": self._flask,
         }
 
     def _asgi(self, app: Any) -> Any:
@@ -103,6 +105,14 @@ class Servers:
 
         self._patches.after(module.BaseHandler, "resolve_request", then)
 
+    def _flask(self, module: Any) -> None:
+        def then(_app: Any, _answer: Any) -> None:
+            request, error = current_request(), sys.exc_info()[1]
+            if request is not None and not request.finished and isinstance(error, Exception):
+                request.suspect = error  # a handler of the program's own made an answer of it
+
+        self._patches.after(module.Flask, "handle_user_exception", then)
+
     def _aiohttp(self, module: Any) -> None:
         """Take the method that handles a request and sends its response, whatever becomes of it."""
         original = module.RequestHandler._handle_request
@@ -124,16 +134,16 @@ class Servers:
                 ours.disconnected = True  # it answers every failure of a handler itself: this is the connection's
                 traffic.finish(ours, error, where="aiohttp")
                 raise
-            ours.status = _aiohttp_status(answer)
+            response = answer[0] if isinstance(answer, tuple) and answer else answer
+            status = getattr(response, "status", 0)
+            # What a handler raises as an answer is both.
+            ours.answered(
+                status if isinstance(status, int) else 0, response if isinstance(response, Exception) else None
+            )
             traffic.finish(ours, None, where="aiohttp")
             return answer
 
         self._patches.replace(module.RequestHandler, "_handle_request", handle)
-
-
-def _aiohttp_status(answer: Any) -> int:
-    status = getattr(answer[0] if isinstance(answer, tuple) and answer else answer, "status", 0)
-    return status if isinstance(status, int) else 0
 
 
 def _aiohttp_route(request: Any, status: int) -> str:

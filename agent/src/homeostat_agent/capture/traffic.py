@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from bisect import bisect_left
 from collections import deque
@@ -43,6 +44,8 @@ class Request:
         "serial",
         "started",
         "status",
+        "suspect",
+        "told",
     )
 
     def __init__(self, source: Any, read: Callable[[Any, int], str]) -> None:
@@ -52,6 +55,12 @@ class Request:
         self.label = ""
         self.status = 0
         self.error_hint = ""
+        self.told = False
+        """Whether an error was recorded in it."""
+
+        self.suspect: Optional[Exception] = None
+        """The exception that an answer from 500 would come of, as far as anybody has shown it."""
+
         self.finished = False
         self.disconnected = False
         self.started = perf_counter()
@@ -61,10 +70,23 @@ class Request:
         """Return the label as far as it is known now; it becomes final when the request ends."""
         return self.label or self._read(self._source, self.status)
 
+    def answered(self, status: int, error: Optional[BaseException] = None) -> None:
+        """Note the status, when the response starts. Who makes an answer of an exception is often still handling it."""
+        self.status = status
+        if status >= 500:
+            error = error or sys.exc_info()[1]
+            if isinstance(error, Exception):
+                self.suspect = error
+
+    def endpoint(self) -> Any:
+        """Return the function that answers it, where the framework says which; None elsewhere."""
+        return self._source.get("endpoint") if isinstance(self._source, dict) else None
+
     def close(self) -> None:
         self.label = self.route()
         self.finished = True
-        self._source = None  # the context may live on in tasks of the host, what the request held shall not
+        # The context may live on in tasks of the host, what the request held shall not.
+        self._source = self.suspect = None
 
 
 _current = ContextVar("homeostat_request", default=None)
@@ -99,10 +121,12 @@ class Traffic:
         *,
         failures: Failures,
         on_escape: Callable[[BaseException, str], None],
+        on_failed: Callable[[Request, str], None],
         on_disconnect: Callable[[BaseException], None],
     ) -> None:
         self._failures = failures
         self._on_escape = on_escape
+        self._on_failed = on_failed
         self._on_disconnect = on_disconnect
         self._labels: set[str] = set()
         self.active = True
@@ -123,7 +147,8 @@ class Traffic:
         """Count a request that ended, by returning or by letting `error` escape. Never raises.
 
         An `Exception` that escapes or a status from 500 is an error, a client that went away is not, nor is
-        a cancellation. `where` names the interface (``asgi``, ``wsgi``) for the record of the exception.
+        a cancellation. `where` names the interface (``asgi``, ``wsgi``) for the record of the exception, or of
+        an answer from 500 that nothing was recorded of.
         """
         try:
             ended = request.ended or perf_counter()
@@ -135,6 +160,8 @@ class Traffic:
                     kind = type_name(only_member(error))
                     self._on_escape(error, where)
             elif error is None and request.status >= 500:
+                if not request.told:
+                    self._on_failed(request, where)
                 kind = request.error_hint or str(request.status)
             request.close()
             if len(self._done) == _MAX_PENDING:

@@ -37,7 +37,7 @@ class WsgiApp:
 
         def observed_start(status: Any, headers: Any, exc_info: Any = None) -> Any:
             try:
-                request.status = int(status[:3])
+                request.answered(int(status[:3]), exc_info[1] if exc_info else None)
                 # Flask forgets its request when the application returns, so the route is read now.
                 if not request.label:
                     request.label = wsgi_route(environ, request.status)

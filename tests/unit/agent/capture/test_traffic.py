@@ -24,9 +24,17 @@ def gone() -> list[BaseException]:
 
 
 @pytest.fixture
-def traffic(escaped, gone) -> Traffic:
+def failed() -> list[tuple[int, str]]:
+    return []
+
+
+@pytest.fixture
+def traffic(escaped, failed, gone) -> Traffic:
     return Traffic(
-        failures=Failures(), on_escape=lambda error, _where: escaped.append(error), on_disconnect=gone.append
+        failures=Failures(),
+        on_escape=lambda error, _where: escaped.append(error),
+        on_failed=lambda request, where: failed.append((request.status, where)),
+        on_disconnect=gone.append,
     )
 
 
