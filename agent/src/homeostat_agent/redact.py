@@ -70,7 +70,7 @@ _PLAIN: dict[int, str | None] = {
 
 def plain_text(text: str) -> str:
     """Drop control, terminal and invisible characters, so that nothing hides from a rule or from a reader."""
-    if text.isascii() and (text.isprintable() or not _CONTROL.search(text)):
+    if text.isascii() and not _CONTROL.search(text):
         return text
     return _TERMINAL.sub("", text.replace("\r\n", "\n")).translate(_PLAIN)
 
@@ -81,7 +81,10 @@ def settle(text: str, apply: Callable[[str], str], max_chars: int) -> str:
     A replacement can bring a word boundary, or the cut at `max_chars` an end, that lets another rule
     match. Two rounds are usual; text that needs more than eight is refused as a whole.
     """
-    text = plain_text(text if len(text) <= max_chars else text[: max_chars + _LOOK_AHEAD])
+    if len(text) > max_chars:
+        text = text[: max_chars + _LOOK_AHEAD]
+    if not (text.isascii() and text.isprintable()):  # nearly all are: one call less
+        text = plain_text(text)
     for _ in range(_MAX_ROUNDS):
         cleaned = apply(text)
         if len(cleaned) > max_chars:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 
 from homeostat_agent.redact_rules import EMAIL, EXTERNAL_IP, INTERNAL_IP, KEY, TEXT, Rule
 
@@ -33,7 +34,8 @@ _OCTET = {text: number for number in range(256) for text in (str(number), f"{num
 
 def _ipv4(match: re.Match[str]) -> str:
     """Four octets; what follows them stays (``10.0.0.1.443`` of tcpdump)."""
-    text, start, end = match.string, match.start(), match.end()
+    text = match.string
+    start, end = match.span()
     if start:
         before = text[start - 1]
         # Part of a longer number, of a word, or of more than four parts.
@@ -41,10 +43,16 @@ def _ipv4(match: re.Match[str]) -> str:
             return match.group()
     if end < len(text) and text[end].isdigit():
         return match.group()
+    return _shown_ipv4(match.group())
+
+
+@lru_cache(maxsize=1024)
+def _shown_ipv4(text: str) -> str:
+    """Return the mark for four octets, or the text where one is too large: the same few come again and again."""
     try:
-        a, b, _, _ = map(_OCTET.__getitem__, match.group().split("."))
+        a, b, _, _ = map(_OCTET.__getitem__, text.split("."))
     except KeyError:
-        return match.group()
+        return text
     return INTERNAL_IP if _internal_v4(a, b) else EXTERNAL_IP
 
 
@@ -144,9 +152,9 @@ def path_rules(repository: str) -> tuple[Rule, ...]:
         return quote + short_path(path, repository) + quote
 
     def bare(match: re.Match[str]) -> str:
-        path, start = match.group(1), match.start(1)
+        path = match[1]
         stem = path.rstrip(".,:;!")
-        short = match.string[match.start() : start] + short_path(stem, repository)
+        short = match.string[match.start() : match.start(1)] + short_path(stem, repository)
         return short if stem == path else short + path[len(stem) :]
 
     stop = r"\"'`<>|:;,()\[\]{}?&*"
@@ -213,6 +221,8 @@ ADDRESS_RULES: tuple[Rule, ...] = (
         (".",),
         at_least=3,
         near=r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]",
+        # One character first: where a pattern begins with one, its search leaps to the next.
+        quick=r"[0-9][0-9]{0,2}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}",
     ),
     Rule(
         # Names made of an address: ip-10-0-0-1.ec2.internal, customer-187-141-143-180-sta.example.com

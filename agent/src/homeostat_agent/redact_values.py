@@ -74,14 +74,22 @@ def is_interleaved(value: str) -> bool:
     return re.search(_INTERLEAVED, value, re.ASCII) is not None
 
 
+_KINDS = str.maketrans(
+    {c: "u" if c.isupper() else "l" if c.islower() else "d" if c.isdigit() else " " for c in map(chr, range(128))}
+)
+_UNLIKE_NEIGHBOURS = ("ul", "lu", "ud", "du", "ld", "dl")
+
+
 def is_random(value: str) -> bool:
-    """Tell a long random text of capitals, small letters and digits from a path, a class or a hash.
+    """Tell a long random text of capitals, small letters and digits from a path, a class or a hash; of ASCII alone.
 
     In a random text three of five neighbours are of different kinds; in words, one of five. Without
     capitals or small letters it is a hash or an id, of which logs are full.
     """
-    kinds = ["u" if c.isupper() else "l" if c.islower() else "d" if c.isdigit() else "" for c in value[:200]]
-    if min(kinds.count("u"), kinds.count("l"), kinds.count("d")) < 3:
+    kinds = value[:200].translate(_KINDS)
+    count = kinds.count
+    upper, lower, digits = count("u"), count("l"), count("d")
+    if min(upper, lower, digits) < 3:
         return False
-    neighbours = [(a, b) for a, b in zip(kinds, kinds[1:]) if a and b]  # noqa: B905, RUF007 - Python 3.9 has neither
-    return sum(a != b for a, b in neighbours) >= 0.42 * len(neighbours) and entropy(value[:200]) >= 4.0
+    neighbours = upper + lower + digits - len(kinds.split())
+    return sum(map(count, _UNLIKE_NEIGHBOURS)) >= 0.42 * neighbours and entropy(value[:200]) >= 4.0

@@ -28,15 +28,21 @@ def _screened() -> Callable[[str], str]:
     options.max_mem = _SET_MEMORY_BYTES
     options.never_capture = True
     screen = re2.Set.SearchSet(options)
-    table = [(re.compile(rule.quick or rule.pattern, re.ASCII), rule.replace) for rule in rules()]
+    table = [(re.compile(rule.quick or rule.pattern, re.ASCII).sub, rule.replace) for rule in rules()]
     for rule in rules():
         screen.Add(rule.pattern)
     screen.Compile()
+    # The binding's own set: the wrapper around it takes half as long again as RE2 does for a line.
+    match = getattr(screen, "_set", screen).Match
 
     def apply(text: str) -> str:
-        for index in sorted(screen.Match(text) or ()):
-            pattern, replace = table[index]
-            text = pattern.sub(replace, text)
+        found = match(text.encode())
+        if not found:
+            return text
+        found.sort()
+        for index in found:
+            substitute, replace = table[index]
+            text = substitute(replace, text)
         return text
 
     return apply
