@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.model.settings import ObservationSettings
-from homeostat.rollout.observation import Arm, Continue, Hold, Symptom, Well, Worse, judge, judge_symptom
+from homeostat.rollout.arms import Arm
+from homeostat.rollout.observation import Continue, Hold, Symptom, Well, Worse, judge, judge_symptom
 
 SETTINGS = ObservationSettings(window_s=60)
 

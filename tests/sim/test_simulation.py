@@ -28,19 +28,11 @@ def quiet():
     logging.disable(logging.NOTSET)
 
 
-KNOWN_WRONG = {34: ("003 is implemented after 0 requests, though 20 are needed",)}
-"""Open defects by seed, word for word; an entry goes with its mend.
-
-34: a service that served nobody before the change and nobody after it is judged by its seconds, as a program
-that serves no requests at all is: its silence counts as health.
-"""
-
-
 def play(first, count, hours):
     seen = Counter()
     for seed in range(first, first + count):
         outcome = simulate(seed, hours=hours)
-        assert outcome.wrong == KNOWN_WRONG.get(seed, ()), outcome.report()
+        assert not outcome.wrong, outcome.report()
         seen.update(outcome.states)
     return seen
 

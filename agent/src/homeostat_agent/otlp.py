@@ -72,6 +72,7 @@ def encode_metrics(snapshot: Mapping[str, Any], resource: HostContext) -> dict[s
         ("process.memory.usage", "By", "memory_bytes"),
         ("homeostat.dropped", "{item}", "dropped"),
         ("homeostat.generation", "{change}", "generation"),
+        ("homeostat.serves", "1", "serves"),
     ):
         value = snapshot.get(key)
         if value is not None:

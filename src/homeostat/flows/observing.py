@@ -1,6 +1,6 @@
 """Watching an applied change until it is known to do well or harm."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from homeostat.core.ids import ProposalId
@@ -13,7 +13,8 @@ from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Application, Proposal, ProposalState
 from homeostat.model.restart import RestartPhase
 from homeostat.proposals.lifecycle import ObservedWell, RestartSeen
-from homeostat.rollout.observation import Arm, Judgement, Symptom, Well, Worse, arm_of, judge, watched_time_s
+from homeostat.rollout.arms import Arm, arm_of, serves, watched_time_s
+from homeostat.rollout.observation import Judgement, Symptom, Well, Worse, judge
 
 _CHANGED_CODE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED, ProposalState.REVERTED})
 _OTHERS = 50
@@ -69,7 +70,9 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
     earlier = deps.vitals.ticks(since=application.at - timedelta(seconds=settings.baseline_s), until=application.at)
     before = [tick for tick in earlier if tick.start >= baseline_start]
     after = [tick for tick in deps.vitals.ticks(since=start, until=now) if tick.start >= start]
-    baseline_arm, after_arm = arm_of(before), arm_of(after)
+    # A host that served at any time is a service, also where that was under the code of another change.
+    baseline_arm = replace(arm_of(before), serves=serves(arm_of(earlier)))
+    after_arm = arm_of(after)
     symptom = _symptom(deps, proposal, baseline_arm, after_arm, baseline_start=baseline_start, since=start, now=now)
     elapsed_s = (now - start).total_seconds()
     verdict = judge(
@@ -79,7 +82,6 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
         elapsed_s=elapsed_s,
         watched_s=watched_time_s(after),
         settings=settings,
-        served_earlier=arm_of(earlier).requests > 0,
         connected=any(process.connected for process in deps.live.processes()),
     )
     return Observation(

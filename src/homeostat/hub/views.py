@@ -12,6 +12,7 @@ from homeostat.flows.proposing import resolve_diff
 from homeostat.hub.contract import ProposalBody, ProposalDetail
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
+from homeostat.rollout.arms import Arm
 from homeostat.rollout.live import plan_change
 
 RESTART_COMMAND = "homeostat restart"
@@ -44,11 +45,16 @@ def observation_body(observation: Observation) -> dict[str, Any]:
     return {
         "judgement": type(observation.judgement).__name__.lower(),
         **plain(observation.judgement),
-        "baseline": plain(observation.baseline),
-        "after": plain(observation.after),
+        "baseline": _arm(observation.baseline),
+        "after": _arm(observation.after),
         "elapsed_s": round(observation.elapsed_s, 3),
         "window_s": observation.window_s,
     }
+
+
+def _arm(arm: Arm) -> dict[str, Any]:
+    """Show what was counted over all processes; a pool that renews its workers may have had hundreds of them."""
+    return {name: value for name, value in plain(arm).items() if name != "parts"}
 
 
 def plain(value: Any) -> Any:

@@ -43,6 +43,9 @@ class VitalsTick:
     generation: int = 0
     """How often the code of this process had been exchanged, by a swap or a rollback, when the interval ended."""
 
+    serves: bool = False
+    """Whether requests to this process are counted, though none may have come: a service, and no worker."""
+
     @property
     def attested(self) -> bool:
         """Whether an agent that proved its key told it. Only then may it decide on a change."""

@@ -51,6 +51,7 @@ _GAUGES = frozenset(
         "process.memory.usage",
         "homeostat.dropped",
         "homeostat.generation",
+        "homeostat.serves",
     }
 )
 _ERRORS_LOGGED = "homeostat.errors_logged"
@@ -107,6 +108,7 @@ class _Process:
                 memory_bytes=None if memory is None else int(memory),
                 dropped=int(gauges.get("homeostat.dropped", 0)),
                 generation=int(gauges.get("homeostat.generation", 0)),
+                serves=gauges.get("homeostat.serves", 0) > 0,
             )
 
 

@@ -176,14 +176,22 @@ class World:
             processes=deps.live.processes,
         )
 
-    def serve(self, *, seconds: int, requests: int, errors: int) -> None:
-        """Let the process serve so many requests (of which so many fail) in each of so many seconds."""
+    def serve(self, *, seconds: int, requests: int, errors: int, serves: bool = False) -> None:
+        """Let the process serve so many requests (of which so many fail) in each of so many seconds.
+
+        `serves`: it is a service that says so, whether anybody asks or not.
+        """
         for _ in range(seconds):
             start: datetime = self.clock.now()
             self.clock.move(timedelta(seconds=1))
             route = RouteVitals(requests=requests, errors=errors, latency_ms_sum=1.0, latency_ms_buckets=())
             tick = VitalsTick(
-                process_id=PROCESS, start=start, end=self.clock.now(), routes={"/price": route}, errors_logged=errors
+                process_id=PROCESS,
+                start=start,
+                end=self.clock.now(),
+                routes={"/price": route} if requests else {},
+                errors_logged=errors,
+                serves=serves,
             )
             self.store.vitals.record_ticks([tick])
 

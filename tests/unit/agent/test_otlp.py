@@ -130,7 +130,7 @@ def test_the_hub_reads_the_record_that_was_sent():
 
 
 def test_metrics_are_encoded_as_the_wire_has_them():
-    body = encode_metrics(snapshot(generation=0), CONTEXT)
+    body = encode_metrics(snapshot(generation=0, serves=1), CONTEXT)
     json.dumps(body, allow_nan=False)
     found = metrics(body)
     assert set(found) == {
@@ -141,6 +141,7 @@ def test_metrics_are_encoded_as_the_wire_has_them():
         "process.memory.usage",
         "homeostat.dropped",
         "homeostat.generation",
+        "homeostat.serves",
     }
     duration = found["http.server.request.duration"]
     assert duration["unit"] == "s"
@@ -168,7 +169,7 @@ def test_an_unknown_gauge_is_left_out_and_a_zero_is_not():
 
 
 def test_the_hub_reads_the_interval_that_was_sent():
-    body = encode_metrics(snapshot(generation=2), CONTEXT)
+    body = encode_metrics(snapshot(generation=2, serves=1), CONTEXT)
     parsed = parse_metrics(body, reader=CumulativeReader(), now=NOW)
     assert parsed.rejected == 0
     (tick,) = parsed.records
@@ -178,6 +179,7 @@ def test_the_hub_reads_the_interval_that_was_sent():
     assert route.latency_ms_buckets == (3, 3, *(0,) * (len(LATENCY_BOUNDS_S) - 2), 1)
     assert (tick.process_id, tick.errors_logged, tick.dropped, tick.generation) == (PROCESS, 3, 4, 2)
     assert (tick.loop_lag_ms_max, tick.cpu_percent, tick.memory_bytes) == (12.5, 25.0, 65_000_000)
+    assert tick.serves
     assert (tick.end - tick.start).total_seconds() == pytest.approx(1.0, abs=0.001)
 
 

@@ -9,6 +9,7 @@ from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
+from homeostat.rollout.observation import Hold
 from homeostat.testing.fake_live import Misbehaviour
 from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, World, file
 
@@ -70,6 +71,27 @@ def test_silence_is_never_health():
     proposal = applied(world)
     world.serve(seconds=120, requests=0, errors=0)
     assert look(world, proposal).state is S.OBSERVING
+
+
+def test_a_service_that_nobody_asked_before_or_after_is_not_well_and_says_what_it_waits_for():
+    world = World()
+    world.serve(seconds=30, requests=0, errors=0, serves=True)
+    proposal = applied(world)
+    world.serve(seconds=120, requests=0, errors=0, serves=True)
+    seen = observe(world.deps, proposal.id)
+    assert isinstance(seen.judgement, Hold)
+    assert "waits for requests" in seen.judgement.reason
+    assert look(world, proposal).state is S.OBSERVING
+    world.serve(seconds=5, requests=50, errors=0, serves=True)
+    assert look(world, proposal).state is S.IMPLEMENTED
+
+
+def test_a_worker_that_serves_no_requests_is_judged_by_its_seconds():
+    world = World()
+    world.serve(seconds=30, requests=0, errors=0)
+    proposal = applied(world)
+    world.serve(seconds=70, requests=0, errors=0)
+    assert look(world, proposal).state is S.IMPLEMENTED
 
 
 def test_a_program_that_is_gone_is_not_well():

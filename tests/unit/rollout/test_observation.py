@@ -9,18 +9,16 @@ import pytest
 
 from homeostat.model.settings import ObservationSettings
 from homeostat.model.vitals import RouteVitals, VitalsTick
+from homeostat.rollout.arms import Arm, arm_of, watched_time_s
 from homeostat.rollout.observation import (
-    Arm,
     Continue,
     Hold,
     Judgement,
     Symptom,
     Well,
     Worse,
-    arm_of,
     judge,
     judge_symptom,
-    watched_time_s,
 )
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
@@ -234,7 +232,12 @@ def tick(requests: int = 0, errors: int = 0, logged: int = 0, length_s: float = 
 
 def test_ticks_add_up_to_an_arm() -> None:
     ticks = [tick(10, 2, 5), tick(5, 0, 1), tick(5), tick(0, 0, 3, length_s=60), tick(0, 0, 90, length_s=60)]
-    assert arm_of(ticks) == Arm(requests=20, errors=2, seconds=123, error_seconds=1 + 1 + 3 + 60)
+    other = replace(tick(0, 0, 1), process_id="q", serves=True)
+    one = Arm(requests=20, errors=2, seconds=123, error_seconds=1 + 1 + 3 + 60)
+    two = Arm(requests=0, errors=0, seconds=1, error_seconds=1, serves=True)
+    assert arm_of([*ticks, other]) == Arm(
+        requests=20, errors=2, seconds=124, error_seconds=66, serves=True, parts={"p": one, "q": two}
+    )
     assert arm_of([]) == NOTHING
 
 
@@ -336,18 +339,94 @@ def test_a_window_that_was_not_watched_did_not_pass_well(watched_s: float) -> No
     assert isinstance(say(served(1000, 0), served(600, 0), elapsed_s=3600, watched_s=54), Well)
 
 
-def test_quiet_seconds_of_a_host_that_once_served_requests_are_no_evidence():
-    quiet = say(idle(60, 0), idle(60, 0))
-    assert isinstance(quiet, Well)
-    stuck = judge(
-        baseline=idle(60, 0),
-        after=idle(60, 0),
-        symptom=None,
-        elapsed_s=61,
-        watched_s=61,
-        settings=SETTINGS,
-        connected=True,
-        served_earlier=True,
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (replace(idle(60, 0), serves=True), idle(60, 0)),
+        (idle(60, 0), replace(idle(60, 0), serves=True)),
+        (NOTHING, replace(idle(600, 0), serves=True)),
+    ],
+)
+def test_quiet_seconds_of_a_service_are_no_evidence_though_nobody_ever_asked_it(before: Arm, after: Arm) -> None:
+    assert isinstance(say(idle(60, 0), idle(60, 0)), Well), "a worker has nothing but its seconds"
+    said = say(before, after)
+    assert isinstance(said, Hold)
+    assert "too few requests" in said.reason and "waits for requests" in said.reason
+    assert isinstance(say(before, replace(served(100, 0), serves=True)), Well), "requests settle it"
+
+
+def test_the_symptom_of_a_service_that_nobody_asks_is_not_called_gone() -> None:
+    before, after = replace(idle(600, 60), serves=True), replace(idle(600, 0), serves=True)
+    assert not judge_symptom(symptom(60, before, 0, after)).gone
+
+
+# --- several processes ------------------------------------------------------------------------------
+
+
+def together(**parts: Arm) -> Arm:
+    return replace(
+        Arm(
+            requests=sum(part.requests for part in parts.values()),
+            errors=sum(part.errors for part in parts.values()),
+            seconds=sum(part.seconds for part in parts.values()),
+            error_seconds=sum(part.error_seconds for part in parts.values()),
+        ),
+        parts=parts,
     )
-    assert isinstance(stuck, Hold)
-    assert "too few requests" in stuck.reason
+
+
+def pool(seconds: float, error_seconds: int, *, idle_ones: int = 30, name: str = "worker") -> Arm:
+    return together(**{name: idle(seconds, error_seconds)}, **{f"idle{n}": idle(seconds, 0) for n in range(idle_ones)})
+
+
+def test_idle_processes_do_not_hide_the_worker_that_fails() -> None:
+    before, after = pool(600, 0, idle_ones=99), pool(60, 15, idle_ones=99)
+    assert not isinstance(say(replace(before, parts={}), replace(after, parts={})), Worse), "it is hidden in the sum"
+    said = say(before, after)
+    assert isinstance(said, Worse)
+    assert "in one of 100 processes 15 of 60 seconds failed, 0 of 600 before" in said.reason
+
+
+def test_a_worker_that_failed_as_often_before_is_not_blamed_on_the_change() -> None:
+    assert isinstance(say(pool(600, 60), pool(60, 7)), Well)
+
+
+def test_a_new_worker_is_compared_with_the_worst_of_its_kind() -> None:
+    assert not isinstance(say(pool(600, 60), pool(60, 7, name="next")), Worse)
+    said = say(pool(600, 0), pool(60, 20, name="next"))
+    assert isinstance(said, Worse) and "not there before" in said.reason
+
+
+def test_a_worker_beside_a_service_is_judged_by_its_own_seconds() -> None:
+    before = together(web=served(6000, 0, 600), worker=idle(600, 0))
+    said = say(before, together(web=served(600, 0, 60), worker=idle(60, 30)))
+    assert isinstance(said, Worse)
+    assert "in one of 2 processes 30 of 60 seconds failed" in said.reason
+    assert isinstance(say(before, together(web=served(600, 0, 60), worker=idle(60, 0))), Well)
+
+
+def test_a_rise_in_one_process_that_is_not_confirmed_is_held() -> None:
+    before = together(web=served(6000, 0, 600), worker=idle(600, 0))
+    said = say(before, together(web=served(600, 0, 60), worker=idle(60, 5)))
+    assert isinstance(said, Hold) and "in one process" in said.reason
+
+
+@pytest.mark.parametrize(("workers", "rate"), [(2, 0.05), (8, 0.2)])
+def test_harmless_changes_to_many_processes_are_kept_however_often_they_are_looked_at(
+    workers: int, rate: float
+) -> None:
+    """At alpha 5 %, of 100 at most 5 may be taken back, half of the processes being new ones."""
+    settings = replace(SETTINGS, false_rollback=0.05)
+    chance = random.Random(20260110)
+    taken_back = 0
+    for _ in range(100):
+        before = together(**{f"p{n}": idle(200, _failures(chance, 200, rate)) for n in range(workers)})
+        failed = dict.fromkeys(range(workers), 0)
+        for look in range(1, 31):
+            failed = {n: known + _failures(chance, 10, rate) for n, known in failed.items()}
+            names = {n: f"p{n}" if n % 2 else f"new{n}" for n in range(workers)}
+            after = together(**{names[n]: idle(10 * look, known) for n, known in failed.items()})
+            if isinstance(say(before, after, elapsed_s=1, settings=settings), Worse):
+                taken_back += 1
+                break
+    assert taken_back <= 5

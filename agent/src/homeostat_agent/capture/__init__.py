@@ -115,7 +115,8 @@ class Capture:
 
         `start_unix_ns`, `end_unix_ns`; `requests`: `traffic.Series` by (route, kind of error or ""); `errors_logged`;
         `loop_lag_ms_max`, `cpu_utilization` (1.0: one core) and `memory_bytes`, each None when it is not known;
-        `dropped`: occurrences dropped and failures inside, since the start. One caller at a time.
+        `dropped`: occurrences dropped and failures inside, since the start; `serves`: 1 where requests to this process
+        are counted, whether any came or not, else 0. One caller at a time.
         """
         since, self._since = self._since, Moment.now()
         return {
@@ -127,6 +128,7 @@ class Capture:
             "cpu_utilization": self._meter.take_cpu(),
             "memory_bytes": memory_bytes(),
             "dropped": self._ring.dropped + self.failures.total,
+            "serves": int(self._traffic.serves),
         }
 
     def uninstall(self) -> None:

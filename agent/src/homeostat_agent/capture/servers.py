@@ -49,6 +49,7 @@ class Servers:
                 module.WSGIServer, "set_app", "application", self._wsgi
             ),
             "aiohttp.web_protocol": self._aiohttp,
+            "aiohttp.web_server": self._aiohttp_server,
             "django.core.handlers.base": self._django,
             "flask.app": self._flask,
         }
@@ -56,6 +57,7 @@ class Servers:
     def _asgi(self, app: Any) -> Any:
         from homeostat_agent.capture.asgi import AsgiApp  # only where there is a server: the import takes time
 
+        self._traffic.serves = True
         if isinstance(app, AsgiApp):
             return app
         return AsgiApp(app, traffic=self._traffic, lag=self._lag, failures=self._failures)
@@ -63,7 +65,10 @@ class Servers:
     def _wsgi(self, app: Any) -> Any:
         from homeostat_agent.capture.wsgi import WsgiApp
 
-        if app is None or isinstance(app, WsgiApp):
+        if app is None:
+            return app
+        self._traffic.serves = True
+        if isinstance(app, WsgiApp):
             return app
         return WsgiApp(app, traffic=self._traffic, failures=self._failures)
 
@@ -112,6 +117,12 @@ class Servers:
                 request.suspect = error  # a handler of the program's own made an answer of it
 
         self._patches.after(module.Flask, "handle_user_exception", then)
+
+    def _aiohttp_server(self, module: Any) -> None:
+        def then(_server: Any, _result: Any) -> None:
+            self._traffic.serves = True
+
+        self._patches.after(module.Server, "__init__", then)
 
     def _aiohttp(self, module: Any) -> None:
         """Take the method that handles a request and sends its response, whatever becomes of it."""

@@ -130,15 +130,20 @@ class Traffic:
         self._on_disconnect = on_disconnect
         self._labels: set[str] = set()
         self.active = True
+        self.serves = False
+        """Whether a server here hands its requests over to be counted, though none may have come yet."""
+
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
+        self.serves = False  # whoever serves in the child says so anew, by its server or its first request
         self._lock = threading.Lock()
         self._done: deque[tuple[str, str, float]] = deque(maxlen=_MAX_PENDING)
         self._sums: dict[tuple[str, str], list[float]] = {}
 
     def begin(self, source: Any, read: Callable[[Any, int], str]) -> Request:
         """Make a request the current one. `read(source, status)` gives its route whenever it is asked for."""
+        self.serves = True
         request = Request(source, read)
         _current.set(request)
         return request

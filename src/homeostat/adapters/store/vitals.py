@@ -65,6 +65,7 @@ def _encode(tick: VitalsTick) -> dict[str, Any]:
         "memory_bytes": tick.memory_bytes,
         "dropped": tick.dropped,
         "generation": tick.generation,
+        "serves": tick.serves,
     }
     try:
         # Not canonical: ticks hold floats and are never hashed.

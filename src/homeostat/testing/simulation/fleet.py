@@ -306,6 +306,7 @@ def _snapshot(
         "end_unix_ns": int(now.timestamp() * 1e6) * 1000,
         "requests": {key: Series(times * 0.004, _buckets(times)) for key, times in answers.items()},
         "errors_logged": errors,
+        "serves": 1,
     }
 
 

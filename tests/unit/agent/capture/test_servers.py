@@ -238,6 +238,23 @@ def test_requests_errors_and_latency_are_counted_per_route(name, begin, host, fr
     assert "secret" not in str(run.reports)
 
 
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_is_known_to_serve_before_anybody_asked_it(name, host, free_port):
+    """So that its silence is never taken for the health of a worker."""
+    packages, source, command, stop, _ = SERVERS[name]
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    host.write("service.py", source)
+    host.write("asgi.py", "import service\napp = service.get_asgi_application()\n")
+    arguments = [part.replace("{port}", str(free_port)) for part in command]
+    run = host.serve(
+        *arguments, paths=[], port=free_port, stop=stop, enough=lambda run: any(item["serves"] for item in run.reports)
+    )
+    assert run.requests() == {}
+    assert any(report["serves"] for report in run.reports), run.stderr
+
+
 def test_a_server_that_runs_already_is_counted_from_then_on(host, free_port):
     """uvicorn, when the program attaches while it starts up."""
     host.begin_inside = True

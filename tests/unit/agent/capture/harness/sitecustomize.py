@@ -58,6 +58,7 @@ class Teller:
             "errors_logged": self.errors,
             "loop_lag_ms_max": self.lag,
             "dropped": vitals["dropped"],
+            "serves": vitals["serves"],
             "failures": self.capture.failures.as_dict(),
         }
         path = pathlib.Path(self.folder, f"{os.getpid()}.json")
