@@ -58,6 +58,11 @@ def test_isolation_is_the_same_when_asked_again(prover):
     assert prover.isolation() == prover.isolation()
 
 
+def test_something_holds_where_a_kind_is_usable(prover, leaking):
+    assert prover.holds() == any(isolation.usable for isolation in prover.isolation())
+    assert not leaking.holds()
+
+
 def test_both_runs_are_made_in_a_usable_kind(prover, shop):
     runs = prover.prove(shop.job())
     assert runs.sandbox in {isolation.name for isolation in prover.isolation() if isolation.usable}

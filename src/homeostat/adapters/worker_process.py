@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import homeostat_agent
@@ -29,36 +30,72 @@ _HANDED_ON = ("HOME", "TMPDIR", "PATH", "LANG")
 class WorkerProver:
     """`homeostat.ports.proving.Prover` by a worker process for each question.
 
-    The self-test runs once, when it is first needed, and holds until the hub ends. Safe to call from
-    several threads; each call must stay in its thread, since the worker dies with it.
+    Each kind of sandbox is tested once, when it is first needed, and what was found holds until the hub
+    ends. Safe to call from several threads; each call must stay in its thread, since the worker dies with it.
     """
 
     def __init__(self, *, state_dir: Path) -> None:
         self._state_dir = state_dir
         self._lock = threading.Lock()
-        self._isolation: tuple[Isolation, ...] | None = None
+        self._found: dict[Kind, Isolation] = {}
         self._workers_lock = threading.Lock()
         self._workers: set[subprocess.Popen[bytes]] = set()
         self._closed = False
 
     def isolation(self) -> Sequence[Isolation]:
         """Return what the self-test found, usable kinds first. `Unavailable` when it died or hung."""
-        with self._lock:
-            if self._isolation is None:
-                words = ["--self-test", "--state-folder", str(self._state_dir)]
-                self._isolation = wire.decode_isolation(self._ask(words, b"", timeout_s=_SELF_TEST_S))
-            return self._isolation
+        found = self._examined(tuple(Kind))
+        return tuple(sorted(found, key=lambda isolation: not isolation.usable))
+
+    def holds(self) -> bool:
+        """Test the kinds in order of preference until one holds. `Unavailable` as with `isolation`."""
+        return bool(self._usable(at_least=1))
 
     def prove(self, job: ProofJob) -> ProofRuns:
-        """Run the tests on base and candidate; refused when no kind of sandbox holds here."""
-        found = self.isolation()
-        kinds = [Kind(isolation.name) for isolation in found if isolation.usable]
-        if not kinds:
-            remedies = "; or ".join(isolation.remedy for isolation in found if isolation.remedy)
-            reason = f"no sandbox on this machine holds, so nothing may be run: {remedies}"
-            return ProofRuns(sandbox="", base=None, candidate=None, refused=reason)
+        """Run the tests on base and candidate; refused when no kind of sandbox holds here.
+
+        The kind that is preferred is used; others are tested, and tried, only when it cannot hold this job.
+        """
+        first = self._usable(at_least=1)
+        if not first:
+            return ProofRuns(sandbox="", base=None, candidate=None, refused=self._why_none())
+        runs = self._prove(job, first)
+        if not runs.refused or runs.sandbox:
+            return runs
+        others = [kind for kind in self._usable(at_least=len(Kind)) if kind not in first]
+        if not others:
+            return runs
+        again = self._prove(job, others)
+        if again.refused and not again.sandbox:
+            return replace(again, refused="; ".join(dict.fromkeys((runs.refused, again.refused))))
+        return again
+
+    def _prove(self, job: ProofJob, kinds: Sequence[Kind]) -> ProofRuns:
         timeout_s = 2 * job.timeout_s + _CHECKOUTS_S
         return wire.decode_runs(self._ask([], wire.encode_request(job, kinds), timeout_s=timeout_s))
+
+    def _why_none(self) -> str:
+        remedies = "; or ".join(isolation.remedy for isolation in self._found.values() if isolation.remedy)
+        return f"no sandbox on this machine holds, so nothing may be run: {remedies}"
+
+    def _usable(self, *, at_least: int) -> list[Kind]:
+        """Return kinds that hold, the preferred first: all that were tested before, and this many if there are."""
+        usable: list[Kind] = []
+        for kind in Kind:
+            if kind in self._found or len(usable) < at_least:
+                (found,) = self._examined((kind,))
+                usable += [kind] * found.usable
+        return usable
+
+    def _examined(self, kinds: Sequence[Kind]) -> Sequence[Isolation]:
+        """Return what the self-test found of these kinds; those that were not tested yet are, in one worker."""
+        with self._lock:
+            missing = [kind for kind in kinds if kind not in self._found]
+            if missing:
+                words = ["--state-folder", str(self._state_dir), "--self-test", *missing]
+                answer = wire.decode_isolation(self._ask(words, b"", timeout_s=_SELF_TEST_S))
+                self._found |= {Kind(isolation.name): isolation for isolation in answer}
+            return [self._found[kind] for kind in kinds]
 
     def close(self) -> None:
         """Ask every worker to end. It takes what is sandboxed with it, and its asker is told so."""

@@ -229,7 +229,7 @@ def _take_up(deps: Deps, troubles: Troubles) -> None:
 
 def _test_isolation(prover: Prover, troubles: Troubles) -> None:
     try:
-        usable = any(kind.usable for kind in prover.isolation())
+        usable = prover.holds()
     except HomeostatError as error:
         troubles.note_error("isolation", error)
         return

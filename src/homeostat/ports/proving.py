@@ -60,7 +60,11 @@ class Isolation:
 
 class Prover(Protocol):
     def isolation(self) -> Sequence[Isolation]:
-        """Return what the self-test found, the kind that will be used first."""
+        """Return what the self-test found of every kind, the kind that will be used first."""
+        ...
+
+    def holds(self) -> bool:
+        """Whether some kind was seen to hold, so that something can be proved; tests no more kinds than that takes."""
         ...
 
     def prove(self, job: ProofJob) -> ProofRuns:

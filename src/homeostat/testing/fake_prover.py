@@ -66,6 +66,9 @@ class FakeProver:
     def isolation(self) -> Sequence[Isolation]:
         return tuple(sorted(self._isolation, key=lambda isolation: not isolation.usable))
 
+    def holds(self) -> bool:
+        return any(isolation.usable for isolation in self._isolation)
+
     def close(self) -> None:
         self._closed = True
 

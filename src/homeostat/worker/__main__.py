@@ -8,14 +8,14 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from homeostat.adapters.sandbox import kernel, tree, wire
-from homeostat.adapters.sandbox.selftest import examine_isolation
+from homeostat.adapters.sandbox.spec import Kind
 from homeostat.core.errors import HomeostatError
-from homeostat.worker.proving import prove
 
 _KILL_WITHIN_S = 10.0
 
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     """Answer one request; 0 when an answer was written, an error of ours included."""
     parser = argparse.ArgumentParser(prog="python -m homeostat.worker", description=__doc__)
     parser.add_argument("--parent", type=int, default=os.getppid(), help="process to end with")
-    parser.add_argument("--self-test", action="store_true", help="try to break out of each kind of sandbox")
+    parser.add_argument("--self-test", nargs="+", type=Kind, metavar="KIND", help="try to break out of these sandboxes")
     parser.add_argument("--state-folder", type=Path, default=None, help="folder that must not show in a sandbox")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _on_stop)
@@ -32,10 +32,9 @@ def main(arguments: list[str]) -> int:
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     try:
         if options.self_test:
-            answer = wire.encode_isolation(examine_isolation(state_folder=options.state_folder))
+            answer = _self_tested(options.state_folder, options.self_test)
         else:
-            job, kinds = wire.decode_request(sys.stdin.buffer.read())
-            answer = wire.encode_runs(prove(job, kinds))
+            answer = _proved(sys.stdin.buffer.read())
     except HomeostatError as error:
         answer = wire.encode_error(error)
     finally:
@@ -43,6 +42,20 @@ def main(arguments: list[str]) -> int:
         tree.kill_descendants(os.getpid(), timeout_s=_KILL_WITHIN_S)
     sys.stdout.buffer.write(answer)
     return 0
+
+
+# Each imports what it alone needs: a worker answers one question, and somebody waits for it.
+def _self_tested(state_folder: Path | None, kinds: Sequence[Kind]) -> bytes:
+    from homeostat.adapters.sandbox.selftest import examine_isolation
+
+    return wire.encode_isolation(examine_isolation(state_folder=state_folder, kinds=kinds))
+
+
+def _proved(request: bytes) -> bytes:
+    from homeostat.worker.proving import prove
+
+    job, kinds = wire.decode_request(request)
+    return wire.encode_runs(prove(job, kinds))
 
 
 def _on_stop(number: int, frame: FrameType | None) -> NoReturn:

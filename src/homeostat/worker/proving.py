@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from homeostat_agent.redact import clean_text
+
 from homeostat.adapters.git.checkout import write_checkout
 from homeostat.adapters.sandbox.folder import proof_folder, sweep_stale_folders
 from homeostat.adapters.sandbox.identity import unprivileged_uid
@@ -18,7 +20,6 @@ from homeostat.core.ids import CommitId
 from homeostat.model.proof import TestRun
 from homeostat.model.verdict import Denied
 from homeostat.ports.proving import ProofJob, ProofRuns
-from homeostat.telemetry.redact import clean
 from homeostat.worker.results import read_results
 
 _OUTPUT_CHARS = 8000
@@ -147,4 +148,4 @@ def _cleaned(output: str, root: str) -> str:
     text = output[-_OUTPUT_CHARS:]
     if len(output) > _OUTPUT_CHARS:
         text = text.partition("\n")[2] or text
-    return clean(text, max_chars=_OUTPUT_CHARS)
+    return clean_text(text, max_chars=_OUTPUT_CHARS)

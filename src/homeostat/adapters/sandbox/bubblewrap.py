@@ -10,8 +10,7 @@ import shutil
 from pathlib import Path
 
 from homeostat.adapters.sandbox import innermost
-from homeostat.adapters.sandbox.interpreter import is_within
-from homeostat.adapters.sandbox.spec import SandboxSpec
+from homeostat.adapters.sandbox.spec import SandboxSpec, is_within
 
 CAME_UP = b'"exit-code"'
 """Stands in bubblewrap's report only when the command was started (``--json-status-fd``)."""

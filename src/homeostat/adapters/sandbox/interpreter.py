@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from homeostat.adapters.sandbox.spec import is_within
 from homeostat.core.errors import InvalidInput
 
 _ASK = (
@@ -116,10 +117,13 @@ def _link_prefixes(executable: Path) -> Iterator[str]:
 
 def _import_roots(environment: Path) -> Iterator[str]:
     for packages in environment.glob("lib*/python*/*-packages"):
-        for pth in sorted(packages.glob("*.pth")):
-            yield from _lines_of(pth, packages)
-        for record in sorted(packages.glob("*.dist-info/direct_url.json")):
-            yield from _editable_of(record)
+        names = sorted(os.listdir(packages))  # noqa: PTH208 - hundreds, in every proof
+        for name in names:
+            if name.endswith(".pth"):
+                yield from _lines_of(packages / name, packages)
+        for name in names:
+            if name.endswith(".dist-info"):
+                yield from _editable_of(f"{packages}/{name}/direct_url.json")
 
 
 def _lines_of(pth: Path, packages: Path) -> Iterator[str]:
@@ -135,10 +139,11 @@ def _lines_of(pth: Path, packages: Path) -> Iterator[str]:
                 yield os.path.normpath(folder)
 
 
-def _editable_of(record: Path) -> Iterator[str]:
+def _editable_of(record: str) -> Iterator[str]:
     """Yield the project of an editable install (PEP 610) and the usual import root inside it, that first."""
     try:
-        facts = json.loads(record.read_bytes()[:_MAX_PTH_BYTES])
+        with open(record, "rb") as file:  # noqa: PTH123
+            facts = json.loads(file.read(_MAX_PTH_BYTES))
         url = urlsplit(facts["url"])
         editable = facts["dir_info"]["editable"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -149,8 +154,3 @@ def _editable_of(record: Path) -> Iterator[str]:
             if (project / "src").is_dir():
                 yield str(project / "src")
             yield str(project)
-
-
-def is_within(path: str, root: str) -> bool:
-    """Tell whether a path is this folder or lies below it, by their names alone."""
-    return path == root or path.startswith(root.rstrip("/") + "/")

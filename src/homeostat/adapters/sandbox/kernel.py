@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import platform
 import signal
 import struct
 from pathlib import Path
@@ -70,7 +69,7 @@ def _syscall(number: int, what: str, *args: object) -> int:
 
 def machine() -> str:
     """Return the architecture as the kernel names it, e.g. ``x86_64``."""
-    return platform.machine()
+    return os.uname().machine
 
 
 def prctl(option: int, value: int) -> None:

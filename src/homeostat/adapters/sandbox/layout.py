@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from homeostat.adapters.sandbox.interpreter import HostInterpreter, is_within
-from homeostat.adapters.sandbox.spec import Bind, Kind, Limits, SandboxSpec
+from homeostat.adapters.sandbox.interpreter import HostInterpreter
+from homeostat.adapters.sandbox.spec import Bind, Kind, Limits, SandboxSpec, is_within
 from homeostat.model.verdict import Denied
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store")

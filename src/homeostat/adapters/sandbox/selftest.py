@@ -6,9 +6,9 @@ a check that holds says whether it was the sandbox that held it.
 
 import ctypes
 import fcntl
+import functools
 import json
 import os
-import secrets
 import shutil
 import socket
 import subprocess
@@ -23,10 +23,10 @@ from typing import Any
 from homeostat.adapters.sandbox import escape_probe, innermost
 from homeostat.adapters.sandbox.folder import proof_folder, sweep_stale_folders
 from homeostat.adapters.sandbox.identity import unprivileged_uid
-from homeostat.adapters.sandbox.interpreter import read_interpreter
+from homeostat.adapters.sandbox.interpreter import HostInterpreter, read_interpreter
 from homeostat.adapters.sandbox.layout import Site, lay_out, seen_from_inside
 from homeostat.adapters.sandbox.run import End, Ended, Zygote, run_in_sandbox
-from homeostat.adapters.sandbox.spec import Kind, Limits, SandboxSpec
+from homeostat.adapters.sandbox.spec import Kind, Limits, SandboxSpec, is_within
 from homeostat.core.errors import HomeostatError, InvalidInput
 from homeostat.model.verdict import Denied
 from homeostat.ports.proving import Isolation, IsolationCheck
@@ -198,7 +198,7 @@ def _spec(
         laid_out = lay_out(
             kind,
             site=site,
-            interpreter=read_interpreter(python),
+            interpreter=_interpreter(python),
             command=tuple(words),
             extra_env={},
             limits=limits,
@@ -239,13 +239,13 @@ def _targets(place: Path, state_folder: Path | None, landlock_abi: int | None) -
         datagram = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         datagram.bind(str(folder / "log.sock"))
         abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
-        name = f"homeostat-{secrets.token_hex(8)}"
+        name = f"homeostat-{os.urandom(8).hex()}"
         abstract.bind("\0" + name)
         abstract.listen()
         for path in ("hub.sock", "log.sock"):
             (folder / path).chmod(0o777)
         secret = folder / "secret"
-        secret.write_text(secrets.token_hex(8))
+        secret.write_text(os.urandom(8).hex())
         secret.chmod(0o644)
         home = Path.home()
         facts = {
@@ -272,12 +272,17 @@ def _targets(place: Path, state_folder: Path | None, landlock_abi: int | None) -
 
 def _names_to_hide(home: Path) -> list[str]:
     """Return what lies in the home, without the folders that lead to an interpreter we show."""
-    python = read_interpreter(sys.executable)
-    shown = [Path(path) for pair in python.folders for path in pair]
+    shown = [path for pair in _interpreter(sys.executable).folders for path in pair]
     try:
-        return [path.name for path in home.iterdir() if not any(path in (s, *s.parents) for s in shown)]
+        names = os.listdir(home)  # noqa: PTH208
     except OSError:
         return []
+    return [name for name in names if not any(is_within(path, f"{home}/{name}") for path in shown)]
+
+
+@functools.cache
+def _interpreter(python: str) -> HostInterpreter:
+    return read_interpreter(python)
 
 
 @contextmanager

@@ -97,3 +97,8 @@ def decode_spec(data: bytes) -> SandboxSpec:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise Bug("sandbox-spec", f"the launcher was given no spec: {error}") from error
+
+
+def is_within(path: str, root: str) -> bool:
+    """Tell whether a path is this folder or lies below it, by their names alone."""
+    return path == root or path.startswith(root.rstrip("/") + "/")

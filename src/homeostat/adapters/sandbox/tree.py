@@ -9,10 +9,10 @@ import signal
 import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from pathlib import Path
 
 _PROC = "/proc"
 _LOOK_EVERY_S = 0.002
+_MAX_BYTES = 16_384
 
 
 def descendants(root: int) -> list[int]:
@@ -111,7 +111,14 @@ def _parent_of(process: int) -> int | None:
 
 
 def _read(path: str) -> str:
+    """Return a small file of /proc; by the bare calls, since every process of the machine is looked at."""
     try:
-        return Path(path).read_text("utf-8", "replace")
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""  # it ended meanwhile
+    try:
+        return os.read(handle, _MAX_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(handle)

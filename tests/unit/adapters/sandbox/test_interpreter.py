@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from homeostat.adapters.sandbox.interpreter import is_within, read_interpreter
+from homeostat.adapters.sandbox.interpreter import read_interpreter
+from homeostat.adapters.sandbox.spec import is_within
 from homeostat.core.errors import InvalidInput
 
 

@@ -69,7 +69,7 @@ def test_it_takes_less_than_ten_seconds_for_all_kinds():
 
 def test_an_ordinary_user_gets_the_same_kinds():
     with ordinary_user() as user:
-        done = user.run("-m", "homeostat.worker", "--self-test")
+        done = user.run("-m", "homeostat.worker", "--self-test", *Kind)
     assert done.returncode == 0, done.stderr.decode()
     found = {i["name"]: i for i in json.loads(done.stdout)["isolation"]}
     if os.getuid() == 0:
