@@ -9,8 +9,9 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from homeostat.core.error_table import family_of
 from homeostat.core.errors import HomeostatError
@@ -75,6 +76,32 @@ def say(text: str) -> None:
     """Tell the person something that is not data."""
     sys.stderr.write(_printable(visible(text), sys.stderr) + "\n")
     sys.stderr.flush()
+
+
+class Progress:
+    """Says at a terminal what is being waited for, and for how long, on one line that is gone in the end.
+
+    Elsewhere, and where it is to be `quiet`, nothing is written.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._shows = not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._since_s = time.monotonic()
+
+    def update(self, stage: str) -> None:
+        """Show this stage, and the time since the beginning."""
+        if self._shows:
+            text = f"  {visible(stage)} ... {time.monotonic() - self._since_s:.0f} s"
+            sys.stderr.write("\r\x1b[K" + _printable(text, sys.stderr))
+            sys.stderr.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shows:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
 
 
 def show_error(error: HomeostatError) -> int:

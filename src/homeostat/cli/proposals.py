@@ -9,7 +9,7 @@ import typer
 
 from homeostat.cli.hub_client import HubClient, segment
 from homeostat.cli.options import AsJson, Repo, StateDir
-from homeostat.cli.output import emit_json, say, show, show_diff, show_table
+from homeostat.cli.output import Progress, emit_json, say, show, show_diff, show_table
 from homeostat.cli.place import locate
 from homeostat.core.errors import InvalidInput, OutcomeUnknown
 from homeostat.core.limits import MAX_DIFF_BYTES
@@ -18,6 +18,10 @@ from homeostat.model.proposal import REVERT_WAITS, Category, Severity
 _BASE = "/api/selfimprove/proposals"
 _POLL_S = 0.2
 _UNDECIDED = ("pending", "validating")
+_STAGES = {
+    "pending": "it waits for its turn to be proved",
+    "validating": "policy, then the tests in a sandbox: without the change, and with it",
+}
 
 ProposalId = Annotated[str, typer.Argument(help="Id of the proposal; a unique beginning is enough.")]
 Digest = Annotated[
@@ -51,6 +55,9 @@ def propose(
     severity: Annotated[Severity, typer.Option("--severity", help="How much depends on it.")] = Severity.MEDIUM,
     evidence: Annotated[list[str] | None, typer.Option("--evidence", help="A line of evidence; repeatable.")] = None,
     finding: Annotated[str, typer.Option("--finding", help="The finding that it mends.")] = "",
+    again: Annotated[
+        str, typer.Option("--again", help="Why a diff that was taken back before is tried once more; not for bots.")
+    ] = "",
     author: Annotated[str, typer.Option("--author", help="A label of who made it.")] = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is validated.")] = True,
     repo: Repo = None,
@@ -71,13 +78,14 @@ def propose(
             "evidence": evidence or [],
             "finding_id": finding,
             "author": author,
+            "again": again,
         },
     )
     identity = body["proposal_id"]
     if not as_json:
         say(f"proposal {identity} handed in; policy and tests are running ...")
     if wait:
-        body = _wait_while(client, identity, _UNDECIDED)
+        body = _wait_while(client, identity, _UNDECIDED, progress=Progress(quiet=as_json))
     if as_json:
         emit_json(body)
     else:
@@ -157,7 +165,7 @@ def edit(
     client = HubClient(locate(repo, state_dir))
     body = client.post(f"{_BASE}/{segment(proposal_id)}/edit", wanted)
     if wait:
-        body = _wait_while(client, body["proposal_id"], _UNDECIDED)
+        body = _wait_while(client, body["proposal_id"], _UNDECIDED, progress=Progress(quiet=as_json))
     if as_json:
         emit_json(body)
     else:
@@ -253,6 +261,8 @@ def revert(
     body = _wait_while(client, started["proposal_id"], ("reverting",), until_reason=REVERT_WAITS)
     _answer(body, as_json, body["state_reason"])
     if body["state"] == "reverting":
+        if not as_json and "must be restarted" in body["state_reason"]:
+            say("next: homeostat restart (or restart your program yourself, not the machine)")
         say("it is called reverted as soon as they have followed; look again with `homeostat proposals show`")
         raise typer.Exit(4)
     if body["state"] != "reverted":
@@ -286,16 +296,23 @@ def _read_diff(path: Path) -> str:
 
 
 def _wait_while(
-    client: HubClient, proposal_id: str, states: tuple[str, ...], *, until_reason: str | None = None
+    client: HubClient,
+    proposal_id: str,
+    states: tuple[str, ...],
+    *,
+    until_reason: str | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     deadline_s = time.monotonic() + 3600
-    while True:
-        body: dict[str, Any] = client.get(f"{_BASE}/{segment(proposal_id)}")
-        if body["state"] not in states or (until_reason and body["state_reason"].startswith(until_reason)):
-            return body
-        if time.monotonic() > deadline_s:
-            raise OutcomeUnknown("still-running", f"proposal {proposal_id} is still {body['state']} after an hour")
-        time.sleep(_POLL_S)
+    with progress or Progress(quiet=True) as shown:
+        while True:
+            body: dict[str, Any] = client.get(f"{_BASE}/{segment(proposal_id)}")
+            if body["state"] not in states or (until_reason and body["state_reason"].startswith(until_reason)):
+                return body
+            if time.monotonic() > deadline_s:
+                raise OutcomeUnknown("still-running", f"proposal {proposal_id} is still {body['state']} after an hour")
+            shown.update(_STAGES.get(body["state"], body["state"]))
+            time.sleep(_POLL_S)
 
 
 def _answer(body: dict[str, Any], as_json: bool, text: str) -> None:

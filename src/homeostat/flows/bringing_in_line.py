@@ -11,7 +11,7 @@ from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult, RunningSource
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.ports.live import LiveChange, ModuleChange
-from homeostat.rollout.live import module_sources, plan_change
+from homeostat.rollout.live import module_sources, plan_change, read_at_start
 
 _TAKEN_BACK = frozenset({ProposalState.REVERTED, ProposalState.FAILED})
 _IN_FORCE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED})
@@ -61,6 +61,9 @@ def _take_out(deps: Deps, process: HostProcess, proposal: Proposal, back: TreeCh
     timeout_s = deps.settings.hmr.timeout_s
     if proposal.id in process.changes:
         return _problem(process, deps.live.rollback(process.id, proposal.id, timeout_s=timeout_s))
+    kept = read_at_start(back)
+    if kept:
+        return [f"process {process.pid} was started with the change of {', '.join(kept)} and must be restarted"]
     # It read the change from the disk: swap the old code in, as a change of its own.
     reverse = live_change(f"{proposal.id}:revert", back, mode=deps.settings.hmr.mode)
     problem = _problem(process, deps.live.swap(process.id, reverse, timeout_s=timeout_s))

@@ -81,7 +81,7 @@ def edit(
     if refused is not None:
         return refused
     with one_submission_at_a_time:
-        known = known_diff(deps, ref.diff_digest, base, besides=proposal.id)
+        known = known_diff(deps, ref.diff_digest, base, besides=proposal.id, despite=proposal.again_after)
         if isinstance(known, Denied):
             return known
         if known is not None:

@@ -58,14 +58,16 @@ class Submission:
     author: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)
     finding_id: str = ""
+    again: str = ""
+    """Why a diff that was taken back before is to be tried once more. Counts from a person only."""
 
 
 def submit(deps: Deps, submission: Submission, *, actor: Actor) -> Proposal | Denied:
     """Make a proposal of a submission, durably, and start its validation.
 
     The same diff on the same base, still open, answers with the proposal that exists. A diff that
-    was taken back before is locked out. One that carries a secret is refused before anything of it
-    is stored: neither the store nor Git may ever hold it.
+    was taken back before is locked out, until a person says why it is tried `again`. One that carries a
+    secret is refused before anything of it is stored: neither the store nor Git may ever hold it.
     """
     check_texts(submission)
     refused = queue_is_full(deps, actor)
@@ -79,17 +81,18 @@ def submit(deps: Deps, submission: Submission, *, actor: Actor) -> Proposal | De
     if isinstance(change, Denied):
         return change
     ref = change_ref(base, diff, deps.policy.digest)
-    known = known_diff(deps, ref.diff_digest, base)
+    despite = _taken_back(deps, ref.diff_digest) if submission.again.strip() and actor.may_approve else None
+    known = known_diff(deps, ref.diff_digest, base, despite=despite)
     if known is not None:
         return known
     refused = refuse_secrets(deps, change, ref, actor)
     if refused is not None:
         return refused
     finding = _finding(deps, submission)
-    proposal = _new_proposal(deps, submission, actor, base, change, finding)
+    proposal = _new_proposal(deps, submission, actor, base, change, finding, despite)
     with one_submission_at_a_time:
         # Looked at once more: the same diff may have been handed in while this one was read.
-        known = known_diff(deps, ref.diff_digest, base)
+        known = known_diff(deps, ref.diff_digest, base, despite=despite)
         if known is not None:
             return known
         _insert(deps, proposal, actor)
@@ -112,6 +115,7 @@ def _insert(deps: Deps, proposal: Proposal, actor: Actor) -> None:
                 "change_digest": proposal.change.change_digest,
                 "diff_digest": proposal.change.diff_digest,
                 "base_commit": proposal.change.base_commit,
+                **({} if proposal.again_after is None else {"again_after": proposal.again_after}),
             },
         ),
     )
@@ -182,22 +186,41 @@ def base_commit(deps: Deps, named: str) -> CommitId | Denied:
 
 
 def known_diff(
-    deps: Deps, diff_digest: Digest, base: CommitId, *, besides: ProposalId | None = None
+    deps: Deps,
+    diff_digest: Digest,
+    base: CommitId,
+    *,
+    besides: ProposalId | None = None,
+    despite: ProposalId | None = None,
 ) -> Proposal | Denied | None:
-    """Return the open proposal that has this diff on this base already, or the refusal where it was taken back."""
+    """Return the open proposal that has this diff on this base already, or the refusal where it was taken back.
+
+    `despite` is one that was taken back and that a person looked past: neither it nor an older one refuses.
+    """
+    looked_past = False
     for proposal in deps.proposals.find_by_diff(diff_digest):
+        looked_past = looked_past or proposal.id == despite
         if proposal.id == besides:
             continue
-        taken_back = proposal.application is not None and proposal.application.automatic_revert
-        if proposal.state is ProposalState.REVERTED or taken_back:
+        if _was_taken_back(proposal) and not looked_past:
             return Denied(
                 code="locked-out",
                 reasons=(f"this diff was taken back before, as proposal {proposal.id}: {proposal.state_reason}",),
-                hint="propose a different change; the same bytes are not tried twice",
+                hint="propose a different change; a person may try the same one once more: "
+                'homeostat propose ... --again "WHY"',
             )
         if proposal.change.base_commit == base and proposal.state in _OPEN:
             return proposal
     return None
+
+
+def _taken_back(deps: Deps, diff_digest: Digest) -> ProposalId | None:
+    return next((item.id for item in deps.proposals.find_by_diff(diff_digest) if _was_taken_back(item)), None)
+
+
+def _was_taken_back(proposal: Proposal) -> bool:
+    automatic = proposal.application is not None and proposal.application.automatic_revert
+    return proposal.state is ProposalState.REVERTED or automatic
 
 
 def _new_proposal(
@@ -207,6 +230,7 @@ def _new_proposal(
     base: CommitId,
     change: TreeChange,
     finding: Finding | None,
+    again_after: ProposalId | None,
 ) -> Proposal:
     now = deps.clock.now()
     # A bot's name is no personal data and tells the reviewer much; a person stands as pseudonym.
@@ -230,7 +254,12 @@ def _new_proposal(
         change=change_ref(base, submission.diff.encode("utf-8"), deps.policy.digest),
         diff=submission.diff,
         files=change.touched_paths,
-        evidence=(*(clean(item) for item in submission.evidence), *(evidence_of(finding) if finding else ())),
+        evidence=(
+            *(clean(item) for item in submission.evidence),
+            *(evidence_of(finding) if finding else ()),
+            *([f"taken back before as {again_after}; tried again: {clean(submission.again)}"] if again_after else ()),
+        ),
+        again_after=again_after,
         finding_id=finding.id if finding else None,
         provenance={clean(key): clean(value) for key, value in submission.provenance.items()},
         log=(f"{now.isoformat(timespec='milliseconds')} pending: handed in",),
@@ -258,6 +287,8 @@ def check_texts(submission: Submission) -> None:
         raise InvalidInput(
             "bad-evidence", f"evidence has at most {MAX_EVIDENCE_ITEMS} items of {MAX_TEXT_CHARS} characters"
         )
+    if len(submission.again) > MAX_TEXT_CHARS:
+        raise InvalidInput("bad-rationale", f"the reason to try it again has at most {MAX_TEXT_CHARS} characters")
     if len(submission.provenance) > MAX_EVIDENCE_ITEMS or any(
         len(key) > 80 or len(value) > MAX_TEXT_CHARS for key, value in submission.provenance.items()
     ):

@@ -5,7 +5,7 @@ The order: check that the tree has not moved on → commit object → journal (t
 applying, `revert` called again after a crash goes on from the row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from homeostat.core.errors import Conflict
 from homeostat.core.ids import ProposalId
@@ -22,6 +22,9 @@ from homeostat.ports.repository import Drift
 from homeostat.proposals.lifecycle import RevertAborted, Reverted, RevertStarted, RevertWaits
 
 _REJOIN_S = 10.0
+_IN_FORCE = frozenset({ProposalState.OBSERVING, ProposalState.AWAITING_RESTART, ProposalState.IMPLEMENTED})
+_LOOKED_AT = 1000
+"""Proposals that are looked at for one that was applied later: the newest in force."""
 
 
 def request_revert(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) -> Proposal | Denied:
@@ -40,15 +43,7 @@ def request_automatic_revert(deps: Deps, proposal_id: ProposalId, *, reason: str
 
 
 def _request(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str, automatic: bool) -> Proposal | Denied:
-    if proposal.application is None or (
-        proposal.state
-        not in (
-            ProposalState.OBSERVING,
-            ProposalState.AWAITING_RESTART,
-            ProposalState.IMPLEMENTED,
-        )
-        and not _half_taken_back(proposal)
-    ):
+    if proposal.application is None or (proposal.state not in _IN_FORCE and not _half_taken_back(proposal)):
         return Denied(
             code="nothing-to-revert",
             reasons=(f"proposal {proposal.id} is {proposal.state.value}: nothing of it is applied",),
@@ -63,7 +58,7 @@ def _request(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str, autom
         movable = False
     else:
         if drift and not automatic:
-            return _moved_on(drift)
+            return _moved_on(deps, proposal, drift)
         movable = not drift
     # Harm ends even where the files cannot be had: then no commit is made, and a person must decide.
     commit = parent
@@ -137,12 +132,34 @@ def _abort(deps: Deps, proposal: Proposal, why: str, still: Sequence[str]) -> No
     must(transition(deps, proposal, RevertAborted(reason=reason), actor=SYSTEM))
 
 
-def _moved_on(drift: Sequence[Drift]) -> Denied:
+def _moved_on(deps: Deps, proposal: Proposal, drift: Sequence[Drift]) -> Denied:
+    """Say which files moved on, and by which later proposals where these did it."""
+    later = _applied_later(deps, proposal, {item.path for item in drift})
+    reasons = tuple(f"{item.path} is {item.problem} since the change was applied" for item in drift)
+    if not later:
+        hint = "put your own changes of these files aside (commit them elsewhere or undo them), then revert again"
+        return Denied(code="tree-moved-on", reasons=reasons, hint=hint)
+    named = tuple(
+        f"proposal {item.id} ({item.title}) was applied to it later, and is {item.state.value}" for item in later
+    )
+    commands = ", ".join(f"`homeostat revert {item.id[:8]}`" for item in (*later, proposal))
     return Denied(
         code="tree-moved-on",
-        reasons=tuple(f"{item.path} is {item.problem} since the change was applied" for item in drift),
-        hint="put your own changes of these files aside (commit them elsewhere or undo them), then revert again",
+        reasons=(*reasons, *named),
+        hint=f"take the later change back first, in this order: {commands}; or propose a diff that undoes this one",
     )
+
+
+def _applied_later(deps: Deps, proposal: Proposal, paths: Set[str]) -> list[Proposal]:
+    """Return the proposals in force that were applied to these files after this one, the last first."""
+    assert proposal.application is not None
+    since = proposal.application.at
+    found = [
+        (item.application.at, item)
+        for item in deps.proposals.find(states=_IN_FORCE, limit=_LOOKED_AT)
+        if item.application is not None and item.application.at > since and not paths.isdisjoint(item.files)
+    ]
+    return [item for _, item in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
 def _message(proposal: Proposal, reason: str) -> str:

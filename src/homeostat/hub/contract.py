@@ -105,6 +105,8 @@ class SubmitRequest(BaseModel):
     author: str = Field(default="", max_length=200)
     provenance: dict[str, str] = Field(default_factory=dict)
     finding_id: str = Field(default="", max_length=100)
+    again: str = Field(default="", max_length=MAX_TEXT_CHARS)
+    """Why a diff that was taken back is to be tried once more; of a person only."""
 
 
 class EditRequest(BaseModel):

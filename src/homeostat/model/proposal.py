@@ -188,6 +188,9 @@ class Proposal:
     files: tuple[str, ...]
     evidence: tuple[str, ...] = ()
     finding_id: FindingId | None = None
+    again_after: ProposalId | None = None
+    """The proposal of the same diff that was taken back; a person handed the diff in again all the same."""
+
     provenance: Mapping[str, str] = field(default_factory=dict)
     proof: ProofReport | None = None
     review: Review | None = None

@@ -44,7 +44,7 @@ _NOT_NOW: Mapping[ProposalState, tuple[str, str]] = {
     ProposalState.EXPIRED: ("expired", "it expired"),
     ProposalState.DEFERRED: ("deferred", "it was put aside; resume it first"),
     ProposalState.FAILED: ("apply-failed", "applying it failed; hand a mended diff in"),
-    ProposalState.REVERTED: ("locked-out", "it was taken back, and the same change is not tried twice"),
+    ProposalState.REVERTED: ("locked-out", "it was taken back; a person may hand its diff in again"),
 }
 
 

@@ -69,6 +69,17 @@ def module_sources(change: TreeChange) -> tuple[tuple[str, str, str], ...]:
     return tuple((path, *sources) for path, sources in found if sources is not None)
 
 
+def read_at_start(change: TreeChange) -> tuple[str, ...]:
+    """Return the files of a change that a process reads when it starts, if at all, and that nothing can exchange."""
+    return tuple(
+        item.path
+        for item in change.files
+        if not all(_is_never_loaded(path) for path in item.touched_paths)
+        and not _has_same_content(item)
+        and not item.path.endswith(".py")
+    )
+
+
 def _sources(item: FileChange) -> tuple[str, str] | None:
     """Return old and new text of a module changed in its place; None for everything else."""
     if item.kind is not ChangeKind.MODIFY or not item.path.endswith(".py"):

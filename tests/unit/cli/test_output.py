@@ -84,3 +84,17 @@ def test_a_document_is_versioned_json_also_with_text_that_has_no_encoding(capsys
     output.emit_json({"name": "é\udcff", "list": [1]})
     body = json.loads(capsys.readouterr().out)
     assert body == {"schema": 1, "name": "é\udcff", "list": [1]}
+
+
+def test_what_is_waited_for_is_one_line_that_goes_away_and_only_at_a_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("TERM", "xterm")
+    with redirect_stderr(Terminal()) as terminal, output.Progress() as progress:
+        progress.update("first \x07")
+        progress.update("second")
+    assert terminal.text == "\r\x1b[K  first \\x07 ... 0 s\r\x1b[K  second ... 0 s\r\x1b[K"
+    with redirect_stderr(Terminal()) as terminal, output.Progress(quiet=True) as progress:
+        progress.update("first")
+    assert terminal.text == ""
+    with output.Progress() as progress:
+        progress.update("first")
+    assert capsys.readouterr().err == ""

@@ -156,6 +156,23 @@ def test_approving_applying_and_reverting_end_to_end(hub, typed, proposed):
     assert typed("proposals", "apply", proposed).code == 1
 
 
+def test_what_was_taken_back_is_tried_again_where_a_person_says_why(hub, typed, patch, proposed):
+    assert typed("proposals", "apply", proposed).code == 0
+    assert typed("revert", proposed).code == 0
+    answer = propose(typed, patch)
+    assert (answer.code, answer.out) == (2, "") and "error[locked-out]" in answer.err and "--again" in answer.err
+    answer = propose(typed, patch, "--again", "it was the network")
+    assert answer.code == 0 and "awaiting_approval" in answer.out
+
+
+def test_a_revert_that_a_restart_has_to_finish_says_how(hub, typed, proposed):
+    assert typed("proposals", "apply", proposed).code == 0
+    hub.world.live.misbehave(PROCESS, "rollback", Misbehaviour.FAIL)
+    answer = typed("revert", proposed)
+    assert answer.code == 4 and "must be restarted" in answer.out
+    assert "next: homeostat restart" in answer.err
+
+
 def test_an_application_that_fails_is_a_1_and_in_json_the_contracts_answer(hub, typed, proposed):
     hub.world.live.misbehave(PROCESS, "swap", Misbehaviour.FAIL)
     answer = typed("proposals", "apply", proposed)

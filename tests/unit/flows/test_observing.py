@@ -141,6 +141,55 @@ def test_a_revert_where_the_tree_has_moved_on_is_refused_and_names_the_file():
     assert disk(world) == MENDED + "# mine\n"
 
 
+def test_a_revert_under_a_later_change_of_the_same_file_names_it_and_the_order():
+    world = World()
+    first = applied(world)
+    later_diff = (
+        "--- a/shop.py\n+++ b/shop.py\n@@ -1,5 +1,5 @@\n def price(coupon):\n"
+        "-    return PRICES.get(coupon, 0)\n+    return PRICES.get(coupon, 1)\n \n \n PRICES = {'A': 1}\n"
+    )
+    later = submit(world.deps, Submission(title="One at least", rationale="why", diff=later_diff), actor=BOT)
+    assert isinstance(later, Proposal)
+    world.run()
+    world.clock.move(timedelta(seconds=1))
+    request_apply(world.deps, later.id, actor=OWNER, seen=None)
+    world.run()
+    outcome = request_revert(world.deps, first.id, actor=OWNER, reason="")
+    assert isinstance(outcome, Denied) and outcome.code == "tree-moved-on"
+    assert f"proposal {later.id} (One at least) was applied to it later" in "; ".join(outcome.reasons)
+    assert f"`homeostat revert {later.id[:8]}`, `homeostat revert {first.id[:8]}`" in outcome.hint
+    for proposal in (later, first):
+        assert isinstance(request_revert(world.deps, proposal.id, actor=OWNER, reason=""), Proposal)
+        world.run()
+    assert disk(world) == SOURCE, "the hint is the way"
+
+
+def test_a_process_that_was_started_with_a_changed_data_file_is_named_for_a_restart():
+    world = World()
+    world.repository.user_commit({"prices.json": file("1\n")}, at=world.clock.now())
+    diff = "--- a/prices.json\n+++ b/prices.json\n@@ -1 +1 @@\n-1\n+2\n"
+    proposal = submit(world.deps, Submission(title="Prices", rationale="why", diff=diff), actor=BOT)
+    world.run()
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.run()
+    assert world.deps.proposals.get(proposal.id).state is S.AWAITING_RESTART
+    world.live.end(PROCESS)
+    world.clock.move(timedelta(seconds=1))
+    world.live.attach(world.process(), loaded={"shop.py": SOURCE})
+    world.clock.move(timedelta(seconds=1))
+    assert look(world, proposal).state is S.OBSERVING
+    request_revert(world.deps, proposal.id, actor=OWNER, reason="")
+    world.run()
+    waiting = world.deps.proposals.get(proposal.id)
+    assert waiting.state is S.REVERTING
+    assert "was started with the change of prices.json and must be restarted" in waiting.state_reason
+    world.live.end(PROCESS)
+    world.clock.move(timedelta(seconds=1))
+    world.live.attach(world.process(), loaded={"shop.py": SOURCE})
+    world.restart()
+    assert world.deps.proposals.get(proposal.id).state is S.REVERTED
+
+
 def test_a_revert_keeps_later_commits_to_other_files():
     world = World()
     proposal = applied(world)

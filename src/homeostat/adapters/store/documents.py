@@ -52,6 +52,7 @@ def encode_proposal(proposal: Proposal) -> dict[str, Any]:
         "diff": proposal.diff,
         "files": proposal.files,
         "evidence": proposal.evidence,
+        "again_after": proposal.again_after,
         "provenance": dict(proposal.provenance),
         "proof": None if proposal.proof is None else encode_proof(proposal.proof),
         "review": None if proposal.review is None else _encode_review(proposal.review),
@@ -112,6 +113,7 @@ def _decode(row: RowMapping, document: Mapping[str, Any]) -> Proposal:
         files=_texts(document["files"]),
         evidence=_texts(document["evidence"]),
         finding_id=None if row["finding_id"] is None else FindingId(_text(row["finding_id"])),
+        again_after=_proposal(document.get("again_after")),  # rows of before have none
         provenance={_text(key): _text(value) for key, value in document["provenance"].items()},
         proof=None if document["proof"] is None else decode_proof(document["proof"]),
         review=None if document["review"] is None else _decode_review(document["review"]),
@@ -202,6 +204,10 @@ def _time(value: Any) -> datetime | None:
 
 def _commit(value: Any) -> CommitId | None:
     return None if value is None else CommitId(_text(value))
+
+
+def _proposal(value: Any) -> ProposalId | None:
+    return None if value is None else ProposalId(_text(value))
 
 
 def _text(value: Any) -> str:

@@ -68,6 +68,7 @@ def submit_proposal(request: SubmitRequest, context: Context, actor: Caller) -> 
             author=request.author,
             provenance=request.provenance,
             finding_id=findings.find_one(context.deps, request.finding_id).id if request.finding_id else "",
+            again=request.again,
         ),
         actor=actor,
     )
