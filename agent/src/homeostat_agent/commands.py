@@ -77,9 +77,10 @@ def digest_of(body: Mapping[str, Any]) -> str:
 def parse_command(payload: Mapping[str, Any]) -> Command:
     """Read the payload of a `command` frame; `malformed` when a field is missing or of a wrong kind."""
     fields = {"command_id", "type", "process_id", "generation", "digest", "expires_at", "body"}
-    if set(payload) != fields or payload["type"] not in COMMANDS:
+    if set(payload) != fields:
         raise ProtocolError("malformed", "that is not a command")
     for name, kind in (
+        ("type", str),
         ("command_id", str),
         ("process_id", str),
         ("digest", str),
@@ -89,6 +90,8 @@ def parse_command(payload: Mapping[str, Any]) -> Command:
     ):
         if not isinstance(payload[name], kind) or isinstance(payload[name], bool):
             raise ProtocolError("malformed", f"a command whose {name} is no {kind.__name__}")
+    if payload["type"] not in COMMANDS:
+        raise ProtocolError("malformed", "that is not a command")
     if len(payload["command_id"]) > 64:
         raise ProtocolError("malformed", "a command id has at most 64 characters")
     return Command(

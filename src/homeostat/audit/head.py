@@ -89,7 +89,7 @@ def parse_head(data: bytes) -> LedgerHead:
     """Read a head file. `IntegrityFailure` when it is none: it is replaced whole, never torn by a crash."""
     try:
         fields = json.loads(data) if len(data) <= _MAX_FILE_BYTES else None
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict) or set(fields) != {"entry_hash", "format", "signature", "size"}:
         raise _unreadable("it is not a head file")

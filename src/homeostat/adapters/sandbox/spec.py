@@ -95,7 +95,7 @@ def decode_spec(data: bytes) -> SandboxSpec:
                 "limits": Limits(**raw["limits"]),
             }
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Bug("sandbox-spec", f"the launcher was given no spec: {error}") from error
 
 

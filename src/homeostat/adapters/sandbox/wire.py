@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
+
 from homeostat.adapters.sandbox.spec import Kind
 from homeostat.core.errors import Conflict, HomeostatError, IntegrityFailure, InvalidInput, NotFound, Unavailable
 from homeostat.core.ids import parse_commit_id
-from homeostat.model.proof import TestRun
-from homeostat.ports.proving import Isolation, IsolationCheck, ProofJob, ProofRuns
+from homeostat.ports.proving import Isolation, ProofJob, ProofRuns
 
 _VERSION = 1
 _FAMILIES: dict[str, type[HomeostatError]] = {
@@ -26,22 +27,11 @@ def decode_request(data: bytes) -> tuple[ProofJob, tuple[Kind, ...]]:
     """Read a request; `InvalidInput` (``worker-request``) when it is none."""
     try:
         raw = _parsed(data)
-        job = raw["job"]
-        return (
-            ProofJob(
-                repository=str(job["repository"]),
-                base=parse_commit_id(job["base"]),
-                candidate=parse_commit_id(job["candidate"]),
-                test_command=tuple(str(word) for word in job["test_command"]),
-                python=str(job["python"]),
-                changed_modules=tuple(str(path) for path in job["changed_modules"]),
-                timeout_s=float(job["timeout_s"]),
-                memory_mb=int(job["memory_mb"]),
-                max_processes=int(job["max_processes"]),
-            ),
-            tuple(Kind(kind) for kind in raw["kinds"]),
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        job, kinds = msgspec.convert((raw["job"], raw["kinds"]), tuple[ProofJob, tuple[Kind, ...]])
+        parse_commit_id(job.base)
+        parse_commit_id(job.candidate)
+        return job, kinds
+    except (ValueError, KeyError) as error:
         raise InvalidInput("worker-request", f"the worker was given no request: {error}") from error
 
 
@@ -54,14 +44,8 @@ def decode_runs(data: bytes) -> ProofRuns:
     try:
         raw = _parsed(data)
         _raise_error(raw)
-        runs = raw["runs"]
-        return ProofRuns(
-            sandbox=str(runs["sandbox"]),
-            base=_test_run(runs["base"]),
-            candidate=_test_run(runs["candidate"]),
-            refused=str(runs["refused"]),
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        return msgspec.convert(raw["runs"], ProofRuns)
+    except (ValueError, KeyError) as error:
         raise Unavailable("worker-answer", f"the worker's answer cannot be read: {error}") from error
 
 
@@ -74,11 +58,8 @@ def decode_isolation(data: bytes) -> tuple[Isolation, ...]:
     try:
         raw = _parsed(data)
         _raise_error(raw)
-        return tuple(
-            Isolation(**{**item, "checks": tuple(IsolationCheck(**check) for check in item["checks"])})
-            for item in raw["isolation"]
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        return msgspec.convert(raw["isolation"], tuple[Isolation, ...])
+    except (ValueError, KeyError) as error:
         raise Unavailable("worker-answer", f"the worker's answer cannot be read: {error}") from error
 
 
@@ -97,11 +78,19 @@ def encode_error(error: HomeostatError) -> bytes:
     )
 
 
+class _Error(msgspec.Struct):
+    family: str
+    code: str
+    message: str
+    hint: str
+    facts: dict[str, Any]
+
+
 def _raise_error(raw: Mapping[str, Any]) -> None:
-    error = raw.get("error")
-    if error is not None:
-        family = _FAMILIES.get(error["family"], Unavailable)
-        raise family(error["code"], error["message"], hint=error["hint"], facts=error["facts"])
+    if raw.get("error") is not None:
+        error = msgspec.convert(raw["error"], _Error)
+        family = _FAMILIES.get(error.family, Unavailable)
+        raise family(error.code, error.message, hint=error.hint, facts=error.facts)
 
 
 def _document(content: Mapping[str, Any]) -> bytes:
@@ -109,11 +98,10 @@ def _document(content: Mapping[str, Any]) -> bytes:
 
 
 def _parsed(data: bytes) -> Mapping[str, Any]:
-    raw = json.loads(data)
+    try:
+        raw = json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(raw, dict) or raw.get("version") != _VERSION:
         raise ValueError(f"not a document of version {_VERSION}")
     return raw
-
-
-def _test_run(raw: Mapping[str, Any] | None) -> TestRun | None:
-    return None if raw is None else TestRun(**raw)

@@ -57,7 +57,7 @@ class SupervisorRestarter:
             raise Conflict("restart-refused", str(answer.get("message", ""))[:500])
         try:
             return read_program(answer)
-        except (KeyError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise OutcomeUnknown(
                 "supervisor-silent", f"the supervisor of {name} answered what it should not"
             ) from error

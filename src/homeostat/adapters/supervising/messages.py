@@ -3,54 +3,29 @@
 from collections.abc import Mapping
 from typing import Any
 
-from homeostat.model.restart import RestartableProgram, RestartPhase, RestartPlan, RestartReport
+import msgspec
+
+from homeostat.model.restart import RestartableProgram, RestartPlan
 
 
-def encode_plan(plan: RestartPlan) -> dict[str, Any]:
-    return {
-        "timeout_s": plan.timeout_s,
-        "drain_s": plan.drain_s,
-        "settle_s": plan.settle_s,
-        "health_path": plan.health_path,
-    }
+def encode_plan(plan: RestartPlan) -> Mapping[str, Any]:
+    return _fields(plan)
 
 
 def read_plan(raw: Mapping[str, Any]) -> RestartPlan:
-    return RestartPlan(
-        timeout_s=float(raw["timeout_s"]),
-        drain_s=float(raw["drain_s"]),
-        settle_s=float(raw["settle_s"]),
-        health_path=str(raw["health_path"]),
-    )
+    """Read a plan; `ValueError` when it is not one."""
+    return msgspec.convert(raw, RestartPlan)
 
 
-def encode_program(program: RestartableProgram) -> dict[str, Any]:
-    report = program.report
-    told = None
-    if report is not None:
-        told = {
-            "request_id": report.request_id,
-            "phase": report.phase.value,
-            "reason": report.reason,
-            "last_words": report.last_words,
-            "took_s": report.took_s,
-        }
-    return {"id": program.id, "command": program.command, "pid": program.pid, "report": told}
+def encode_program(program: RestartableProgram) -> Mapping[str, Any]:
+    return _fields(program)
 
 
 def read_program(raw: Mapping[str, Any]) -> RestartableProgram:
-    """Read a program; `KeyError`, `TypeError` or `ValueError` when it is not one."""
-    told = raw["report"]
-    report = None
-    if told is not None:
-        report = RestartReport(
-            request_id=str(told["request_id"]),
-            phase=RestartPhase(told["phase"]),
-            reason=str(told["reason"]),
-            last_words=str(told["last_words"]),
-            took_s=float(told["took_s"]),
-        )
-    pid = raw["pid"]
-    return RestartableProgram(
-        id=str(raw["id"]), command=str(raw["command"]), pid=None if pid is None else int(pid), report=report
-    )
+    """Read a program; `ValueError` when it is not one."""
+    return msgspec.convert(raw, RestartableProgram)
+
+
+def _fields(value: object) -> Mapping[str, Any]:
+    fields: Mapping[str, Any] = msgspec.to_builtins(value)
+    return fields
