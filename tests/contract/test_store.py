@@ -352,7 +352,7 @@ class TestErrors:
     def test_only_the_groups_that_are_wanted_are_returned(self, store):
         (group,) = store.findings.record([(B, "t", example_occurrence(0))])
         finding = example_finding(group)
-        store.findings.put_finding(finding, example_entry("finding.opened"))
+        store.findings.put_findings([(finding, example_entry("finding.opened"))])
         asked = []
 
         def wanted(standing):
@@ -400,17 +400,27 @@ class TestFindings:
         (group,) = store.findings.record([(A, "t", example_occurrence(0))])
         finding = example_finding(group)
         entry = example_entry("finding.opened", subject=finding.id)
-        assert store.findings.put_finding(finding, entry) is True
-        assert store.findings.put_finding(replace(finding, title="Better words"), entry) is False
+        assert list(store.findings.put_findings([(finding, entry)])) == [True]
+        assert list(store.findings.put_findings([(replace(finding, title="Better words"), entry)])) == [False]
         assert store.findings.get_finding(finding.id).title == "Better words"
         resolved = replace(finding, state=FindingState.RESOLVED)
-        assert store.findings.put_finding(resolved, example_entry("finding.resolved")) is True
+        assert list(store.findings.put_findings([(resolved, example_entry("finding.resolved"))])) == [True]
         assert [item.kind for item in store.ledger.entries()] == ["finding.opened", "finding.resolved"]
+
+    def test_several_findings_are_stored_at_once_each_with_its_entry(self, store):
+        groups = store.findings.record([(group_key(name), name, example_occurrence(0)) for name in "abc"])
+        made = [example_finding(group) for group in groups]
+        entries = [example_entry("finding.opened", subject=finding.id) for finding in made]
+        store.findings.put_findings([(made[1], entries[1])])
+        assert list(store.findings.put_findings(list(zip(made, entries, strict=True)))) == [True, False, True]
+        assert {finding.id for finding in store.findings.findings()} == {finding.id for finding in made}
+        assert [item.subject for item in store.ledger.entries()] == [made[index].id for index in (1, 0, 2)]
+        assert list(store.findings.put_findings([])) == []
 
     def test_a_finding_is_read_with_the_present_count_of_its_group(self, store):
         (group,) = store.findings.record([(A, "t", example_occurrence(0))])
         finding = example_finding(group)
-        store.findings.put_finding(finding, example_entry("finding.opened"))
+        store.findings.put_findings([(finding, example_entry("finding.opened"))])
         (group,) = store.findings.record([(A, "t", example_occurrence(3))])
         assert store.findings.get_finding(finding.id) == replace(finding, group=group)
         assert [item.group.count for item in store.findings.findings()] == [2]
@@ -418,13 +428,15 @@ class TestFindings:
     def test_a_finding_brings_its_group_along_when_the_store_forgot_it(self, store):
         elsewhere = MemoryStore(clock=SteppingClock())
         (group,) = elsewhere.findings.record([(A, "t", example_occurrence(n)) for n in range(4)])
-        assert store.findings.put_finding(example_finding(group), example_entry("finding.opened"))
+        assert list(store.findings.put_findings([(example_finding(group), example_entry("finding.opened"))])) == [True]
         assert store.findings.get_finding(example_finding(group).id).group == group
 
     def test_findings_come_most_recent_first(self, store):
         groups = store.findings.record([(group_key(name), name, example_occurrence(0)) for name in "abc"])
         for number, group in enumerate(groups):
-            store.findings.put_finding(example_finding(group, found_at=at(number)), example_entry("finding.opened"))
+            store.findings.put_findings(
+                [(example_finding(group, found_at=at(number)), example_entry("finding.opened"))]
+            )
         assert [item.found_at for item in store.findings.findings()] == [at(2), at(1), at(0)]
         assert [item.found_at for item in store.findings.findings(limit=1)] == [at(2)]
 

@@ -178,7 +178,7 @@ WELL = Scene(
     prepare=_applied(MENDED),
     play=_watch,
     load=(*PLAIN, *COUPON, *SMALL),
-    moments=(Moment("findings.put_finding"), *_save(1)),
+    moments=(Moment("findings.put_findings"), *_save(1)),
     ends=lambda moment: "implemented",
 )
 HARMED = Scene(
@@ -196,7 +196,7 @@ HARMED = Scene(
         Moment("candidates.delete"),
     ),
     ends=lambda moment: "reverted",
-    elsewhere=frozenset({"findings.put_finding"}),  # of the errors that the harm makes
+    elsewhere=frozenset({"findings.put_findings"}),  # of the errors that the harm makes
 )
 SCENES = {
     "submit": SUBMIT,

@@ -36,7 +36,7 @@ def ingest_logs(deps: Deps, body: Mapping[str, Any], *, source: str) -> Ingested
     for occurrence in _occurrences(deps, parsed.records):
         key, template = template_of(occurrence)
         keyed.append((key, template, occurrence))
-    fresh: list[Finding] = []
+    decided: list[tuple[Finding, EntryDraft]] = []
     batch, floor = _batch_of(parsed.records), deps.settings.findings.floor
 
     def wanted(standing: GroupStanding) -> bool:
@@ -53,9 +53,10 @@ def ingest_logs(deps: Deps, body: Mapping[str, Any], *, source: str) -> Ingested
             subject=finding.id,
             body={"to": finding.state.value, "template": group.key, "count": group.count},
         )
-        if deps.findings.put_finding(finding, entry):
-            fresh.append(finding)
-    return Ingested(accepted=len(parsed.records), rejected=parsed.rejected, findings=tuple(fresh))
+        decided.append((finding, entry))
+    new = deps.findings.put_findings(decided) if decided else ()
+    fresh = tuple(finding for (finding, _), is_new in zip(decided, new, strict=True) if is_new)
+    return Ingested(accepted=len(parsed.records), rejected=parsed.rejected, findings=fresh)
 
 
 def ingest_metrics(

@@ -150,7 +150,7 @@ def _resolve_finding(deps: Deps, proposal: Proposal) -> None:
     entry = EntryDraft(
         kind="finding.resolved", actor=SYSTEM.id, subject=finding.id, body={"proposal": proposal.id, "to": "resolved"}
     )
-    deps.findings.put_finding(resolved, entry)
+    deps.findings.put_findings([(resolved, entry)])
 
 
 def _watch_for_restart(deps: Deps, proposal: Proposal) -> None:

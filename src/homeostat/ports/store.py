@@ -99,8 +99,11 @@ class FindingStore(Protocol):
         """
         ...
 
-    def put_finding(self, finding: Finding, entry: EntryDraft) -> bool:
-        """Insert or replace the finding and write the entry when its state is new; True when new."""
+    def put_findings(self, items: Sequence[tuple[Finding, EntryDraft]]) -> Sequence[bool]:
+        """Insert or replace each finding and write its entry when its state is new; say of each whether it was.
+
+        One transaction for all of them: either every one is stored, or none.
+        """
         ...
 
     def get_finding(self, finding_id: FindingId) -> Finding | None: ...

@@ -271,16 +271,21 @@ class MemoryFindings:
             _evict(rows)
             return _wanted(rows, touched, wanted)
 
-    def put_finding(self, finding: Finding, entry: EntryDraft) -> bool:
+    def put_findings(self, items: Sequence[tuple[Finding, EntryDraft]]) -> Sequence[bool]:
+        if not items:
+            return []
         with self._memory.writing() as rows:
-            known = rows.findings.get(finding.id)
-            rows.groups.setdefault(finding.group.key, finding.group)
-            rows.sources.setdefault(finding.group.key, "")
-            rows.findings[finding.id] = finding
-            if known is not None and known.state is finding.state:
-                return False
-            self._memory.append(rows, entry)
-            return True
+            return [self._put(rows, finding, entry) for finding, entry in items]
+
+    def _put(self, rows: Rows, finding: Finding, entry: EntryDraft) -> bool:
+        known = rows.findings.get(finding.id)
+        rows.groups.setdefault(finding.group.key, finding.group)
+        rows.sources.setdefault(finding.group.key, "")
+        rows.findings[finding.id] = finding
+        if known is not None and known.state is finding.state:
+            return False
+        self._memory.append(rows, entry)
+        return True
 
     def get_finding(self, finding_id: FindingId) -> Finding | None:
         rows = self._memory.rows

@@ -26,7 +26,7 @@ from homeostat.adapters.sandbox import kernel
 EFFECTS: Mapping[str, frozenset[str]] = {
     "proposals": frozenset({"insert", "save"}),
     "records": frozenset({"mark_recorded"}),
-    "findings": frozenset({"put_finding"}),
+    "findings": frozenset({"put_findings"}),
     "ledger": frozenset({"append"}),
     "candidates": frozenset({"commit", "delete"}),
     "record_branch": frozenset({"publish"}),

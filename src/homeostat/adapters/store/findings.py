@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 
 from homeostat.adapters.store.database import Database
 from homeostat.adapters.store.error_groups import (
@@ -16,12 +16,21 @@ from homeostat.adapters.store.error_groups import (
     read_groups,
     record_occurrences,
 )
-from homeostat.adapters.store.ledger import SqlLedger
+from homeostat.adapters.store.ledger import LedgerTransaction, SqlLedger
 from homeostat.adapters.store.tables import error_totals, findings, from_us, to_us
 from homeostat.core.digests import Digest
 from homeostat.core.ids import FindingId
 from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, FindingState, GroupStanding
 from homeostat.model.ledger import EntryDraft
+
+
+def _upsert() -> Insert:
+    upsert = insert(findings)
+    columns = {column.name: upsert.excluded[column.name] for column in findings.c if column.name != "id"}
+    return upsert.on_conflict_do_update(index_elements=["id"], set_=columns)
+
+
+_UPSERT = _upsert()
 
 
 class SqlFindings:
@@ -53,25 +62,11 @@ class SqlFindings:
             ]
             return list(read_groups(connection, chosen).values())
 
-    def put_finding(self, finding: Finding, entry: EntryDraft) -> bool:
-        row = {
-            "id": finding.id,
-            "state": finding.state.value,
-            "title": finding.title,
-            "severity": finding.severity,
-            "key": finding.group.key,
-            "found_us": to_us(finding.found_at),
-        }
+    def put_findings(self, items: Sequence[tuple[Finding, EntryDraft]]) -> Sequence[bool]:
+        if not items:
+            return []
         with self._ledger.transaction() as current:
-            connection = current.connection
-            known = connection.execute(select(findings.c.state).where(findings.c.id == finding.id)).scalar_one_or_none()
-            put_group(connection, finding.group)
-            upsert = insert(findings).values(row)
-            connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=row))
-            if known == finding.state.value:
-                return False
-            current.append(entry)
-            return True
+            return [_put(current, finding, entry) for finding, entry in items]
 
     def get_finding(self, finding_id: FindingId) -> Finding | None:
         with self._database.reading() as connection:
@@ -92,6 +87,25 @@ class SqlFindings:
         with self._database.reading() as connection:
             rows = connection.execute(select(error_totals)).mappings()
             return {row["severity"]: row["count"] for row in rows}
+
+
+def _put(current: LedgerTransaction, finding: Finding, entry: EntryDraft) -> bool:
+    row = {
+        "id": finding.id,
+        "state": finding.state.value,
+        "title": finding.title,
+        "severity": finding.severity,
+        "key": finding.group.key,
+        "found_us": to_us(finding.found_at),
+    }
+    connection = current.connection
+    known = connection.execute(select(findings.c.state).where(findings.c.id == finding.id)).scalar_one_or_none()
+    put_group(connection, finding.group)
+    connection.execute(_UPSERT, row)
+    if known == finding.state.value:
+        return False
+    current.append(entry)
+    return True
 
 
 def _findings_of(connection: Connection, keys: Iterable[Digest]) -> dict[Digest, RowMapping]:

@@ -21,7 +21,7 @@ EFFECTS: Mapping[str, frozenset[str]] = {
     "proposals": frozenset({"insert", "save"}),
     "records": frozenset({"mark_recorded"}),
     "ledger": frozenset({"append"}),
-    "findings": frozenset({"record", "put_finding"}),
+    "findings": frozenset({"record", "put_findings"}),
     "vitals": frozenset({"record_ticks", "prune"}),
     "commits": frozenset(),
     "candidates": frozenset({"commit", "delete"}),

@@ -49,7 +49,7 @@ def test_a_flood_of_templates_drops_the_longest_unseen_but_none_with_a_finding(s
     (first, _) = store.findings.record(
         [(group_key("kept"), "t", example_occurrence(0)), (group_key("gone"), "t", example_occurrence(1))]
     )
-    store.findings.put_finding(example_finding(first), example_entry("finding.opened"))
+    store.findings.put_findings([(example_finding(first), example_entry("finding.opened"))])
     flood = flood_of(MAX_ERROR_TEMPLATES, source="")
     touched = store.findings.record(flood)
     assert MAX_ERROR_TEMPLATES * 0.9 < len(touched) < MAX_ERROR_TEMPLATES
