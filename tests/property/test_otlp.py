@@ -1,13 +1,15 @@
 """Any JSON is either refused as a whole, or read in part and counted; nothing else can happen."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.core.errors import InvalidInput
-from homeostat.telemetry.otlp import CumulativeReader, parse_logs, parse_metrics
+from homeostat.telemetry.otlp import CumulativeReader, decode, decode_logs, parse_logs, parse_metrics
 from homeostat.telemetry.redact import clean
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
@@ -132,6 +134,20 @@ def test_logs_are_read_or_refused(body: Any) -> None:
         assert clean(record.exception_type) == record.exception_type
         assert not record.location.path.startswith(("/", "~"))
         repr(record).encode()  # no half of a surrogate pair is left in it
+
+
+@settings(max_examples=400)
+@given(logs)
+def test_logs_decoded_from_their_bytes_say_the_same(body: Any) -> None:
+    data = json.dumps(body).encode()
+    try:
+        whole = parse_logs(decode(data), now=NOW, repository="/srv/app")
+    except InvalidInput as refused:
+        with pytest.raises(InvalidInput) as again:
+            parse_logs(decode_logs(data), now=NOW, repository="/srv/app")
+        assert again.value.message == refused.message
+    else:
+        assert parse_logs(decode_logs(data), now=NOW, repository="/srv/app") == whole
 
 
 @settings(max_examples=400)

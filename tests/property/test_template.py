@@ -5,7 +5,7 @@ import string
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeostat.telemetry.template import MAX_TEMPLATE_CHARS, _masked, masked
+from homeostat.telemetry.template import _MASKS, MAX_TEMPLATE_CHARS, _masked, masked
 
 PIECES = (
     "order", "'x'", '"y z"', "'", '"', "17", "-3.5", "1e9", "0x1f", "deadbeef01", "a-1", "b_2", "=", "x=", "/", "/a/b",
@@ -22,6 +22,13 @@ def test_masking_twice_is_masking_once(text: str) -> None:
     once = masked(text)
     assert masked(once) == once
     assert len(once) <= MAX_TEMPLATE_CHARS
+
+
+@settings(max_examples=500)
+@given(texts)
+def test_hints_never_hide_a_match(text: str) -> None:
+    for pattern, _, hints in _MASKS:
+        assert not pattern.search(text) or any(hint in text for hint in hints), pattern.pattern
 
 
 @settings(max_examples=200)

@@ -6,11 +6,14 @@ is wrong with the frame of a body raises `InvalidInput` (``bad-telemetry``) and 
 wrong with one record raises `BadRecord`, and the parser counts it and goes on.
 """
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeAlias, TypeVar
+
+import msgspec
 
 from homeostat.core.errors import InvalidInput
 
@@ -38,6 +41,15 @@ class Parsed(Generic[Record]):
 
     records: tuple[Record, ...]
     rejected: int = 0
+
+
+def decode(data: bytes) -> Any:
+    """Decode a JSON text. `ValueError`, or `RecursionError` where it is nested deeper than the interpreter goes."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # The standard library takes what some senders write all the same: `NaN`, UTF-16, half a surrogate pair.
+        return json.loads(data)
 
 
 def objects(parent: Mapping[str, Any], key: str, place: str) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -118,6 +130,7 @@ def enum(value: object, names: Mapping[str, int]) -> int:
     return integer(value)
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AHEAD_S, _BEHIND_S = MAX_AHEAD.total_seconds(), MAX_BEHIND.total_seconds()
 
 
@@ -129,8 +142,7 @@ def time_at(value: object, *, now: datetime) -> datetime | None:
     # Compared as numbers: 64 bits of nanoseconds may lie beyond the calendar of `datetime`.
     if not -_BEHIND_S <= nanoseconds / 1e9 - now.timestamp() <= _AHEAD_S:
         return now
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
 
 
 def value_of(any_value: object, *, depth: int = 0) -> Value:

@@ -7,6 +7,7 @@ alone, so neither order nor restarts can change how errors are grouped.
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 from homeostat.core.canonical_json import encode
 from homeostat.core.digests import Digest, digest_bytes
@@ -16,37 +17,52 @@ MAX_TEMPLATE_CHARS = 300
 _MAX_READ_CHARS = 2_000
 _MAX_ROUNDS = 8
 
-_MASKS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern, re.ASCII), mask)
-    for pattern, mask in (
+
+class _Mask(NamedTuple):
+    """A pattern that stands for values, and what must be in a text that holds a match of it."""
+
+    pattern: re.Pattern[str]
+    mask: str
+    hints: tuple[str, ...]
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DIGITS = tuple("0123456789")
+_ANY_TEXT = ("",)
+
+_MASKS: tuple[_Mask, ...] = tuple(
+    _Mask(re.compile(pattern, re.ASCII), mask, hints)
+    for pattern, mask, hints in (
         # What redaction put there, and masks themselves, are one value each: they go first and stay.
-        (r"\[(?:REDACTED_KEY|REDACTED|EMAIL|EXTERNAL_IP|TEXT)\]|\b192\.168\.x\.x\b", "<*>"),
-        (r"\b[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\x00-\x20\"'<>,;)\]}]+", "<*>"),
-        (r"(?<![A-Za-z0-9])'(?:[^'\\\n]|\\[^\n]){0,300}'|\"(?:[^\"\\\n]|\\[^\n]){0,300}\"", "<*>"),
-        (r"\b[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\b", "<*>"),
-        (r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.,]{5,20})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?", "<*>"),
+        (r"\[(?:REDACTED_KEY|REDACTED|EMAIL|EXTERNAL_IP|TEXT)\]|\b192\.168\.x\.x\b", "<*>", ("[", "192.168.")),
+        (r"\b[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\x00-\x20\"'<>,;)\]}]+", "<*>", ("://",)),
+        (r"(?<![A-Za-z0-9])'(?:[^'\\\n]|\\[^\n]){0,300}'|\"(?:[^\"\\\n]|\\[^\n]){0,300}\"", "<*>", ("'", '"')),
+        (r"\b[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\b", "<*>", ("-",)),
+        (r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.,]{5,20})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?", "<*>", ("-",)),
         (
             r"\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6},? {1,2})?"
-            r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6} {1,2}[0-9]{1,2}\b(?:,? [0-9:.]{4,15}){0,2}",
+            rf"(?:{'|'.join(_MONTHS)})[a-z]{{0,6}} {{1,2}}[0-9]{{1,2}}\b(?:,? [0-9:.]{{4,15}}){{0,2}}",
             "<*>",
+            _MONTHS,
         ),
-        (r"\b0[xX][0-9A-Fa-f]+\b", "<*>"),
-        (r"(?:^|(?<=[\x00-\x20=:(\[,]))~?/[^\x00-\x20\"'<>,;:)\]}]+", "<*>"),
-        (r"\b[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}\b", "<*>"),
+        (r"\b0[xX][0-9A-Fa-f]+\b", "<*>", ("0x", "0X")),
+        (r"(?:^|(?<=[\x00-\x20=:(\[,]))~?/[^\x00-\x20\"'<>,;:)\]}]+", "<*>", ("/",)),
+        (r"\b[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}\b", "<*>", (":",)),
         (
             r"\b(?:[A-Za-z0-9-]{1,63}\.){1,8}(?:com|net|org|edu|gov|info|biz|internal|local|lan|[a-z]{2}\.[a-z]{2})\b",
             "<*>",
+            (".",),
         ),
-        (r"(?<=[A-Za-z0-9_]=)[^\x00-\x20,;&<>)\]}]+", "<*>"),
+        (r"(?<=[A-Za-z0-9_]=)[^\x00-\x20,;&<>)\]}]+", "<*>", ("=",)),
         # Ids: words that end in numbers, long hexadecimal words, and words that mix letters and two or more digits.
-        (r"\b[A-Za-z]{1,32}(?:[_-]{1,2}[0-9]+)+\b", "<*>"),
-        (r"(?:(?<![A-Za-z0-9_])[+-])?\b(?=[0-9A-Fa-f]*[0-9])[0-9A-Fa-f]{8,}\b", "<*>"),
-        (r"\b(?=[A-Za-z_.-]{0,64}[0-9])[A-Za-z0-9_-]{12,}\b", "<*>"),
-        (r"\b[0-9]+(?:\.[0-9]+)? ?(?:[KMGT]i?B|[Bb]ytes?|B|[mu]?s|min|sec(?:onds?)?)\b", "<*>"),
-        (r"(?<![A-Za-z0-9_])[+-]?[0-9]+(?:[.,:/-][0-9]+)*(?:[eE][+-]?[0-9]+)?(?:%|[A-Za-z]{1,3}\b)?", "<*>"),
-        (r"(?<=[A-Za-z_#-])[0-9]+(?![0-9A-Za-z])", "<*>"),
-        (r"<\*>(?:[ ]?(?:[,:/|x×-]|\.)?[ ]?<\*>)+", "<*>"),
-        (r"[\x00-\x20]+", " "),
+        (r"\b[A-Za-z]{1,32}(?:[_-]{1,2}[0-9]+)+\b", "<*>", ("_", "-")),
+        (r"(?:(?<![A-Za-z0-9_])[+-])?\b(?=[0-9A-Fa-f]*[0-9])[0-9A-Fa-f]{8,}\b", "<*>", _DIGITS),
+        (r"\b(?=[A-Za-z_.-]{0,64}[0-9])[A-Za-z0-9_-]{12,}\b", "<*>", _DIGITS),
+        (r"\b[0-9]+(?:\.[0-9]+)? ?(?:[KMGT]i?B|[Bb]ytes?|B|[mu]?s|min|sec(?:onds?)?)\b", "<*>", _DIGITS),
+        (r"(?<![A-Za-z0-9_])[+-]?[0-9]+(?:[.,:/-][0-9]+)*(?:[eE][+-]?[0-9]+)?(?:%|[A-Za-z]{1,3}\b)?", "<*>", _DIGITS),
+        (r"(?<=[A-Za-z_#-])[0-9]+(?![0-9A-Za-z])", "<*>", _DIGITS),
+        (r"<\*>(?:[ ]?(?:[,:/|x×-]|\.)?[ ]?<\*>)+", "<*>", ("<*>",)),
+        (r"[\x00-\x20]+", " ", _ANY_TEXT),
     )
 )
 
@@ -55,7 +71,6 @@ _INTERFACES = frozenset({"asgi", "wsgi", "aiohttp"})
 """What the agent calls the interface at which it sees requests."""
 
 _KNOWN_SHAPES = 8192
-_MARKS = _MASKS[0][0]
 _OTHER_DIGITS = str.maketrans("23456789", "11111111")
 _DIGIT = re.compile(r"[0-9]", re.ASCII)
 
@@ -64,7 +79,9 @@ def masked(message: str) -> str:
     """Return the message with its variable parts as ``<*>``, at most `MAX_TEMPLATE_CHARS` long; idempotent."""
     # No mask asks which digit it is (but for the 0 of `0x`, and of the marks, which go first): so what
     # becomes of a message is known from another one that differs from it in digits only. Nearly all do.
-    text = _MARKS.sub("<*>", message[:_MAX_READ_CHARS].strip())
+    text = message[:_MAX_READ_CHARS].strip()
+    if "[" in text or "192.168." in text:
+        text = _MASKS[0].pattern.sub("<*>", text)
     known = _masked_shape(text.translate(_OTHER_DIGITS))
     return known if _DIGIT.search(known) is None else _masked(text)
 
@@ -84,8 +101,11 @@ def _masked(text: str) -> str:
 
 
 def _mask_once(text: str) -> str:
-    for pattern, mask in _MASKS:
-        text = pattern.sub(mask, text)
+    for pattern, mask, hints in _MASKS:
+        for hint in hints:
+            if hint in text:
+                text = pattern.sub(mask, text)
+                break
     text = text.strip()
     if len(text) > MAX_TEMPLATE_CHARS:
         # At a word's end: the middle of a value differs from the value.

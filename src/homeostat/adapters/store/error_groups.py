@@ -11,7 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, func, select
 from sqlalchemy import insert as plain_insert
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from homeostat.adapters.store.sample_document import decode_sample, encode_sample
 from homeostat.adapters.store.tables import (
@@ -59,9 +61,23 @@ def _upsert_total() -> Insert:
     return upsert.on_conflict_do_update(index_elements=["severity"], set_=changed)
 
 
-_UPSERT_GROUP = _upsert_group()
-_UPSERT_SECOND = _upsert_second()
-_UPSERT_TOTAL = _upsert_total()
+def _prepared(statement: Insert) -> tuple[str, tuple[str, ...]]:
+    """Return its SQL, and the columns in the order of its parameters.
+
+    Given to the driver as tuples: SQLAlchemy takes longer to bring each row into that form than SQLite to write it.
+    """
+    compiled = statement.compile(dialect=sqlite.dialect())
+    assert isinstance(compiled, SQLCompiler) and compiled.positiontup is not None
+    return str(compiled), tuple(compiled.positiontup)
+
+
+_UPSERT_GROUP, _GROUP_COLUMNS = _prepared(_upsert_group())
+_UPSERT_SECOND, _SECOND_COLUMNS = _prepared(_upsert_second())
+_UPSERT_TOTAL, _TOTAL_COLUMNS = _prepared(_upsert_total())
+_INSERT_SAMPLE, _SAMPLE_COLUMNS = _prepared(insert(error_samples).values(key="", document=""))
+assert _SECOND_COLUMNS == ("key", "second", "count", "first_us", "last_us")
+assert _TOTAL_COLUMNS == ("severity", "count")
+assert _SAMPLE_COLUMNS == ("key", "document")
 
 
 @dataclass(slots=True)
@@ -99,7 +115,7 @@ def record_occurrences(
         batch.add(occurrence)
     known = _known_groups(connection, batches)
     rows = [_merge(known.get(key), key, batch, source) for key, batch in batches.items()]
-    connection.execute(_UPSERT_GROUP, rows)
+    connection.exec_driver_sql(_UPSERT_GROUP, [tuple(map(row.__getitem__, _GROUP_COLUMNS)) for row in rows])
     _count_seconds(connection, batches)
     _count_totals(connection, (occurrence for _, _, occurrence in items))
     _keep_samples(connection, batches, full=known)
@@ -207,33 +223,27 @@ def _count_seconds(connection: Connection, batches: Mapping[Digest, _Batch]) -> 
     for key, batch in batches.items():
         for at_us in batch.times_us:
             seconds.setdefault((key, at_us // _SECOND_US), []).append(at_us)
-    rows = [
-        {"key": key, "second": second, "count": len(times), "first_us": min(times), "last_us": max(times)}
-        for (key, second), times in seconds.items()
-    ]
-    connection.execute(_UPSERT_SECOND, rows)
+    rows = [(key, second, len(times), min(times), max(times)) for (key, second), times in seconds.items()]
+    connection.exec_driver_sql(_UPSERT_SECOND, rows)
 
 
 def _count_totals(connection: Connection, occurrences: Iterable[ErrorOccurrence]) -> None:
     totals: dict[str, int] = {}
     for occurrence in occurrences:
         totals[occurrence.severity] = totals.get(occurrence.severity, 0) + 1
-    connection.execute(
-        _UPSERT_TOTAL,
-        [{"severity": severity, "count": count} for severity, count in totals.items()],
-    )
+    connection.exec_driver_sql(_UPSERT_TOTAL, list(totals.items()))
 
 
 def _keep_samples(connection: Connection, batches: Mapping[Digest, _Batch], *, full: Iterable[Digest]) -> None:
     """Add the newest samples; the groups in `full` may have too many afterwards and lose their oldest."""
     rows = [
-        {"key": key, "document": encode_sample(occurrence)}
+        (key, encode_sample(occurrence))
         for key, batch in batches.items()
         for occurrence in batch.occurrences[-MAX_SAMPLES_PER_CALL:]
     ]
     if not rows:
         return
-    connection.execute(plain_insert(error_samples), rows)
+    connection.exec_driver_sql(_INSERT_SAMPLE, rows)
     for chunk in chunks(list(full)):
         newest_first = func.row_number().over(partition_by=error_samples.c.key, order_by=error_samples.c.id.desc())
         numbered = (

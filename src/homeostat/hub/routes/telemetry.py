@@ -1,11 +1,9 @@
 """OTLP/HTTP in protobuf and JSON: what any OpenTelemetry sender posts. The answer has the form of the request."""
 
-import json
 import zlib
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -16,6 +14,7 @@ from homeostat.hub.context import HubContext
 from homeostat.hub.contract import Problem
 from homeostat.hub.problems import PROTOBUF, NotTaken, content_type
 from homeostat.hub.routes import Caller, Context
+from homeostat.telemetry.otlp import decode, decode_logs
 from homeostat.telemetry.otlp_protobuf import logs_answer, metrics_answer, read_logs, read_metrics
 
 router = APIRouter(prefix="/v1", tags=["telemetry"])
@@ -39,7 +38,7 @@ async def post_logs(request: Request, context: Context, actor: Caller) -> Any:
     data = await request.body()
 
     def take() -> Ingested:
-        return ingest_logs(context.deps, _decode(data, request, read_logs), source=actor.id)
+        return ingest_logs(context.deps, _decode(data, request, decode_logs, read_logs), source=actor.id)
 
     done = await _taken(context, "logs", take)
     return _answer(request, done, "rejectedLogRecords", logs_answer)
@@ -51,7 +50,7 @@ async def post_metrics(request: Request, context: Context, actor: Caller) -> Any
     data = await request.body()
 
     def take() -> Ingested:
-        return ingest_metrics(context.deps, _decode(data, request, read_metrics), reader=context.reader)
+        return ingest_metrics(context.deps, _decode(data, request, decode, read_metrics), reader=context.reader)
 
     done = await _taken(context, "metrics", take)
     return _answer(request, done, "rejectedDataPoints", metrics_answer)
@@ -67,7 +66,9 @@ async def post_traces() -> None:
     )
 
 
-def _decode(data: bytes, request: Request, read: Callable[[bytes], dict[str, Any]]) -> dict[str, Any]:
+def _decode(
+    data: bytes, request: Request, of_json: Callable[[bytes], Any], of_protobuf: Callable[[bytes], dict[str, Any]]
+) -> dict[str, Any]:
     """Return the body as its JSON mapping, which the parsers read, whichever form it came in."""
     form = content_type(request.scope)
     if form not in ("application/json", PROTOBUF, ""):
@@ -80,7 +81,7 @@ def _decode(data: bytes, request: Request, read: Callable[[bytes], dict[str, Any
     encoding = request.headers.get("content-encoding", "").strip().lower()
     try:
         whole = _inflate(data, encoding)
-        body = read(whole) if form == PROTOBUF else _loads(whole)
+        body = of_protobuf(whole) if form == PROTOBUF else of_json(whole)
     except zlib.error as error:
         raise InvalidInput("bad-telemetry", f"the body is not one whole {encoding} stream") from error
     except (ValueError, RecursionError) as error:
@@ -88,14 +89,6 @@ def _decode(data: bytes, request: Request, read: Callable[[bytes], dict[str, Any
     if not isinstance(body, dict):
         raise InvalidInput("bad-telemetry", "the body is not a JSON object")
     return body
-
-
-def _loads(data: bytes) -> Any:
-    try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        # The standard library takes what some senders write all the same: `NaN`, UTF-16, half a surrogate pair.
-        return json.loads(data)
 
 
 def _inflate(data: bytes, encoding: str) -> bytes:
