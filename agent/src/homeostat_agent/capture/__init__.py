@@ -74,7 +74,7 @@ class Capture:
         self._traffic = Traffic(
             failures=self.failures,
             on_escape=self._observer.escaped,
-            on_failed=self._observer.failed,
+            on_ending=self._observer.ending,
             on_disconnect=self._observer.dismiss,
         )
         self._lag = LoopLag()

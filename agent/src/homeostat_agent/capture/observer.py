@@ -29,6 +29,9 @@ MAX_PER_SECOND = 500
 """Occurrences that are made per second, from one place and in all: cleaning costs the host time."""
 
 _MAX_CALLERS = 20
+_MAX_PRINTED = 10
+"""Exceptions that one request prints and that are kept until it ends."""
+
 _ANSWERS = {
     500: "Internal Server Error was answered",
     502: "Bad Gateway was answered",
@@ -82,12 +85,27 @@ class Observer:
             finally:
                 self._state.busy = False
 
-    def failed(self, request: Request, where: str) -> None:
-        """Take a request that is answered from 500 on, and in which no error was recorded.
+    def printed(self, error: Exception, where: str) -> None:
+        """Take an exception that the program printed: at once, or when it is known how the request ends."""
+        request = current_request()
+        if request is None or request.finished:
+            self.escaped(error, where)
+        elif not request.status:
+            if len(request.printed) < _MAX_PRINTED:
+                request.printed.append((error, where))
+        elif not _is_clients(request.status):
+            self.escaped(error, where)
 
-        500 is an error. Any other is a warning: a program that is overloaded, or not ready, says so on purpose.
+    def ending(self, request: Request, where: str) -> None:
+        """Take a request that ends, and in which something was printed or nobody told why it failed.
+
+        An answer of 500 is an error. Any from 501 on is a warning: a program that is overloaded, or not ready,
+        says so on purpose.
         """
-        if self._enter("exception"):
+        if not _is_clients(request.status):
+            for error, printed_by in request.printed:
+                self.escaped(error, printed_by)
+        if request.status >= 500 and not request.told and self._enter("exception"):
             try:
                 self._failed(request, where, request.suspect)
             except Exception:
@@ -233,6 +251,10 @@ class _Budget:
         self._by_site[site] = here + 1
         self._total += 1
         return True
+
+
+def _is_clients(status: int) -> bool:
+    return 400 <= status < 500
 
 
 def _error_of(record: logging.LogRecord) -> Optional[BaseException]:

@@ -1,6 +1,7 @@
 """Exceptions that a program prints by itself (``traceback.print_exc()``), or renders to make an answer of them.
 
-What goes to a stream was meant to be read by somebody: it is an error like one that was logged. What is
+What goes to a stream was meant to be read by somebody: it is an error like one that was logged, unless the
+request in which it was printed is answered in the 400s (frameworks print those too). What is
 rendered into a text (`io.StringIO`, ``format_exc()``, a page for the browser) may be anything, so it counts
 only when the request in which it was rendered is answered with a status from 500.
 """
@@ -33,7 +34,7 @@ def hook(observer: Observer, patches: Patches, failures: Failures) -> None:
             if error is not None and isinstance(file, io.StringIO):
                 observer.suspect(error)
             elif error is not None and not _is_lost_client(error, sys._getframe(1)):
-                observer.escaped(error, "traceback.print_exception")
+                observer.printed(error, "traceback.print_exception")
         except Exception:
             failures.note("print")
         return show(*args, **kwargs)
@@ -58,7 +59,7 @@ def hook_rich(module: Any, *, observer: Observer, patches: Patches) -> None:
     def then(_console: Any, _result: Any) -> None:
         error = sys.exc_info()[1]
         if isinstance(error, Exception):
-            observer.escaped(error, "rich.console")
+            observer.printed(error, "rich.console")
 
     patches.after(module.Console, "print_exception", then)
 

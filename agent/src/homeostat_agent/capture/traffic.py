@@ -41,6 +41,7 @@ class Request:
         "error_hint",
         "finished",
         "label",
+        "printed",
         "serial",
         "started",
         "status",
@@ -57,6 +58,9 @@ class Request:
         self.error_hint = ""
         self.told = False
         """Whether an error was recorded in it."""
+
+        self.printed: list[tuple[Exception, str]] = []
+        """What was printed before the status was known: of an answer in the 400s it is the client's affair."""
 
         self.suspect: Optional[Exception] = None
         """The exception that an answer from 500 would come of, as far as anybody has shown it."""
@@ -87,6 +91,7 @@ class Request:
         self.finished = True
         # The context may live on in tasks of the host, what the request held shall not.
         self._source = self.suspect = None
+        self.printed = []
 
 
 _current = ContextVar("homeostat_request", default=None)
@@ -121,12 +126,12 @@ class Traffic:
         *,
         failures: Failures,
         on_escape: Callable[[BaseException, str], None],
-        on_failed: Callable[[Request, str], None],
+        on_ending: Callable[[Request, str], None],
         on_disconnect: Callable[[BaseException], None],
     ) -> None:
         self._failures = failures
         self._on_escape = on_escape
-        self._on_failed = on_failed
+        self._on_ending = on_ending
         self._on_disconnect = on_disconnect
         self._labels: set[str] = set()
         self.active = True
@@ -158,6 +163,8 @@ class Traffic:
         try:
             ended = request.ended or perf_counter()
             kind = ""
+            if request.printed or (error is None and request.status >= 500 and not request.told):
+                self._on_ending(request, where)
             if isinstance(error, Exception):
                 if is_disconnect(request, only_member(error)):
                     self._on_disconnect(error)
@@ -165,8 +172,6 @@ class Traffic:
                     kind = type_name(only_member(error))
                     self._on_escape(error, where)
             elif error is None and request.status >= 500:
-                if not request.told:
-                    self._on_failed(request, where)
                 kind = request.error_hint or str(request.status)
             request.close()
             if len(self._done) == _MAX_PENDING:

@@ -197,6 +197,23 @@ def test_what_was_told_already_is_not_told_again(captured, tell):
     assert len(captured.occurrences()) == 1
 
 
+@pytest.mark.parametrize(("status", "kept"), [(200, 1), (404, 0), (403, 0), (500, 1)])
+@pytest.mark.parametrize("first", ["print", "answer"])
+def test_what_is_printed_in_a_request_is_an_error_unless_it_is_the_clients(captured, status, kept, first):
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        try:
+            raise LookupError("no such order")
+        except LookupError:
+            if first == "print":
+                traceback.print_exc()
+            await respond(send, status)
+            if first == "answer":
+                traceback.print_exc()
+
+    answer_asgi(captured, app)
+    assert [item.exception_type for item in captured.occurrences()] == ["LookupError"] * kept
+
+
 def test_an_answer_without_any_exception_names_the_route_and_where_it_can_the_function(captured):
     captured.repository.joinpath("shop.py").write_text("def orders():\n    pass\n")
     namespace: dict[str, Any] = {}

@@ -33,7 +33,7 @@ def traffic(escaped, failed, gone) -> Traffic:
     return Traffic(
         failures=Failures(),
         on_escape=lambda error, _where: escaped.append(error),
-        on_failed=lambda request, where: failed.append((request.status, where)),
+        on_ending=lambda request, where: failed.append((request.status, where)),
         on_disconnect=gone.append,
     )
 
