@@ -220,10 +220,10 @@ def start_hub(shop: Shop, kind: Kind, marker: str, temporary: Path) -> subproces
     request = wire.encode_request(job, [kind])
     code = (
         f"import sys; sys.path[:0] = {sys.path!r}\n"
-        "from homeostat.adapters import worker_process\nfrom homeostat.adapters.sandbox import wire\n"
+        "from homeostat.adapters import worker_process\nfrom homeostat.adapters.sandbox import answers\n"
         "from homeostat.core.errors import Unavailable\n"
         f"prover = worker_process.WorkerProver(state_dir={str(temporary)!r})\n"
-        f"try: wire.decode_runs(prover._ask([], {request!r}, timeout_s=100))\n"
+        f"try: answers.decode_runs(prover._ask([], {request!r}, timeout_s=100))\n"
         "except Unavailable as error: print(error.code, flush=True)\n"
     )
     environment = {**os.environ, "TMPDIR": str(temporary)}

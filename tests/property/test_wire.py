@@ -12,11 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from homeostat.adapters.agents.session import read_facts
+from homeostat.adapters.sandbox.answers import decode_isolation, decode_runs
 from homeostat.adapters.sandbox.spec import Bind, Kind, Limits, SandboxSpec, decode_spec, encode_spec
 from homeostat.adapters.sandbox.wire import (
-    decode_isolation,
     decode_request,
-    decode_runs,
     encode_error,
     encode_isolation,
     encode_request,

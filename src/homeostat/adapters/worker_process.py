@@ -13,7 +13,7 @@ from pathlib import Path
 import homeostat_agent
 
 import homeostat
-from homeostat.adapters.sandbox import wire
+from homeostat.adapters.sandbox import answers, wire
 from homeostat.adapters.sandbox.folder import sweep_stale_folders
 from homeostat.adapters.sandbox.spec import Kind
 from homeostat.core.errors import Unavailable
@@ -72,7 +72,7 @@ class WorkerProver:
 
     def _prove(self, job: ProofJob, kinds: Sequence[Kind]) -> ProofRuns:
         timeout_s = 2 * job.timeout_s + _CHECKOUTS_S
-        return wire.decode_runs(self._ask([], wire.encode_request(job, kinds), timeout_s=timeout_s))
+        return answers.decode_runs(self._ask([], wire.encode_request(job, kinds), timeout_s=timeout_s))
 
     def _why_none(self) -> str:
         remedies = "; or ".join(isolation.remedy for isolation in self._found.values() if isolation.remedy)
@@ -93,7 +93,7 @@ class WorkerProver:
             missing = [kind for kind in kinds if kind not in self._found]
             if missing:
                 words = ["--state-folder", str(self._state_dir), "--self-test", *missing]
-                answer = wire.decode_isolation(self._ask(words, b"", timeout_s=_SELF_TEST_S))
+                answer = answers.decode_isolation(self._ask(words, b"", timeout_s=_SELF_TEST_S))
                 self._found |= {Kind(isolation.name): isolation for isolation in answer}
             return [self._found[kind] for kind in kinds]
 

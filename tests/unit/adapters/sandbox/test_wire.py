@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from homeostat.adapters.sandbox import wire
+from homeostat.adapters.sandbox import answers, wire
 from homeostat.adapters.sandbox.spec import Kind
 from homeostat.core.errors import InvalidInput, NotFound, Unavailable
 from homeostat.core.ids import CommitId
@@ -40,18 +40,18 @@ def test_a_request_survives_its_way():
 @pytest.mark.parametrize("candidate", [RUN, None])
 def test_runs_survive_their_way(candidate):
     runs = ProofRuns(sandbox="landlock", base=RUN, candidate=candidate, refused="no")
-    assert wire.decode_runs(wire.encode_runs(runs)) == runs
+    assert answers.decode_runs(wire.encode_runs(runs)) == runs
 
 
 def test_isolation_survives_its_way():
     found = (Isolation(name="landlock", usable=False, checks=(IsolationCheck(name="a", held=False, detail="b"),)),)
-    assert wire.decode_isolation(wire.encode_isolation(found)) == found
+    assert answers.decode_isolation(wire.encode_isolation(found)) == found
 
 
 def test_an_error_of_the_worker_is_raised_in_the_hub_with_its_code():
     data = wire.encode_error(NotFound("unknown-object", "gone", hint="fetch it"))
     with pytest.raises(NotFound) as caught:
-        wire.decode_runs(data)
+        answers.decode_runs(data)
     assert (caught.value.code, caught.value.hint) == ("unknown-object", "fetch it")
 
 
@@ -60,9 +60,9 @@ def test_an_error_of_the_worker_is_raised_in_the_hub_with_its_code():
 )
 def test_an_answer_that_cannot_be_read_is_none(data):
     with pytest.raises(Unavailable):
-        wire.decode_runs(data)
+        answers.decode_runs(data)
     with pytest.raises(Unavailable):
-        wire.decode_isolation(data)
+        answers.decode_isolation(data)
 
 
 def test_a_request_that_cannot_be_read_is_refused():
