@@ -62,10 +62,11 @@ def collect_story(repository: Path, state_dir: Path) -> StoryInputs:
 def _look_at_records(repository: Path, snapshot: StoreSnapshot) -> Sequence[str]:
     rows = {record_path(row): row for row in snapshot.proposals if row.id not in snapshot.unrecorded}
     records = GitRecordBranch(open_repository(repository))
-    return [line for path, data in records.read_all(list(rows)) if (line := _unlike_row(path, data, rows[path]))]
+    return [line for path, data in records.read_all(list(rows)) if (line := unlike_row(path, data, rows[path]))]
 
 
-def _unlike_row(path: str, data: bytes | None, row: Proposal) -> str:
+def unlike_row(path: str, data: bytes | None, row: Proposal) -> str:
+    """Say what is wrong with the record at `path`, which must tell of this row; empty when it does."""
     remedy = "the row is the truth, and the next status commit writes it anew"
     if data is None:
         return f"the record {path} was removed by hand; {remedy}"

@@ -23,7 +23,7 @@ from homeostat.flows.bringing_in_line import bring_back, live_change
 from homeostat.flows.deciding import approve, policy_changed
 from homeostat.flows.deps import Deps
 from homeostat.flows.proposing import resolve_diff
-from homeostat.flows.transition import drop_candidate, must, read, transition
+from homeostat.flows.transition import drop_candidate, must, read, read_all, transition
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
@@ -133,7 +133,7 @@ def _check_fits(deps: Deps, proposal: Proposal) -> TreeChange | Denied:
 
 
 def _begin(deps: Deps, proposal: Proposal) -> Proposal | None:
-    for other in deps.proposals.find(states=_MOVES_TREE):
+    for other in read_all(deps.proposals, states=_MOVES_TREE):
         if _has_yet_to_move(deps, other):
             # What a crash interrupted is finished first: the head that is seen now may not be the one that stays.
             raise Conflict("tree-busy", f"proposal {other.id} is {other.state.value}; this one waits for it")

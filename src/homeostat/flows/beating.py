@@ -11,6 +11,7 @@ from homeostat.flows.observing import WATCHED, observe, oldest_vitals_needed
 from homeostat.flows.recording import catch_up
 from homeostat.flows.recovering import recover
 from homeostat.flows.restarting import watch_restarts
+from homeostat.flows.transition import read_all
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def beat(deps: Deps, notes: Notes, count: int, *, chores: Mapping[str, Callable[
 
 def _observe(deps: Deps) -> int:
     troubled = []
-    watched = deps.proposals.find(states=WATCHED, limit=1000)
+    watched = read_all(deps.proposals, states=WATCHED)
     for proposal in watched:
         try:
             observe(deps, proposal.id)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from homeostat.core.errors import HomeostatError, Unavailable
 from homeostat.core.ids import ProcessId
 from homeostat.flows.deps import Deps
+from homeostat.flows.transition import moved_since
 from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult, RunningSource
 from homeostat.model.proposal import Proposal, ProposalState
@@ -18,7 +19,6 @@ _IN_FORCE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED})
 _MOVES_TREE = frozenset({ProposalState.APPLYING, ProposalState.REVERTING})
 _WITHOUT_CHANGE = frozenset({RunningSource.OLD, RunningSource.NOT_LOADED})
 _RECENT = timedelta(hours=1)
-_LOOKED_AT = 20
 _NAMED = 5
 
 
@@ -119,7 +119,9 @@ def bring_strays_in_line(deps: Deps) -> None:
         return  # what is on disk now may not be what stays
     since = deps.clock.now() - _RECENT
     left: list[str] = []
-    for proposal in deps.proposals.find(states=_TAKEN_BACK | _IN_FORCE, limit=_LOOKED_AT):
+    for proposal in moved_since(deps, since):
+        if proposal.state not in _TAKEN_BACK | _IN_FORCE:
+            continue
         application = proposal.application
         settled_at = None
         if application is not None:

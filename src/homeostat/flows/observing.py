@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from homeostat.core.ids import ProposalId
 from homeostat.flows.deps import Deps
 from homeostat.flows.reverting import request_automatic_revert
-from homeostat.flows.transition import must, read, transition
+from homeostat.flows.transition import moved_since, must, read, read_all, transition
 from homeostat.model.actor import SYSTEM
 from homeostat.model.finding import Finding, FindingState
 from homeostat.model.ledger import EntryDraft
@@ -17,7 +17,6 @@ from homeostat.rollout.arms import Arm, arm_of, serves, watched_time_s
 from homeostat.rollout.observation import Judgement, Symptom, Well, Worse, judge
 
 _CHANGED_CODE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED, ProposalState.REVERTED})
-_OTHERS = 50
 
 WATCHED = frozenset({ProposalState.OBSERVING, ProposalState.AWAITING_RESTART})
 """States in which the evidence after a change decides what becomes of it."""
@@ -97,8 +96,8 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
 def _baseline_start(deps: Deps, proposal: Proposal, application: Application) -> datetime:
     """Begin where the last other change had settled: the time before it says nothing about the code that ran."""
     start = application.at - timedelta(seconds=deps.settings.observation.baseline_s)
-    for other in deps.proposals.find(states=_CHANGED_CODE, limit=_OTHERS):
-        if other.id == proposal.id or other.application is None:
+    for other in moved_since(deps, start):
+        if other.id == proposal.id or other.application is None or other.state not in _CHANGED_CODE:
             continue
         settled = other.updated_at if other.state is ProposalState.REVERTED else other.application.observed_from
         if settled is not None and settled < application.at:
@@ -179,7 +178,7 @@ def last_evidence(deps: Deps) -> datetime | None:
 
     A hub that starts on a clock that was set back goes on from there; where nothing is watched it may go back.
     """
-    times = [proposal.updated_at for proposal in deps.proposals.find(states=WATCHED, limit=1000)]
+    times = [proposal.updated_at for proposal in read_all(deps.proposals, states=WATCHED)]
     latest = deps.vitals.latest() if times else None
     return max([*times, *([latest] if latest is not None else [])], default=None)
 
@@ -192,6 +191,6 @@ def _is_restarted(deps: Deps, request_id: str) -> bool:
 
 def oldest_vitals_needed(deps: Deps) -> datetime | None:
     """Return from when on ticks are still evidence of a change that is being watched; None when none is."""
-    applications = (proposal.application for proposal in deps.proposals.find(states=WATCHED, limit=1000))
+    applications = (proposal.application for proposal in read_all(deps.proposals, states=WATCHED))
     starts = [application.at for application in applications if application is not None]
     return min(starts) - timedelta(seconds=deps.settings.observation.baseline_s) if starts else None

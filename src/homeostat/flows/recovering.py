@@ -3,6 +3,7 @@
 from homeostat.flows.bringing_in_line import bring_strays_in_line
 from homeostat.flows.deps import Deps
 from homeostat.flows.recording import catch_up
+from homeostat.flows.transition import read_all
 from homeostat.model.proposal import ProposalState
 
 
@@ -13,7 +14,7 @@ def recover(deps: Deps) -> int:
     the second finds nothing left to do.
     """
     started = 0
-    for proposal in reversed(deps.proposals.find(states=_UNDER_WAY, limit=1000)):
+    for proposal in reversed(read_all(deps.proposals, states=_UNDER_WAY)):
         match proposal.state:
             case ProposalState.PENDING | ProposalState.VALIDATING:
                 deps.start.submitted(proposal.id, retry=True)

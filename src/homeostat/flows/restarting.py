@@ -15,7 +15,7 @@ from homeostat.core.ids import ProposalId
 from homeostat.flows.deps import Deps
 from homeostat.flows.restart_back import plan_of, restart_back
 from homeostat.flows.reverting import request_automatic_revert
-from homeostat.flows.transition import must, read, transition
+from homeostat.flows.transition import must, read, read_all, transition
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import REVERT_WAITS, Proposal, ProposalState
@@ -56,7 +56,7 @@ def request_restart(deps: Deps, *, actor: Actor, proposal_id: ProposalId | None 
             hint="start it with `homeostat up -- COMMAND` or `homeostat run --supervise -- COMMAND`, "
             "or set restart.command; until then restart it by hand",
         )
-    waiting = deps.proposals.find(states=_WAITING, limit=1000)
+    waiting = read_all(deps.proposals, states=_WAITING)
     if proposal_id is not None and proposal_id not in {item.id for item in waiting}:
         found = read(deps, proposal_id)
         if found.state is not ProposalState.REVERTING:
@@ -79,8 +79,8 @@ def request_restart(deps: Deps, *, actor: Actor, proposal_id: ProposalId | None 
 
 def watch_restarts(deps: Deps, *, look_anyway: bool) -> None:
     """Take every restart a step on; idempotent. Without a change that waits, only when `look_anyway`."""
-    waiting = deps.proposals.find(states=_WAITING, limit=1000)
-    taken_back = [item for item in deps.proposals.find(states=_TAKEN_BACK, limit=1000) if _waits_for_processes(item)]
+    waiting = read_all(deps.proposals, states=_WAITING)
+    taken_back = [item for item in read_all(deps.proposals, states=_TAKEN_BACK) if _waits_for_processes(item)]
     if not waiting and not taken_back and not look_anyway:
         return
     programs = deps.restarter.programs()

@@ -2,7 +2,8 @@
 
 The order: check that the tree has not moved on → commit object → journal (the row becomes
 *reverting*) → roll back live → move branch and checkout → look that it is so → *reverted*. Like
-applying, `revert` called again after a crash goes on from the row.
+applying, `revert` called again after a crash goes on from the row. Where the branch has gone on since the
+journal entry and left the files alone, the commit is made anew on its head, and journalled anew.
 """
 
 from collections.abc import Sequence, Set
@@ -13,18 +14,18 @@ from homeostat.flows.applying import change_of
 from homeostat.flows.bringing_in_line import bring_back
 from homeostat.flows.deps import Deps
 from homeostat.flows.restart_back import restart_back
-from homeostat.flows.transition import drop_candidate, must, read, transition
+from homeostat.flows.transition import drop_candidate, moved_since, must, read, transition
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.change import TreeChange
-from homeostat.model.proposal import REVERT_WAITS, Proposal, ProposalState
+from homeostat.model.proposal import REVERT_WAITS, Application, Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.ports.repository import Drift
-from homeostat.proposals.lifecycle import RevertAborted, Reverted, RevertStarted, RevertWaits
+from homeostat.proposals.lifecycle import RevertAborted, Reverted, RevertReplanned, RevertStarted, RevertWaits
 
 _REJOIN_S = 10.0
 _IN_FORCE = frozenset({ProposalState.OBSERVING, ProposalState.AWAITING_RESTART, ProposalState.IMPLEMENTED})
-_LOOKED_AT = 1000
-"""Proposals that are looked at for one that was applied later: the newest in force."""
+_MOST_PLANS = 3
+"""How often a revert is planned before a branch that will not stand still is left to a person."""
 
 
 def request_revert(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) -> Proposal | Denied:
@@ -90,20 +91,21 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
     application = proposal.application
     if proposal.state is not ProposalState.REVERTING or application is None:
         return
-    assert application.revert_parent is not None and application.revert_commit is not None
     deps.live.wait_until_gathered(timeout_s=_REJOIN_S)
     deps.live.wait_until_connected(application.processes, timeout_s=_REJOIN_S)
     back = kept_inverse(deps, proposal)
     # Harm ends before anything else is tried.
     still = bring_back(deps, proposal, back) if application.automatic_revert else []
-    if application.revert_commit == application.revert_parent:
-        _abort(deps, proposal, "they were changed since", still)
+    for _ in range(_MOST_PLANS):
+        refused = _move_back(deps, application, back)
+        replanned = _replan(deps, proposal, application, back) if refused else None
+        if replanned is None:
+            break
+        proposal, application = replanned
+    if refused:
+        _abort(deps, proposal, refused, still)
         return
-    try:
-        deps.deployed.advance(expected=application.revert_parent, commit=application.revert_commit, change=back)
-    except Conflict as error:
-        _abort(deps, proposal, error.message, still)
-        return
+    assert application.revert_commit is not None
     files_back_at = application.files_back_at or deps.clock.now()
     still = bring_back(deps, proposal, back, files_back_at=files_back_at)
     restart_back(deps, proposal, processes_left=bool(still))
@@ -120,6 +122,37 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
         detail += f"; edited since: {', '.join(item.path for item in edited)}"
     must(transition(deps, proposal, Reverted(detail=detail, files_back_at=files_back_at), actor=SYSTEM))
     drop_candidate(deps, proposal.id)
+
+
+def _move_back(deps: Deps, application: Application, back: TreeChange) -> str:
+    """Move branch and checkout as it was journalled; return why that was refused, or an empty text."""
+    assert application.revert_parent is not None and application.revert_commit is not None
+    if application.revert_commit == application.revert_parent:
+        return "they were changed since"
+    try:
+        deps.deployed.advance(expected=application.revert_parent, commit=application.revert_commit, change=back)
+    except Conflict as error:
+        if not deps.commits.is_ancestor(application.revert_commit, deps.commits.head()):
+            return error.message
+        # It was done before a crash, and somebody went on from there: what is in the files now is theirs.
+    return ""
+
+
+def _replan(
+    deps: Deps, proposal: Proposal, application: Application, back: TreeChange
+) -> tuple[Proposal, Application] | None:
+    """Journal the revert anew on the present head. None where the files are not as the change left them any more."""
+    parent = deps.commits.head()
+    try:
+        if deps.deployed.drift(back):
+            return None
+    except Conflict:
+        return None
+    message = _message(proposal, application.revert_reason)
+    commit = deps.deployed.prepare(parent=parent, change=back, message=message, at=deps.clock.now())
+    again = must(transition(deps, proposal, RevertReplanned(parent=parent, commit=commit), actor=SYSTEM))
+    assert again.application is not None
+    return again, again.application
 
 
 def _abort(deps: Deps, proposal: Proposal, why: str, still: Sequence[str]) -> None:
@@ -156,8 +189,11 @@ def _applied_later(deps: Deps, proposal: Proposal, paths: Set[str]) -> list[Prop
     since = proposal.application.at
     found = [
         (item.application.at, item)
-        for item in deps.proposals.find(states=_IN_FORCE, limit=_LOOKED_AT)
-        if item.application is not None and item.application.at > since and not paths.isdisjoint(item.files)
+        for item in moved_since(deps, since)
+        if item.state in _IN_FORCE
+        and item.application is not None
+        and item.application.at > since
+        and not paths.isdisjoint(item.files)
     ]
     return [item for _, item in sorted(found, key=lambda pair: pair[0], reverse=True)]
 

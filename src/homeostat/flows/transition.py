@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from homeostat.core.errors import HomeostatError, NotFound, OutcomeUnknown
 from homeostat.core.ids import ProposalId
@@ -10,13 +11,14 @@ from homeostat.flows.deps import Deps
 from homeostat.flows.recording import record_or_lag
 from homeostat.model.actor import Actor
 from homeostat.model.ledger import EntryDraft
-from homeostat.model.proposal import Proposal
+from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.ports.store import ProposalStore
 from homeostat.proposals.lifecycle import Event, step
 
 _log = logging.getLogger(__name__)
 _PAGE = 5000
+_LEDGER_PAGE = 200
 
 
 def read(deps: Deps, proposal_id: ProposalId) -> Proposal:
@@ -27,12 +29,32 @@ def read(deps: Deps, proposal_id: ProposalId) -> Proposal:
     return proposal
 
 
-def read_all(proposals: ProposalStore, *, page: int = _PAGE) -> Sequence[Proposal]:
-    """Return every row, newest first, however many there are."""
-    rows = list(proposals.find(limit=page))
-    while more := proposals.find(limit=page, after=rows[-1]) if rows else ():
+def read_all(
+    proposals: ProposalStore, *, states: frozenset[ProposalState] | None = None, page: int = _PAGE
+) -> Sequence[Proposal]:
+    """Return every row, or every one in these states, newest first, however many there are."""
+    rows = list(proposals.find(states=states, limit=page))
+    while more := proposals.find(states=states, limit=page, after=rows[-1]) if rows else ():
         rows += more
     return rows
+
+
+def moved_since(deps: Deps, since: datetime) -> Sequence[Proposal]:
+    """Return the proposals whose state changed since then, whenever they were made, the last one first."""
+    found: dict[ProposalId, None] = {}
+    last = deps.ledger.head().size
+    while last > 0:
+        first = max(last - _LEDGER_PAGE, 0)
+        for entry in reversed(deps.ledger.entries(after=first, limit=last - first)):
+            if entry.at < since:
+                last = 0
+                break
+            if entry.kind.startswith("proposal."):
+                found.setdefault(ProposalId(entry.subject))
+        else:
+            last = first
+    rows = (deps.proposals.get(proposal_id) for proposal_id in found)
+    return [row for row in rows if row is not None]
 
 
 def transition(deps: Deps, proposal: Proposal, event: Event, *, actor: Actor) -> Proposal | Denied:

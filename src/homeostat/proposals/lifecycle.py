@@ -113,6 +113,14 @@ class RevertStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevertReplanned:
+    """The branch went on before the files were moved, and left them alone: the revert is put on its new head."""
+
+    parent: CommitId
+    commit: CommitId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RevertWaits:
     """Files and branch are back; some processes still run the change, and `reason` names them."""
 
@@ -172,7 +180,7 @@ class Restored:
 
 
 DecisionEvent = ValidationStarted | Proved | Approved | ApplyAsked | Rejected | Deferred | Resumed | Edited
-RevertEvent = RevertStarted | RevertWaits | Reverted | RevertAborted
+RevertEvent = RevertStarted | RevertReplanned | RevertWaits | Reverted | RevertAborted
 RestartEvent = RestartNeeded | RestartAsked | RestartSeen
 ApplicationEvent = ApplyStarted | WentLive | ApplyFailed | RestartEvent | ObservedWell | RevertEvent
 Event = DecisionEvent | ApplicationEvent | Restored
@@ -194,6 +202,7 @@ ALLOWED_FROM: Mapping[type, frozenset[ProposalState]] = {
     RestartSeen: frozenset({S.AWAITING_RESTART}),
     ObservedWell: frozenset({S.OBSERVING}),
     RevertStarted: frozenset({S.OBSERVING, S.AWAITING_RESTART, S.IMPLEMENTED, S.FAILED}),
+    RevertReplanned: frozenset({S.REVERTING}),
     RevertWaits: frozenset({S.REVERTING}),
     Reverted: frozenset({S.REVERTING}),
     RevertAborted: frozenset({S.REVERTING}),
@@ -337,6 +346,16 @@ def _revert_step(proposal: Proposal, event: RevertEvent, at: datetime) -> Step:
                 at,
                 f"{'taken back by itself' if automatic else 'reverting'}: {reason}",
                 facts={"commit": commit, "parent": parent, "automatic": automatic},
+            )
+        case RevertReplanned(parent=parent, commit=commit):
+            again = replace(_application(proposal), revert_parent=parent, revert_commit=commit)
+            return _move(
+                replace(proposal, application=again),
+                S.REVERTING,
+                "revert_replanned",
+                at,
+                f"{proposal.state_reason}; on {parent[:12]}, to which the branch has gone on",
+                facts={"commit": commit, "parent": parent},
             )
         case RevertWaits(reason=reason, files_back_at=files_back_at):
             waiting = replace(_application(proposal), files_back_at=files_back_at)

@@ -81,6 +81,8 @@ class MemoryRepository:
     branches: dict[str, CommitId] = field(default_factory=dict)
     index: dict[str, FileState] = field(default_factory=dict)
     disk: dict[str, FileState] = field(default_factory=dict)
+    half_moved: bool = False
+    """A move was left half done: the real one leaves ``index.lock`` then, and the user's git commits nothing."""
 
     def user_commit(self, files: Mapping[str, FileState | None], *, at: datetime, message: str = "work") -> CommitId:
         """Do what a user does: write these files (None: remove), add and commit them on the deployed branch."""
@@ -266,6 +268,15 @@ class MemoryDeployedTree:
             self._move(commit, expected, sides_of(change.inverse()), forward=False)
 
     def _move(self, source: CommitId, target: CommitId, sides: Mapping[str, Sides], *, forward: bool) -> None:
+        self._repository.half_moved = True
+        try:
+            self._move_locked(source, target, sides, forward=forward)
+        except Exception:  # not the process's death: that leaves the lock
+            self._repository.half_moved = False
+            raise
+        self._repository.half_moved = False
+
+    def _move_locked(self, source: CommitId, target: CommitId, sides: Mapping[str, Sides], *, forward: bool) -> None:
         check_deployable(sides)
         repository = self._repository
         expected_tree = dict(repository.at(source).tree)

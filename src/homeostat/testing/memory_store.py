@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from homeostat.adapters.keys import Ed25519Signer
+from homeostat.adapters.store.documents import encode_proposal
+from homeostat.adapters.store.row_digest import ROW_DIGEST, row_digest
 from homeostat.audit.chain import EMPTY_HEAD, append, head_of
 from homeostat.core.digests import Digest
 from homeostat.core.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
@@ -143,7 +145,7 @@ class MemoryProposals:
             if proposal.id in rows.proposals:
                 raise Conflict("proposal-exists", f"there is a proposal {proposal.id} already")
             rows.proposals[proposal.id] = proposal
-            written = self._memory.append(rows, entry)
+            written = self._memory.append(rows, _with_digest(entry, proposal))
             _want_record(rows, proposal, written.seq)
             return written
 
@@ -157,7 +159,7 @@ class MemoryProposals:
                 raise Conflict("stale-row", f"proposal {proposal.id} is at version {present.version}")
             rows.proposals[proposal.id] = saved
             if entry is not None:
-                _want_record(rows, saved, self._memory.append(rows, entry).seq)
+                _want_record(rows, saved, self._memory.append(rows, _with_digest(entry, saved)).seq)
         return saved
 
     def get(self, proposal_id: ProposalId) -> Proposal | None:
@@ -361,6 +363,10 @@ class MemoryActors:
 
 def _head(rows: Rows) -> LedgerHead:
     return head_of(rows.ledger[-1]) if rows.ledger else EMPTY_HEAD
+
+
+def _with_digest(entry: EntryDraft, row: Proposal) -> EntryDraft:
+    return replace(entry, body={**entry.body, ROW_DIGEST: row_digest(encode_proposal(row))})
 
 
 def _want_record(rows: Rows, proposal: Proposal, seq: int) -> None:

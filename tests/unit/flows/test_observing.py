@@ -11,6 +11,7 @@ from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.rollout.observation import Hold
 from homeostat.testing.fake_live import Misbehaviour
+from homeostat.testing.memory_repository import SimulatedDeath
 from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, World, file
 
 S = ProposalState
@@ -198,6 +199,71 @@ def test_a_revert_keeps_later_commits_to_other_files():
     world.run()
     assert world.deps.proposals.get(proposal.id).state is S.REVERTED
     assert "other.py" in world.repository.disk and disk(world) == SOURCE
+
+
+def in_observation(world, *, automatic):
+    """Return a proposal whose revert is journalled, and not begun."""
+    world.serve(seconds=30, requests=50, errors=0)
+    proposal = applied(world)
+    if automatic:
+        world.serve(seconds=5, requests=50, errors=10)
+        observe(world.deps, proposal.id)
+    else:
+        request_revert(world.deps, proposal.id, actor=OWNER, reason="asked")
+    assert world.deps.proposals.get(proposal.id).state is S.REVERTING
+    return proposal
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+def test_a_branch_that_goes_on_while_a_change_is_taken_back_does_not_keep_the_change_in_force(automatic):
+    world = World()
+    proposal = in_observation(world, automatic=automatic)
+    head = world.repository.user_commit({"other.py": file("x = 1\n")}, at=world.clock.now())
+    world.run()
+    after = world.deps.proposals.get(proposal.id)
+    assert after.state is S.REVERTED
+    assert after.application.revert_parent == head and "other.py" in world.repository.disk
+    assert disk(world) == world.live.source(PROCESS, "shop.py") == SOURCE
+    kinds = [entry.kind for entry in world.deps.ledger.entries() if entry.subject == proposal.id]
+    assert kinds[-3:] == ["proposal.revert_started", "proposal.revert_replanned", "proposal.reverted"]
+
+
+def test_a_user_who_goes_on_from_the_files_that_were_put_back_does_not_undo_the_revert():
+    """The hub died when the files were back; what the user made of them since is theirs."""
+    world = World()
+    proposal = in_observation(world, automatic=True)
+    world.repository.faults.die_after_steps = 3  # branch, file and index are moved, and nobody was told
+    with pytest.raises(SimulatedDeath):
+        world.run()
+    world.repository.user_commit({"shop.py": file(SOURCE + "# mine\n")}, at=world.clock.now())
+    world.restart()
+    after = world.deps.proposals.get(proposal.id)
+    assert after.state is S.REVERTED and "edited since: shop.py" in after.state_reason
+    assert disk(world) == SOURCE + "# mine\n" and world.live.source(PROCESS, "shop.py") == SOURCE
+
+
+@pytest.mark.parametrize(("automatic", "state"), [(True, S.FAILED), (False, S.OBSERVING)])
+def test_a_branch_that_goes_on_in_the_same_file_is_left_to_a_person(automatic, state):
+    world = World()
+    proposal = in_observation(world, automatic=automatic)
+    world.repository.user_commit({"shop.py": file(MENDED + "# mine\n")}, at=world.clock.now())
+    world.run()
+    after = world.deps.proposals.get(proposal.id)
+    assert after.state is state and "the deployed branch is at" in after.state_reason
+    assert disk(world) == MENDED + "# mine\n"
+
+
+def test_an_edit_that_was_undone_before_its_turn_came_does_not_stop_the_end_of_harm():
+    world = World()
+    world.serve(seconds=30, requests=50, errors=0)
+    proposal = applied(world)
+    world.repository.disk["shop.py"] = file(MENDED + "# mine\n")
+    world.serve(seconds=5, requests=50, errors=10)
+    observe(world.deps, proposal.id)
+    world.repository.disk["shop.py"] = file(MENDED)
+    world.run()
+    assert world.deps.proposals.get(proposal.id).state is S.REVERTED
+    assert disk(world) == SOURCE
 
 
 def test_a_process_that_cannot_go_back_is_named_for_a_restart():

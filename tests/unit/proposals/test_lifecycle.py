@@ -44,6 +44,7 @@ EVENTS = {
     life.RestartSeen: life.RestartSeen(),
     life.ObservedWell: life.ObservedWell(reason="well"),
     life.RevertStarted: life.RevertStarted(parent=COMMIT, commit=BASE, reason="asked", automatic=False),
+    life.RevertReplanned: life.RevertReplanned(parent=BASE, commit=COMMIT),
     life.RevertWaits: life.RevertWaits(reason="process 7 does not answer"),
     life.Reverted: life.Reverted(detail="seen"),
     life.RevertAborted: life.RevertAborted(reason="moved on"),

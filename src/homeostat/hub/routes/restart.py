@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from homeostat.core.errors import InvalidInput
 from homeostat.flows.deps import Deps
 from homeostat.flows.restarting import request_restart
+from homeostat.flows.transition import read_all
 from homeostat.hub.contract import Problem, RestartProgram, RestartRequest, RestartStatus, RestartWaiting
 from homeostat.hub.routes import Context, Person
 from homeostat.hub.routes.proposals import find_one
@@ -49,7 +50,7 @@ def _status(deps: Deps, request_id: str | None) -> RestartStatus:
             waits_s=round((now - _since(item)).total_seconds(), 1),
             request_id=(item.application.restart_id if item.application else "") or None,
         )
-        for item in deps.proposals.find(states=_WAITING, limit=1000)
+        for item in read_all(deps.proposals, states=_WAITING)
     ]
     return RestartStatus(
         command=RESTART_COMMAND,

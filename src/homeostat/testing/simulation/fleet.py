@@ -160,11 +160,16 @@ class Fleet:
         """End a process in order and start another in its place."""
         if process.alive:
             self._trace.line("program", f"process {process.id[-3:]} is restarted")
+            self.retire(process)
+            self._timeline.after(self._rng.uniform(0.1, 5.0), self.start)
+
+    def retire(self, process: SimulatedProcess) -> None:
+        """End a process in order."""
+        if process.alive:
             self._end(process)
             if process.known:
                 self._live.end(process.id)
                 self._changed()
-            self._timeline.after(self._rng.uniform(0.1, 5.0), self.start)
 
     def crash(self, process: SimulatedProcess) -> None:
         self._trace.line("program", f"process {process.id[-3:]} crashes")

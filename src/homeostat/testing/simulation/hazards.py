@@ -30,6 +30,7 @@ EFFECTS: Mapping[str, frozenset[str]] = {
     "backups": frozenset({"save"}),
     "prover": frozenset({"prove"}),
     "live": frozenset({"prepare", "swap", "rollback"}),
+    "restarter": frozenset({"begin"}),
     "start": frozenset({"submitted", "apply_asked", "revert_asked"}),
 }
 """Every port that a hub of the simulation gets, with those of its methods that change something."""
@@ -63,11 +64,17 @@ class Hazards(Faults):
         super().__init__()
         self.weather = weather
         self.moving = 0
-        """Moves of the deployed tree that are under way: Git's own lock keeps the user out meanwhile."""
+        """Moves of the deployed tree that are under way."""
 
+        self.half_moved: Callable[[], bool] = lambda: False
         self._timeline = timeline
         self._rng = rng
         self._trace = trace
+
+    @property
+    def git_is_locked(self) -> bool:
+        """Whether Git's own lock keeps the user's git out: a move is under way, or one was left half done."""
+        return self.moving > 0 or self.half_moved()
 
     def happens(self, chance: float) -> bool:
         return self._rng.random() < chance

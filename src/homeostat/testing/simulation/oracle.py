@@ -4,14 +4,17 @@
 enough. Both return what is wrong, in words.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from homeostat.adapters.store.documents import encode_proposal
+from homeostat.adapters.store.row_digest import row_digest
+from homeostat.adapters.story import unlike_row
 from homeostat.audit.head import TRAILER_KEY
 from homeostat.audit.story import BackupResult, StoryInputs, named_commits, verify_story
-from homeostat.core.ids import ProposalId
+from homeostat.core.ids import ProcessId, ProposalId
 from homeostat.flows.applying import change_of
 from homeostat.flows.deps import Deps
 from homeostat.flows.observing import look
@@ -19,6 +22,7 @@ from homeostat.flows.surveying import Places, survey
 from homeostat.model.ledger import LedgerEntry
 from homeostat.model.proposal import Application, Proposal, ProposalState
 from homeostat.ports.signer import Signer
+from homeostat.proposals.markdown import record_path
 from homeostat.rollout.invariants import violations
 from homeostat.rollout.observation import Hold
 from homeostat.testing.memory_repository import MemoryRepository
@@ -71,6 +75,12 @@ class Oracle:
         self._stormy = stormy
         self._seen = 0
         self._states: dict[str, str] = {}
+        self._connected_at: dict[str, dict[ProcessId, int]] = {}
+        """By proposal that is being taken back: the processes that were connected at the start, and their losses."""
+
+        self._moved_on: dict[str, bool] = {}
+        self._brought_back: dict[str, frozenset[ProcessId]] = {}
+        """By proposal that was taken back in processes only: those that were there then."""
 
     # After each event
 
@@ -99,6 +109,11 @@ class Oracle:
             yield from self._implemented(row)
         if to == S.REVERTED:
             yield from self._reverted(row)
+        if to == S.REVERTING and self._states.get(row.id) != to:
+            self._connected_at[row.id] = {process.id: process.losses for process in self._connected()}
+            self._moved_on[row.id] = self._has_moved_on(row)
+        if to == S.FAILED and entry.kind == "proposal.revert_aborted":
+            yield from self._taken_back_in_processes_only(row)
 
     def _implemented(self, row: Proposal) -> Iterator[str]:
         application = row.application
@@ -110,8 +125,9 @@ class Oracle:
             yield f"{name} is implemented after {served} requests, though {needed} are needed"
         intent = self._journal.submitted.get(row.id)
         harm = intent.harm if intent is not None else 0.0
-        if harm > CLEAR_HARM and self._failing_now() > CLEAR_HARM and self._failed_before(application) < 0.1:
-            yield f"{name} is implemented, though {harm:.0%} more requests fail with it"
+        before, after = self._failed_before(application), self._failed_since(application.observed_from)
+        if harm > CLEAR_HARM and self._failing_now() > CLEAR_HARM and before < 0.1 and after > before + CLEAR_HARM / 2:
+            yield f"{name} is implemented, though {after:.0%} of its requests failed, {before:.0%} before"
         for process in self._connected():
             old = self._runs(process, row, before=True)
             if old:
@@ -123,11 +139,36 @@ class Oracle:
             if new:
                 yield f"{row.id[-3:]} is reverted, and process {process.id[-3:]} still runs its {new}"
 
+    def _taken_back_in_processes_only(self, row: Proposal) -> Iterator[str]:
+        """Look whether the files really were somebody else's by then, and the processes really brought back."""
+        self._brought_back[row.id] = frozenset(self._fleet.processes)
+        if not (self._moved_on.get(row.id) or self._has_moved_on(row)):
+            yield f"{row.id[-3:]} was not taken back on disk, though nobody had touched its files"
+        there = self._connected_at.get(row.id, {})
+        for process in self._connected():
+            if there.get(process.id) != process.losses or f"process {process.pid} " in row.state_reason:
+                continue
+            for item in change_of(self._world, row).files:
+                if item.before is None or item.after is None or item.before.content == item.after.content:
+                    continue
+                if self._fleet.sources(process).get(item.path) == item.after.content.decode():
+                    name = process.id[-3:]
+                    yield f"{row.id[-3:]} is said to be out of the processes, and {name} runs its {item.path}"
+
+    def _has_moved_on(self, row: Proposal) -> bool:
+        """Tell whether head, index or checkout are not as the change left them, or a move was left half done."""
+        return bool(self._world.deployed.drift(change_of(self._world, row).inverse())) or self._repository.half_moved
+
     def _failed_before(self, application: Application) -> float:
         since = application.at - timedelta(seconds=self._world.settings.observation.baseline_s)
         before = [item for item in self._fleet.served if since <= item.start and item.end <= application.at]
         requests = sum(item.requests for item in before)
         return 1.0 if self._stormy() or not requests else sum(item.errors for item in before) / requests
+
+    def _failed_since(self, since: datetime) -> float:
+        """Return the share that really failed: what is stuck before it comes to the harm has none to show."""
+        after = [item for item in self._fleet.served if item.start >= since]
+        return sum(item.errors for item in after) / max(sum(item.requests for item in after), 1)
 
     def _failing_now(self) -> float:
         """Return the failing share of what is on disk: a later change may have mended an earlier one's harm."""
@@ -219,16 +260,19 @@ class Oracle:
                 yield f"{path} is not the same in head, index and checkout"
 
     def _processes(self) -> Iterator[str]:
-        right = {path: [source] for path, source in sources_at(self._repository.disk).items()}
+        right: dict[str, list[tuple[str, frozenset[ProcessId] | None]]] = {
+            path: [(source, None)] for path, source in sources_at(self._repository.disk).items()
+        }
         for row in self._world.proposals.find(states=frozenset({S.FAILED}), limit=10_000):
-            # Taken back in the processes only, because the files had moved on: a person must decide.
-            if row.application is not None and row.application.automatic_revert:
-                for item in change_of(self._world, row).files:
-                    if item.path in right and item.before is not None:
-                        right[item.path].append(item.before.content.decode())
+            # Taken back in the processes that were there only, because the files had moved on: a person must decide.
+            there = self._brought_back.get(row.id, frozenset())
+            for item in change_of(self._world, row).files if there else ():
+                if item.path in right and item.before is not None:
+                    right[item.path].append((item.before.content.decode(), there))
         for process in self._fleet.processes.values():
             for path, source in self._fleet.sources(process).items():
-                answers = [[reply(text, path, kind).value for kind in KINDS] for text in (source, *right[path])]
+                texts = [source, *(text for text, there in right[path] if there is None or process.id in there)]
+                answers = [[reply(text, path, kind).value for kind in KINDS] for text in texts]
                 if answers[0] not in answers[1:]:
                     yield f"process {process.id[-3:]} does not run what {path} says"
 
@@ -244,14 +288,21 @@ class Oracle:
             verify=self._signer.verify,
             proposals=rows,
             unrecorded=frozenset(name for name, _ in world.records.pending_records()),
-            row_digests={},
-            actors=(),
+            row_digests={row.id: row_digest(encode_proposal(row)) for row in rows},
+            actors=world.actors.list_actors(),
             backups=[self._backup(row.application) for row in rows if row.application is not None],
             commits=frozenset(name for name in named_commits(rows) if name in self._repository.commits),
-            records=(),
+            records=list(self._unlike_records(rows)),
             problems={},
         )
         return verify_story(inputs)
+
+    def _unlike_records(self, rows: Sequence[Proposal]) -> Iterator[str]:
+        unrecorded = {name for name, _ in self._world.records.pending_records()}
+        for row in rows:
+            path = record_path(row)
+            if row.id not in unrecorded and (line := unlike_row(path, self._world.record_branch.read(path), row)):
+                yield line
 
     def _backup(self, application: Application) -> BackupResult:
         kept = self._world.backups.load(application.backup)

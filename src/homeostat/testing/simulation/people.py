@@ -10,6 +10,7 @@ from homeostat.flows.applying import request_apply
 from homeostat.flows.deciding import approve, defer, reject, resume
 from homeostat.flows.deps import Deps
 from homeostat.flows.proposing import Submission, submit
+from homeostat.flows.restarting import AskedRestart, request_restart
 from homeostat.flows.reverting import request_revert
 from homeostat.model.change import REGULAR, FileState
 from homeostat.model.proposal import Proposal, ProposalState
@@ -70,6 +71,7 @@ class People:
         fleet: Fleet,
         hazards: Hazards,
         hub: Callable[[], SimulatedHub | None],
+        supervised: Callable[[], bool],
     ) -> None:
         self.journal = Journal()
         self.still_propose = True
@@ -83,6 +85,7 @@ class People:
         self._fleet = fleet
         self._hazards = hazards
         self._hub = hub
+        self._supervised = supervised
         self._count = 0
 
     def begin(self) -> None:
@@ -204,10 +207,18 @@ class People:
         if any(row.state is S.AWAITING_RESTART or "restarted" in row.state_reason for row in rows) or any(
             "must be restarted" in text for text in troubles
         ):
-            self._trace.line("operator", "restarts the program")
-            self._fleet.restart_all()
-        elif self._left_to_a_person() and not self._hazards.moving:
+            if hub is not None and self._supervised():
+                # Asked for by the owner, as `homeostat restart` does.
+                hub.ask("operator", lambda deps: request_restart(deps, actor=OWNER), self._restart_asked)
+            else:
+                self._trace.line("operator", "restarts the program")
+                self._fleet.restart_all()
+        elif self._left_to_a_person() and not self._hazards.git_is_locked:
             self._mend_by_hand()
+
+    def _restart_asked(self, answer: AskedRestart | Denied) -> None:
+        said = answer.code if isinstance(answer, Denied) else f"restart {answer.request_id[-3:]} is asked for"
+        self._trace.line("operator", said)
 
     def _left_to_a_person(self) -> bool:
         return (
@@ -232,6 +243,8 @@ class People:
         self._count += 1
         path = path_of(self._rng.choice(PARTS))
         dice = self._rng.random()
+        if dice < 0.6 and self._hazards.git_is_locked:
+            return
         if dice < 0.4:
             self._commit("README.md", f"Change {self._count}.\n")
         elif dice < 0.6:
@@ -250,7 +263,7 @@ class People:
         self._repository.user_commit({path: state}, at=self._timeline.now())
 
     def _undo(self, path: str) -> None:
-        if self._hazards.moving:
+        if self._hazards.git_is_locked:
             self._timeline.after(1, lambda: self._undo(path))
             return
         self._trace.line("user", f"undoes the edit of {path}")

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from homeostat.adapters.keys import Ed25519Signer
+from homeostat.core.digests import digest_bytes
 from homeostat.flows.deps import Deps
+from homeostat.model.actor import SYSTEM
 from homeostat.model.change import REGULAR, FileState
-from homeostat.model.settings import ObservationSettings, PolicySettings
+from homeostat.model.ledger import EntryDraft
+from homeostat.model.settings import ObservationSettings, PolicySettings, RestartSettings
 from homeostat.policy.document import policy_in_force
 from homeostat.testing.example_rows import START
 from homeostat.testing.fake_prover import FakeProver
@@ -29,9 +32,10 @@ from homeostat.testing.simulation.hub import SimulatedHub, Workflows
 from homeostat.testing.simulation.oracle import Oracle
 from homeostat.testing.simulation.people import People
 from homeostat.testing.simulation.program import PARTS, clause, path_of, run_tests, source_of
+from homeostat.testing.simulation.supervising import SimulatedSupervisor
 from homeostat.testing.simulation.timeline import Timeline
 from homeostat.testing.simulation.trace import Trace
-from homeostat.testing.world import WORLD_SETTINGS, CountedIds, QueuedStarter
+from homeostat.testing.world import BOT, OWNER, WORLD_SETTINGS, CountedIds, QueuedStarter
 
 AFTERMATH_S = 240.0
 """How long everything is left alone at the end, beyond the observation window."""
@@ -68,6 +72,7 @@ class Simulation:
         self.trace = Trace(self.timeline.elapsed_s)
         self.hazards = Hazards(self.timeline, rng, self.trace, rng.choice((CALM, Weather(), Weather(), _ROUGH)))
         self.repository = MemoryRepository(faults=self.hazards)
+        self.hazards.half_moved = lambda: self.repository.half_moved
         self.live = SimulatedLive(self.timeline)
         signer = Ed25519Signer.from_seed(seed.to_bytes(32, "big"))
         self._world = self._make_world(signer)
@@ -85,6 +90,10 @@ class Simulation:
             requests_per_tick=rng.choice((12, 30, 60)),
             manners=rng.choice((Manners(crash=0, cut_off=0, restart=0), Manners(), Manners(crash=0.02, cut_off=0.02))),
         )
+        self.supervisor = SimulatedSupervisor(
+            timeline=self.timeline, rng=rng, trace=self.trace, fleet=self.fleet, supervises=rng.random() < 0.5
+        )
+        self._world = replace(self._world, restarter=self.supervisor)
         self.people = People(
             timeline=self.timeline,
             rng=rng,
@@ -94,6 +103,7 @@ class Simulation:
             fleet=self.fleet,
             hazards=self.hazards,
             hub=lambda: self._hub,
+            supervised=lambda: self.supervisor.supervises,
         )
         self._oracle = Oracle(
             world=self._world,
@@ -116,11 +126,16 @@ class Simulation:
             at=self.timeline.now(),
         )
         store = MemoryStore(clock=self.timeline, signer=signer)
+        for actor in (OWNER, BOT):
+            made = EntryDraft(kind="token.made", actor=SYSTEM.id, subject=actor.id, body={"role": actor.role.value})
+            store.ledger.append(made)
+            store.actors.create(actor=actor, token_digest=digest_bytes(actor.id.encode()))
         settings = replace(
             WORLD_SETTINGS,
             observation=ObservationSettings(
                 window_s=rng.choice((60, 180)), baseline_s=rng.choice((60, 180)), min_requests=rng.choice((20, 40))
             ),
+            restart=RestartSettings(automatic=rng.random() < 0.3),
         )
         return Deps(
             clock=self.timeline,
@@ -233,6 +248,7 @@ class Simulation:
         self.trace.line("", "--- nothing goes wrong any more ---")
         self.hazards.weather = CALM
         self.fleet.manners = Manners(crash=0, cut_off=0, restart=0)
+        self.supervisor.may_fail = False
         self.fleet.storm = 0.0
         self.people.still_propose = self.people.still_decide = self.people.still_meddle = False
 
