@@ -1,5 +1,6 @@
 """`homeostat backup` and `homeostat restore`: everything comes back, or nothing is touched and the reason is said."""
 
+import io
 import json
 import shutil
 import sqlite3
@@ -256,7 +257,7 @@ def test_a_backup_without_keys_needs_those_that_are_there(kept, typed, tmp_path)
     kept.open()
 
 
-@pytest.mark.parametrize("harm", ["flipped", "cut", "no-tar", "other-manifest", "added", "unsigned"])
+@pytest.mark.parametrize("harm", ["flipped", "cut", "no-tar", "other-manifest", "added", "unsigned", "sparse"])
 def test_a_damaged_or_altered_backup_is_refused_and_nothing_is_moved(kept, typed, tmp_path, harm):
     damage(kept.file, harm, tmp_path)
     before = sorted(kept.root.iterdir())
@@ -283,6 +284,19 @@ def damage(file, harm, tmp_path):
         place = content.index(b'"entry_hash":"') + 14
         content[place] = ord("1") if content[place] == ord("0") else ord("0")
         file.write_bytes(content)
+    elif harm == "sparse":
+        with tarfile.open(file) as tar:
+            members = [(item, tar.extractfile(item).read()) for item in tar]
+        with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as tar:
+            for item, data in members:
+                if item.name.endswith(".sqlite"):  # 8 TB, of which the first bytes are there
+                    item.pax_headers = {
+                        "GNU.sparse.major": "0",
+                        "GNU.sparse.minor": "1",
+                        "GNU.sparse.map": f"0,{len(data)}",
+                        "GNU.sparse.size": str(8 << 40),
+                    }
+                tar.addfile(item, io.BytesIO(data))
     elif harm == "added":
         extra = tmp_path / "extra"
         extra.write_text("x")

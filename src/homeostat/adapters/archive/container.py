@@ -157,15 +157,16 @@ class Archive:
         """Write one file to `place`, 0600 and synced; `IntegrityFailure` when it is not what was kept."""
         member = next(item for item in self.manifest.files if item.path == path)
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        digest = hashlib.sha256()
+        digest, left = hashlib.sha256(), member.size
         fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as target, self._open(path) as source:
-            while chunk := source.read(_CHUNK):
+            while left >= 0 and (chunk := source.read(_CHUNK)):  # a sparse member may be longer than any disk
                 digest.update(chunk)
                 target.write(chunk)
+                left -= len(chunk)
             target.flush()
             os.fsync(target.fileno())
-        if digest.hexdigest() != member.sha256 or place.stat().st_size != member.size:
+        if digest.hexdigest() != member.sha256 or left != 0:
             raise _damaged(self._file, f"{path} is not what was kept")
 
     def _read(self, path: str) -> bytes:
@@ -212,7 +213,7 @@ def _parse(file: Path, raw: bytes) -> Manifest:
                 for item in told["files"]
             ],
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _damaged(file, "its manifest cannot be read") from error
     for item in manifest.files:
         _check_path(file, item.path)
