@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -299,5 +300,6 @@ def test_a_configured_command_restarts_a_program_that_somebody_else_supervises(t
         assert hub.stop() == 0
     finally:
         if pid_file.exists():
-            os.kill(int(pid_file.read_text()), signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(int(pid_file.read_text()), signal.SIGKILL)
         terminal.close()

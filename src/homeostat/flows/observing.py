@@ -45,6 +45,10 @@ def observe(deps: Deps, proposal_id: ProposalId) -> Observation | None:
         return None
     if proposal.state is not ProposalState.OBSERVING:
         return None
+    if _did_not_stay(deps, proposal):
+        reason = "the restart command ended well, but the program did not stay: no process of it is left"
+        request_automatic_revert(deps, proposal.id, reason=reason)
+        return None
     seen = look(deps, proposal)
     if isinstance(seen.judgement, Worse):
         request_automatic_revert(deps, proposal.id, reason=seen.judgement.reason)
@@ -171,6 +175,23 @@ def _watch_for_restart(deps: Deps, proposal: Proposal) -> None:
     on_disk_at = application.on_disk_at or application.at
     if listed and all(process.connected and process.started_at > on_disk_at for process in listed):
         must(transition(deps, proposal, RestartSeen(), actor=SYSTEM))
+
+
+def _did_not_stay(deps: Deps, proposal: Proposal) -> bool:
+    """Tell whether soon after a restart command nothing is left of the program.
+
+    A supervisor would have seen a process through until it is well. Here one may take longer to fail than
+    it has to stay, so its time is as long as a supervisor would have waited for it.
+    """
+    application, settings = proposal.application, deps.settings.restart
+    assert application is not None and application.observed_from is not None
+    if not application.restart_id or not settings.command or deps.live.processes():
+        return False
+    if not deps.live.wait_until_gathered(timeout_s=0):
+        return False
+    now, since, settle = deps.clock.now(), application.observed_from, timedelta(seconds=settings.settle_s)
+    heard_of = max(since, deps.vitals.latest() or since)  # between two processes there may be a moment without
+    return heard_of + settle < now <= since + timedelta(seconds=settings.timeout_s) + settle
 
 
 def last_evidence(deps: Deps) -> datetime | None:

@@ -1,5 +1,6 @@
 import itertools
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -267,6 +268,53 @@ def test_after_a_restart_command_a_process_must_have_stayed_for_the_settle_time(
     assert row(world, proposal).state is S.AWAITING_RESTART
     world.serve(seconds=6, requests=1, errors=0)
     beat(world)
+    assert row(world, proposal).state is S.OBSERVING
+
+
+def restarted_by_command(**settings):
+    world = world_with(WEB, command=("systemctl", "restart", "shop"), settle_s=5, **settings)
+    proposal = waiting(world)
+    request_restart(world.deps, actor=OWNER)
+    world.restarter.end(WEB, P.DONE, pid=None, then=lambda: come_back(world))
+    world.serve(seconds=6, requests=1, errors=0)
+    beat(world)
+    assert row(world, proposal).state is S.OBSERVING
+    return world, proposal
+
+
+def watch(world, proposal, *, seconds):
+    for _ in range(seconds):
+        world.clock.move(timedelta(seconds=1))
+        observe(world.deps, proposal.id)
+        world.run()
+
+
+def test_a_program_that_ends_soon_after_its_restart_command_is_taken_back_and_restarted():
+    world, proposal = restarted_by_command(timeout_s=30)
+    world.live.end(NEW)
+    watch(world, proposal, seconds=4)
+    assert row(world, proposal).state is S.OBSERVING
+    watch(world, proposal, seconds=3)
+    beat(world)
+    assert row(world, proposal).state is S.REVERTED and "did not stay" in row(world, proposal).state_reason
+    assert disk(world) == SOURCE
+    assert [request.rpartition(":")[2] for _, request in world.restarter.calls[1:]] == ["back"]
+
+
+def test_a_program_that_is_restarted_once_more_after_its_restart_command_has_a_moment_without_a_process():
+    world, proposal = restarted_by_command(timeout_s=30)
+    world.live.end(NEW)
+    watch(world, proposal, seconds=3)
+    world.live.attach(world.process(identity=NEW[:-1] + "3"), loaded={"shop.py": CHANGED})
+    watch(world, proposal, seconds=20)
+    assert row(world, proposal).state is S.OBSERVING
+
+
+def test_a_program_that_its_owner_stops_long_after_the_restart_command_keeps_its_change():
+    world, proposal = restarted_by_command(timeout_s=10)
+    world.serve(seconds=20, requests=1, errors=0)
+    world.live.end(NEW)
+    watch(world, proposal, seconds=30)
     assert row(world, proposal).state is S.OBSERVING
 
 
