@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from homeostat import __version__
-from homeostat.cli import checks, findings, proposals, restarting, saving, serving, setting_up
+from homeostat.cli import checks, findings, proposals, restarting, saving, serving, setting_up, status
 from homeostat.cli.output import show, show_error
 from homeostat.core.errors import HomeostatError
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (serving, setting_up, checks, saving, restarting):
+for module in (serving, setting_up, status, checks, saving, restarting):
     module.register(app)
 proposals.register(app)
 findings.register(app)

@@ -1,0 +1,106 @@
+"""`homeostat status`: what runs now, and what is under way."""
+
+from typing import Any
+
+import typer
+
+from homeostat.cli.hub_client import HubClient
+from homeostat.cli.options import AsJson, Repo, StateDir
+from homeostat.cli.output import emit_json, say, show_table
+from homeostat.cli.place import locate
+
+_UNDER_WAY = ("reverting", "approved", "pending")
+"""Statuses, or a state of one, in which something is still to come; those nearest to the running program first."""
+
+_AT_MOST = 20
+"""Changes that are named of each; the rest are counted."""
+
+Row = tuple[str, str, str]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("status")(status)
+
+
+def status(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Say what runs and what is under way. Hub, programs, processes, changes, findings. Exit code 4 without a hub."""
+    client = HubClient(locate(repo, state_dir))
+    found = _look(client)
+    if as_json:
+        emit_json(found)
+        return
+    show_table(("what", "which", "how it is"), [*_hub_rows(found), *_program_rows(found), *_change_rows(found)])
+    if not found["processes"]:
+        say("no process has called: start your program with `homeostat up -- COMMAND` or `homeostat run -- COMMAND`")
+
+
+def _look(client: HubClient) -> dict[str, Any]:
+    maintenance = client.get("/api/maintenance/status")
+    restart = client.get("/api/restart")
+    engine = maintenance["self_improvement"]
+    listed = {word: client.get("/api/selfimprove/proposals", status=word, limit=_AT_MOST) for word in _UNDER_WAY}
+    findings = client.get("/api/findings")["findings"]
+    return {
+        "hub": {
+            "url": client.url,
+            "uptime_s": engine.get("service", {}).get("uptime_s"),
+            "troubles": engine.get("status", {}).get("troubles", {"store": engine.get("error", "")}),
+        },
+        "programs": restart["programs"],
+        "processes": client.get("/api/processes")["processes"],
+        "changes": [
+            {name: item[name] for name in ("proposal_id", "state", "title", "state_reason")}
+            for body in listed.values()
+            for item in body["proposals"]
+        ],
+        "under_way": {word: body["total"] for word, body in listed.items()},
+        "findings_open": sum(item["state"] == "open" for item in findings),
+    }
+
+
+def _hub_rows(found: dict[str, Any]) -> list[Row]:
+    hub = found["hub"]
+    troubles = [("trouble", name, reason) for name, reason in sorted(hub["troubles"].items())]
+    how = "well" if not troubles else "in trouble"
+    uptime = f", up for {_span(hub['uptime_s'])}" if hub["uptime_s"] is not None else ""
+    return [("hub", hub["url"], how + uptime), *troubles]
+
+
+def _program_rows(found: dict[str, Any]) -> list[Row]:
+    rows = []
+    for item in found["programs"]:
+        runs = f"process {item['pid']}" if item["pid"] is not None else "does not run, or elsewhere"
+        last = f", last restart {item['phase']}" if item["phase"] else ""
+        rows.append(("program", item["command"], runs + last + (f": {item['reason']}" if item["reason"] else "")))
+    for item in found["processes"]:
+        how = "connected" if item["connected"] else "lost its connection"
+        code = f"commit {item['commit'][:12]}" if item["commit"] else "no commit"
+        swapped = f", generation {item['generation']}" if item["generation"] else ""
+        hmr = "" if item["hmr_enabled"] else ", hot reload off"
+        rows.append(("process", f"{item['pid']} {item['command']}", f"{how}, {code}{swapped}{hmr}"))
+    return rows
+
+
+def _change_rows(found: dict[str, Any]) -> list[Row]:
+    rows = [(item["state"].replace("_", " "), item["proposal_id"][:8], _with_reason(item)) for item in found["changes"]]
+    for word, total in found["under_way"].items():
+        if total > _AT_MOST:
+            rows.append((word, f"{total - _AT_MOST} more", f"see `homeostat proposals list --status {word}`"))
+    if found["findings_open"]:
+        rows.append(("findings", str(found["findings_open"]), "open; see `homeostat findings list`"))
+    return rows
+
+
+def _with_reason(item: dict[str, Any]) -> str:
+    return f"{item['title']}: {item['state_reason']}" if item["state_reason"] else str(item["title"])
+
+
+def _span(seconds: float) -> str:
+    """Return a time in its two largest units."""
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86_400)
+    if days:
+        return f"{days} d {hours % 24} h"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min {int(seconds % 60)} s" if minutes else f"{int(seconds)} s"

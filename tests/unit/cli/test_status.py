@@ -1,0 +1,74 @@
+"""`homeostat status`: what runs, and what is under way."""
+
+import json
+
+import pytest
+
+from homeostat.cli.status import _span
+from homeostat.model.restart import RestartPhase
+
+DIFF = (
+    "--- a/shop.py\n+++ b/shop.py\n@@ -2,4 +2,4 @@\n     return PRICES[coupon]\n \n \n"
+    "-PRICES = {'A': 1}\n+PRICES = {'A': 2}\n"
+)
+
+
+@pytest.fixture
+def waiting(hub):
+    hub.world.restarter.supervise("web", command="uvicorn")
+    identity = hub.submit(DIFF)
+    assert hub.client().post("/api/selfimprove/apply", json={"proposal_id": identity}).json()["restart_required"]
+    return identity
+
+
+def test_it_shows_hub_programs_processes_and_what_waits(hub, typed, waiting):
+    answer = typed("status")
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    assert lines[0].startswith("hub\thttp://127.0.0.1:") and "\twell, up for " in lines[0]
+    assert "program\tuvicorn\tprocess 4711" in lines
+    assert any(line.startswith("process\t") and "connected, commit " in line for line in lines)
+    assert any(line.startswith(f"awaiting restart\t{waiting[:8]}\tMend: ") for line in lines)
+
+
+def test_a_restart_that_failed_and_a_process_that_was_lost_are_shown_as_what_they_are(hub, typed, waiting):
+    hub.client().post("/api/restart", json={})
+    hub.world.restarter.end("web", RestartPhase.FAILED, reason="it ended with code 3", pid=None)
+    hub.world.live.end(next(iter(hub.world.live.processes())).id)
+    answer = typed("status")
+    assert "program\tuvicorn\tdoes not run, or elsewhere, last restart failed: it ended with code 3" in answer.out
+    assert "no process has called" in answer.err
+
+
+def test_troubles_in_the_background_are_named(hub, typed):
+    hub.context.troubles.note("recovering", "git is locked")
+    answer = typed("status")
+    assert answer.code == 0
+    assert "\tin trouble, up for " in answer.out and "trouble\trecovering\tgit is locked" in answer.out
+
+
+def test_its_json_is_versioned_and_whole(hub, typed, waiting):
+    body = json.loads(typed("status", "--json").out)
+    assert body["schema"] == 1 and set(body) >= {
+        "hub",
+        "programs",
+        "processes",
+        "changes",
+        "under_way",
+        "findings_open",
+    }
+    assert [item["proposal_id"] for item in body["changes"]] == [waiting]
+    assert body["under_way"] == {"reverting": 0, "approved": 1, "pending": 0} and body["hub"]["troubles"] == {}
+    assert body["processes"][0]["connected"] is True
+
+
+def test_without_a_hub_it_is_a_4_with_the_way_out(repository, typed):
+    answer = typed("status")
+    assert answer.code == 4 and "homeostat up" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(5.9, "5 s"), (61, "1 min 1 s"), (7322, "2 h 2 min"), (90_000, "1 d 1 h")]
+)
+def test_times_are_shown_in_their_two_largest_units(seconds, words):
+    assert _span(seconds) == words
