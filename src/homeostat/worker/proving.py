@@ -12,9 +12,9 @@ from homeostat.adapters.git.checkout import write_checkout
 from homeostat.adapters.sandbox.folder import proof_folder, sweep_stale_folders
 from homeostat.adapters.sandbox.identity import unprivileged_uid
 from homeostat.adapters.sandbox.interpreter import HostInterpreter, read_interpreter
-from homeostat.adapters.sandbox.layout import Site, lay_out, seen_from_inside
+from homeostat.adapters.sandbox.layout import Site, lay_out, seen_from_inside, shown_to_all
 from homeostat.adapters.sandbox.run import End, Ended, Zygote, run_in_sandbox
-from homeostat.adapters.sandbox.spec import Kind, Limits, SandboxSpec
+from homeostat.adapters.sandbox.spec import Kind, Limits, SandboxSpec, Shown
 from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import CommitId
 from homeostat.model.proof import TestRun
@@ -43,7 +43,7 @@ def prove(job: ProofJob, kinds: Sequence[Kind]) -> ProofRuns:
     except InvalidInput as error:
         return _refused(f"{error.message}; {error.hint}" if error.hint else error.message)
     reasons: list[str] = []
-    with Zygote() as zygote, proof_folder() as folder:
+    with proof_folder() as folder, Zygote(_shown_to_both(job, interpreter, folder)) as zygote:
         for kind in kinds:
             base = _run(job, kind, interpreter, zygote, folder / f"{kind}-base", job.base)
             if isinstance(base, Denied):
@@ -54,6 +54,22 @@ def prove(job: ProofJob, kinds: Sequence[Kind]) -> ProofRuns:
                 return ProofRuns(sandbox=kind.value, base=base, candidate=None, refused=_words(kind, candidate))
             return ProofRuns(sandbox=kind.value, base=base, candidate=candidate)
     return _refused("; ".join(reasons) or "no kind of sandbox was allowed")
+
+
+def _shown_to_both(job: ProofJob, interpreter: HostInterpreter, folder: Path) -> Shown:
+    root = folder / "root"
+    root.mkdir()
+    repository = str(Path(job.repository).resolve())
+    return shown_to_all(interpreter, repository=repository, limits=_limits(job), root=str(root))
+
+
+def _limits(job: ProofJob) -> Limits:
+    return Limits(
+        timeout_s=job.timeout_s,
+        memory_mb=job.memory_mb,
+        tree_memory_mb=2 * job.memory_mb,
+        max_processes=job.max_processes,
+    )
 
 
 def _refused(reason: str) -> ProofRuns:
@@ -71,12 +87,7 @@ def _run(
     """Check the commit out below `place`, run its tests and return how that went."""
     site = _site(job, place)
     write_checkout(Path(job.repository), commit, Path(site.tree))
-    limits = Limits(
-        timeout_s=job.timeout_s,
-        memory_mb=job.memory_mb,
-        tree_memory_mb=2 * job.memory_mb,
-        max_processes=job.max_processes,
-    )
+    limits = _limits(job)
     seen = seen_from_inside(kind, site)
     present = [path for path in job.changed_modules if Path(site.tree, path).is_file()]
     config = {"root": seen.root, "modules": present}

@@ -5,6 +5,7 @@ becomes the unprivileged uid. Both are there wherever bubblewrap is packaged, an
 millisecond, where a Python would take ten.
 """
 
+import functools
 import resource
 import shutil
 from pathlib import Path
@@ -26,6 +27,7 @@ _LIMIT_WORDS = {
 }
 
 
+@functools.cache
 def find_program(name: str) -> str:
     """Return the path of a program, looked for in the system's own folders only; `FileNotFoundError` without."""
     found = shutil.which(name, path="/usr/local/bin:/usr/bin:/bin")

@@ -17,21 +17,23 @@ from types import FrameType
 from typing import NoReturn
 
 from homeostat.adapters.sandbox import kernel, stages, tree
-from homeostat.adapters.sandbox.spec import Limits, SandboxSpec, decode_spec
+from homeostat.adapters.sandbox.spec import Kind, Limits, Shown
 
 _LOOK_EVERY_S = 0.1
 _KILL_WITHIN_S = 10.0
 _MAX_MESSAGE = 2000
+MAX_REQUEST = 40
+"""A request is the name of a kind."""
 
 
 class _Stopped(Exception):
     """Somebody asked us to end, or our parent is gone."""
 
 
-def main(door: socket.socket, *, parent: int) -> int:
+def main(door: socket.socket, *, parent: int, expected: Kind, shown: Shown | None) -> int:
     """Make ready for a run, wait for its request at `door`, run it, and say at its status descriptor how it ended.
 
-    Ends with `parent`, the process that forked us.
+    Ends with `parent`, the process that forked us. Ready is what the `expected` kind needs; another can come.
     """
     signal.signal(signal.SIGTERM, _on_stop)
     signal.signal(signal.SIGINT, _on_stop)
@@ -39,19 +41,27 @@ def main(door: socket.socket, *, parent: int) -> int:
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     os.umask(0o022)
     try:
-        namespaces = stages.prepare_namespaces()
-        request, handles, _, _ = socket.recv_fds(door, 1, 3)
+        namespaces = stages.prepare_namespaces(shown) if expected is Kind.NAMESPACES else None
+        request, handles, _, _ = socket.recv_fds(door, MAX_REQUEST, 3)
         door.close()
     except _Stopped:
         return 0
     if not request:
         return 0
     spec_fd, output_fd, status_fd = handles
-    os.dup(2)  # never closed: whoever reads the worker's stderr to its end knows that no launcher is left
+    ours = os.dup(2)  # never closed: whoever reads the worker's stderr to its end knows that no launcher is left
     os.dup2(output_fd, 1)
     os.dup2(output_fd, 2)
     os.close(output_fd)
-    status = _run(decode_spec(os.pread(spec_fd, os.fstat(spec_fd).st_size, 0)), spec_fd, namespaces)
+    report, report_child = os.pipe()
+    os.set_blocking(report, False)
+    kind = Kind(request.decode())
+    if namespaces is None and kind is Kind.NAMESPACES:
+        namespaces = stages.prepare_namespaces(shown)
+    elif namespaces is not None and kind is not Kind.NAMESPACES:
+        namespaces.end()
+    child = stages.start(kind, spec_fd=spec_fd, report_fd=report_child, namespaces=namespaces)
+    status = _follow(kind, child, spec_fd=spec_fd, report=report, report_child=report_child, ours=ours)
     with suppress(BrokenPipeError):
         os.write(status_fd, json.dumps(status).encode() + b"\n")
     return 0
@@ -61,29 +71,40 @@ def _on_stop(number: int, frame: FrameType | None) -> NoReturn:
     raise _Stopped
 
 
-def _run(spec: SandboxSpec, spec_fd: int, namespaces: stages.Namespaces | None) -> dict[str, str | int | None]:
-    try:
-        free_at_start = {bind.source: _free_bytes(bind.source) for bind in spec.binds if bind.writable}
-    except OSError as error:
-        return {"ended": "setup", "code": None, "message": str(error)}
-    report, report_child = os.pipe()
-    os.set_blocking(report, False)
-    child = stages.start(spec, spec_fd=spec_fd, report_fd=report_child, namespaces=namespaces)
-    os.close(report_child)
+def _hold_mounts(child: int) -> None:
+    """Keep a run's mounts for as long as we live: taking them down can wait until its end was told."""
+    with suppress(OSError):
+        os.open(f"/proc/{child}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _follow(
+    kind: Kind, child: int, *, spec_fd: int, report: int, report_child: int, ours: int
+) -> dict[str, str | int | None]:
+    """See a run to its end, with everything that it started; return how it ended."""
     code: int | None = None
+    message = ""
     try:
+        os.close(report_child)
+        for number in (1, 2):  # the output is at its end when the run is, and not only when we are
+            os.dup2(ours, number)
+        if kind is Kind.NAMESPACES:
+            _hold_mounts(child)
+        spec = stages.read_spec(spec_fd)
+        free_at_start = {bind.source: _free_bytes(bind.source) for bind in spec.binds if bind.writable}
         ended = _watch(child, spec.limits, free_at_start)
         if ended == "exited":
             code = _reaped(child)
     except _Stopped:
         ended = "stopped"
+    except OSError as error:
+        ended, message = "setup", str(error)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the rest must not be cut short
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     all_dead = tree.kill_descendants(os.getpid(), timeout_s=_KILL_WITHIN_S)
-    came_up, message = stages.read_report(spec.kind, _read_all(report))
+    came_up, said = stages.read_report(kind, _read_all(report))
     if not came_up and ended == "exited":
         ended = "setup"
-    return {"ended": ended if all_dead else "survivors", "code": code, "message": message}
+    return {"ended": ended if all_dead else "survivors", "code": code, "message": message or said}
 
 
 def _watch(child: int, limits: Limits, free_at_start: dict[str, int]) -> str:

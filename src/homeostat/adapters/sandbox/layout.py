@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homeostat.adapters.sandbox.interpreter import HostInterpreter
-from homeostat.adapters.sandbox.spec import Bind, Kind, Limits, SandboxSpec, is_within
+from homeostat.adapters.sandbox.spec import Bind, Kind, Limits, SandboxSpec, Shown, is_within
 from homeostat.model.verdict import Denied
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store")
@@ -28,6 +28,7 @@ _ETC = (
 _NOWHERE = ("/", "/proc", "/sys", "/dev", "/run", "/usr", "/etc", "/bin", "/lib")
 _NAME = "homeostat"
 _INSIDE = "/run/homeostat"
+_HOME = "/tmp/home"  # noqa: S108 - the sandbox's own /tmp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,10 @@ class Seen:
     tmp: str
 
 
+def _depth(bind: Bind) -> tuple[int, str]:
+    return bind.target.count("/"), bind.target
+
+
 def seen_from_inside(kind: Kind, site: Site) -> Seen:
     """Return the paths of a site as they are inside this kind of sandbox."""
     if kind.mounts:
@@ -66,7 +71,7 @@ def seen_from_inside(kind: Kind, site: Site) -> Seen:
             root=site.repository,
             results=f"{_INSIDE}/results",
             probe=f"{_INSIDE}/probe",
-            home="/tmp/home",  # noqa: S108 - the sandbox's own /tmp
+            home=_HOME,
             tmp="/tmp",  # noqa: S108
         )
     home, tmp = (os.path.join(site.private, name) for name in ("home", "tmp"))  # noqa: PTH118
@@ -119,13 +124,28 @@ def lay_out(
         argv=tuple(_command(kind, command, site, interpreter, inside)),
         cwd=seen.root,
         env={**_environment(seen, interpreter), **extra_env, **_python_path(kind, site, interpreter, extra_env)},
-        binds=tuple(sorted(binds, key=lambda bind: (len(Path(bind.target).parts), bind.target))),
+        binds=tuple(sorted(binds, key=_depth)),
         limits=limits,
         staging=str(root_folder),
         uid=uid,
     )
 
 
+def shown_to_all(interpreter: HostInterpreter, *, repository: str, limits: Limits, root: str) -> Shown:
+    """Return what every run of this interpreter on this repository is shown, to be mounted ahead at `root`.
+
+    It is part of what `lay_out` says for a kind with mounts: all but what lies below a folder of the run.
+    """
+    own = (repository, _INSIDE, _HOME)
+    binds = tuple(
+        Bind(source=real, target=path)
+        for path, real in _exposed(interpreter, repository)
+        if not any(is_within(path, place) for place in own)
+    )
+    return Shown(root=root, binds=tuple(sorted(binds, key=_depth)), temporary_mb=limits.temporary_mb)
+
+
+@functools.lru_cache(maxsize=16)
 def _exposed(interpreter: HostInterpreter, repository: str) -> list[tuple[str, str]]:
     """Return (seen, real) of all that may be read, without what another entry covers already."""
     chosen = list(_system())

@@ -8,20 +8,19 @@ import os
 
 from homeostat.adapters.sandbox import kernel
 from homeostat.adapters.sandbox.landlock import DEVICES
-from homeostat.adapters.sandbox.spec import SandboxSpec
+from homeostat.adapters.sandbox.spec import SandboxSpec, Shown
 
 _TMPFS = kernel.MS_NOSUID | kernel.MS_NODEV
 _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
 
 
-def build_root(spec: SandboxSpec) -> str:
-    """Mount everything of the spec below its staging folder and return that folder.
+def begin_root(shown: Shown) -> None:
+    """Mount at `shown.root` what is the same in every run: devices, /tmp, and the binds that are known ahead.
 
     Needs a mount namespace of our own and CAP_SYS_ADMIN in it. A recursive bind keeps the mounts
     below it, so read-only is set on the whole tree of each.
     """
-    root = spec.staging
-    size = f"size={spec.limits.temporary_mb << 20}"
+    root = shown.root
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("tmpfs", root, "tmpfs", _TMPFS, "mode=0755,size=16m")
     for name in ("proc", "dev", "tmp"):
@@ -33,10 +32,18 @@ def build_root(spec: SandboxSpec) -> str:
         os.symlink(goal, f"{root}/dev/{name}")
     os.mkdir(f"{root}/dev/shm")  # noqa: S108 - a place inside
     for place in ("tmp", "dev/shm"):
-        kernel.mount("tmpfs", f"{root}/{place}", "tmpfs", _TMPFS, f"mode=1777,{size}")
-    for bind in spec.binds:
+        kernel.mount("tmpfs", f"{root}/{place}", "tmpfs", _TMPFS, f"mode=1777,size={shown.temporary_mb << 20}")
+    for bind in shown.binds:
         _bind(bind.source, root + bind.target, writable=bind.writable)
-    return root
+
+
+def finish_root(spec: SandboxSpec, shown: Shown) -> None:
+    """Mount the rest of the spec. `ValueError` where more is shown already than this run may see."""
+    if not set(shown.binds) <= set(spec.binds) or shown.temporary_mb != spec.limits.temporary_mb:
+        raise ValueError("what was mounted ahead is not part of this run")
+    for bind in spec.binds:
+        if bind not in shown.binds:
+            _bind(bind.source, shown.root + bind.target, writable=bind.writable)
 
 
 def enter_root(root: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 import homeostat
-from homeostat.adapters.sandbox.spec import SandboxSpec, encode_spec
+from homeostat.adapters.sandbox.spec import SandboxSpec, Shown, encode_shown, encode_spec
 from homeostat.core.errors import Unavailable
 
 _GRACE_S = 20.0
@@ -61,15 +61,20 @@ class Zygote:
 
     It ends, and its runs with it, when this process ends, however that happens. Safe to share between
     threads. A fork of this process that lives on would keep it: fork before, or exec.
+
+    `shown` is mounted before a run is asked for, in the kind that it concerns; each run's spec must have it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Shown | None = None) -> None:
         self._lock = threading.Lock()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         source = str(Path(homeostat.__file__).parents[1])
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _START, source, str(theirs.fileno())],
+                [
+                    *(sys.executable, "-I", "-S", "-c", _START, source, str(theirs.fileno())),
+                    *([encode_shown(shown)] if shown is not None else []),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
@@ -90,7 +95,7 @@ class Zygote:
                 file.write(encode_spec(spec))
             os.lseek(spec_fd, 0, os.SEEK_SET)
             with self._lock:
-                socket.send_fds(self._control, [b"\0"], [spec_fd, output_fd, status_fd])
+                socket.send_fds(self._control, [spec.kind.encode()], [spec_fd, output_fd, status_fd])
                 answer, handles, _, _ = socket.recv_fds(self._control, _MAX_ANSWER, 1)
         except OSError as error:
             raise _launcher_died(f"its zygote does not answer: {error.strerror}") from error

@@ -24,7 +24,7 @@ from homeostat.adapters.sandbox import escape_probe, innermost
 from homeostat.adapters.sandbox.folder import proof_folder, sweep_stale_folders
 from homeostat.adapters.sandbox.identity import unprivileged_uid
 from homeostat.adapters.sandbox.interpreter import HostInterpreter, read_interpreter
-from homeostat.adapters.sandbox.layout import Site, lay_out, seen_from_inside
+from homeostat.adapters.sandbox.layout import Site, lay_out, seen_from_inside, shown_to_all
 from homeostat.adapters.sandbox.run import End, Ended, Zygote, run_in_sandbox
 from homeostat.adapters.sandbox.spec import Kind, Limits, SandboxSpec, is_within
 from homeostat.core.errors import HomeostatError, InvalidInput
@@ -34,6 +34,7 @@ from homeostat.ports.proving import Isolation, IsolationCheck
 _LIMITS = Limits(timeout_s=20.0, memory_mb=128, tree_memory_mb=512, max_processes=16, file_mb=64)
 _TOO_MUCH_MEMORY_MB = 256
 _SHORT_S = 0.5
+_REPOSITORY = "/homeostat-selftest/repository"
 _MAX_OUTPUT = 60_000
 _VICTIM_BYTES = b"untouched"
 _KEY_OF_MEMORY = 0x686F6D65
@@ -69,10 +70,21 @@ def examine_isolation(
     Call in a process without other threads.
     """
     sweep_stale_folders()
-    with proof_folder() as place, _targets(place, state_folder, landlock_abi) as targets, Zygote() as zygote:
+    with ExitStack() as stack:
+        place = stack.enter_context(proof_folder())
+        targets = stack.enter_context(_targets(place, state_folder, landlock_abi))
+        zygote = stack.enter_context(_zygote(place))  # the last: it is given nothing that was opened before
         # One after the other: they share a uid, and with it the count of processes.
         found = [_examine(kind, targets, zygote) for kind in kinds]
     return tuple(sorted(found, key=lambda isolation: not isolation.usable))
+
+
+def _zygote(place: Path) -> Zygote:
+    """Start a zygote as a proof does, with what its runs are shown mounted ahead."""
+    root = place / "root"
+    root.mkdir()
+    python = _interpreter(sys.executable)
+    return Zygote(shown_to_all(python, repository=_REPOSITORY, limits=_LIMITS, root=str(root)))
 
 
 def _examine(kind: Kind, targets: _Targets, zygote: Zygote) -> Isolation:
@@ -194,7 +206,7 @@ def _spec(
         limits = _LIMITS
         if timeout_s is not None:
             words = ["python", "-I", "-S", "-c", "import time; time.sleep(600)"]
-            limits = Limits(timeout_s=timeout_s, memory_mb=128, tree_memory_mb=512, max_processes=16)
+            limits = replace(_LIMITS, timeout_s=timeout_s)
         laid_out = lay_out(
             kind,
             site=site,
@@ -216,7 +228,7 @@ def _site(place: Path) -> Site:
         (place / name).mkdir(mode=0o755)
     shutil.copy(escape_probe.__file__, place / "probe" / "escape_probe.py")
     return Site(
-        repository="/homeostat-selftest/repository",
+        repository=_REPOSITORY,
         tree=str(place / "tree"),
         results=str(place / "results"),
         private=str(place / "private"),

@@ -77,6 +77,26 @@ class SandboxSpec:
     """Pretend that the kernel offers no more than this; for tests of older kernels."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What is mounted before a run is known: every run's part of its spec, read-only, at the empty folder `root`."""
+
+    root: str
+    binds: tuple[Bind, ...]
+    temporary_mb: int
+
+
+def encode_shown(shown: Shown) -> str:
+    """Return it as JSON for `decode_shown`."""
+    return json.dumps(asdict(shown))
+
+
+def decode_shown(text: str) -> Shown:
+    """Read what `encode_shown` wrote."""
+    raw = json.loads(text)
+    return Shown(**{**raw, "binds": tuple(Bind(**bind) for bind in raw["binds"])})
+
+
 def encode_spec(spec: SandboxSpec) -> bytes:
     """Return the spec as JSON for `decode_spec`."""
     return json.dumps(asdict(spec)).encode()

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from homeostat.adapters.sandbox import innermost, kernel, landlock, mounts, seccomp
-from homeostat.adapters.sandbox.bubblewrap import CAME_UP, bubblewrap_command
+from homeostat.adapters.sandbox.bubblewrap import CAME_UP, bubblewrap_command, find_program
 from homeostat.adapters.sandbox.identity import NOBODY
-from homeostat.adapters.sandbox.spec import Kind, SandboxSpec, decode_spec
+from homeostat.adapters.sandbox.spec import Kind, SandboxSpec, Shown, decode_spec
 from homeostat.core.errors import HomeostatError
 
 SETUP_FAILED = 125
@@ -38,9 +38,15 @@ class Namespaces:
             socket.send_fds(door, [b"\0"], [spec_fd, 1, report_fd])
         return self.process
 
+    def end(self) -> None:
+        self.door.close()
+        os.waitpid(self.process, 0)
 
-def prepare_namespaces() -> Namespaces | None:
+
+def prepare_namespaces(shown: Shown | None = None) -> Namespaces | None:
     """Fork a process into new namespaces ahead of its run; None where the kernel does not let us.
+
+    `shown` is mounted there, so that nobody waits for it later.
 
     Call in a process with one thread that is the subreaper of its descendants.
     """
@@ -55,33 +61,36 @@ def prepare_namespaces() -> Namespaces | None:
             return None
         if child == 0:
             ours.close()
-            _wait_in_namespaces(theirs, uid, gid)
+            _wait_in_namespaces(theirs, uid, gid, shown)
     return Namespaces(child, ours)
 
 
-def start(spec: SandboxSpec, *, spec_fd: int, report_fd: int, namespaces: Namespaces | None) -> int:
+def start(kind: Kind, *, spec_fd: int, report_fd: int, namespaces: Namespaces | None) -> int:
     """Start the run and return the process to wait for; whatever goes wrong in there is reported.
 
-    Call with no other thread alive. `namespaces` are used if the spec wants them, and ended if not.
+    Call with no other thread alive, and with `namespaces` if the kind wants them and they can be had.
     """
-    if spec.kind is Kind.NAMESPACES:
+    if kind is Kind.NAMESPACES:
         if namespaces is None:
             os.write(report_fd, b"the kernel refuses namespaces to this user\n")
         else:
             return namespaces.start(spec_fd, report_fd)
-    elif namespaces is not None:
-        namespaces.door.close()
-        os.waitpid(namespaces.process, 0)
     me = os.getpid()
     child = os.fork()
     if child == 0:
-        _enter(spec, supervisor=me, report_fd=report_fd)
+        _enter(spec_fd, supervisor=me, report_fd=report_fd)
     return child
 
 
-def _enter(spec: SandboxSpec, *, supervisor: int, report_fd: int) -> NoReturn:
+def read_spec(spec_fd: int) -> SandboxSpec:
+    """Read the spec that a run was handed."""
+    return decode_spec(os.pread(spec_fd, os.fstat(spec_fd).st_size, 0))
+
+
+def _enter(spec_fd: int, *, supervisor: int, report_fd: int) -> NoReturn:
     """Become the sandboxed command, where a fork of the launcher is all that is needed."""
     with _reporting(report_fd):
+        spec = read_spec(spec_fd)
         _default_signals()
         os.setsid()
         kernel.die_with_parent(signal.SIGKILL, supervisor)
@@ -118,6 +127,9 @@ def read_report(kind: Kind, report: bytes) -> tuple[bool, str]:
 
 def assemble_filters() -> None:
     """Make every filter that a run on this machine may need, so that forks of this process have them ready."""
+    for name in ("bwrap", "prlimit", "setpriv"):
+        with suppress(FileNotFoundError):
+            find_program(name)  # looked for once, too
     abi = kernel.landlock_abi()
     for rules in (
         seccomp.rules_with_mounts(),
@@ -181,7 +193,7 @@ def _enter_landlock(spec: SandboxSpec, report_fd: int) -> None:
     innermost.run_command(list(spec.argv), report_fd=report_fd, env=dict(spec.env))
 
 
-def _wait_in_namespaces(door: socket.socket, uid: int, gid: int) -> NoReturn:
+def _wait_in_namespaces(door: socket.socket, uid: int, gid: int, shown: Shown | None) -> NoReturn:
     """Be the init of a new pid namespace: wait for the spec, set everything up, start the command, reap.
 
     When this process ends the kernel kills whatever is left in the namespace.
@@ -190,6 +202,7 @@ def _wait_in_namespaces(door: socket.socket, uid: int, gid: int) -> NoReturn:
     # getppid() is 0 in here whoever the parent is; but a parent that died closed the door.
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
+    problem = _set_up_ahead(uid, gid, shown)
     request, handles, _, _ = socket.recv_fds(door, 1, 3)
     if not request:
         os._exit(0)
@@ -197,21 +210,37 @@ def _wait_in_namespaces(door: socket.socket, uid: int, gid: int) -> NoReturn:
     with _reporting(report_fd):
         os.dup2(output_fd, 1)
         os.dup2(output_fd, 2)
-        spec = decode_spec(os.pread(spec_fd, os.fstat(spec_fd).st_size, 0))
+        spec = read_spec(spec_fd)
         _only_these_files(report_fd)
+        if problem is not None:
+            raise problem
         if (spec.uid is None) != (uid != 0):
             raise ValueError("the spec is for another user than ours")
-        others = _counted_along(spec)
+        if shown is None:
+            shown = Shown(root=spec.staging, binds=(), temporary_mb=spec.limits.temporary_mb)
+            mounts.begin_root(shown)
+        mounts.finish_root(spec, shown)
+        os._exit(_exit_code_of(_start_inside(spec, shown.root, report_fd)))
+
+
+def _set_up_ahead(uid: int, gid: int, shown: Shown | None) -> OSError | None:
+    """Do what needs no spec; return what went wrong, to be reported when there is somebody to report to."""
+    try:
         if uid != 0:
             _write("/proc/self/setgroups", "deny")
             _write("/proc/self/uid_map", f"{uid} {uid} 1")
             _write("/proc/self/gid_map", f"{gid} {gid} 1")
-        os._exit(_exit_code_of(_start_inside(spec, report_fd, others)))
+        if shown is not None:
+            mounts.begin_root(shown)
+    except OSError as error:
+        return error
+    return None
 
 
-def _start_inside(spec: SandboxSpec, report_fd: int, others: int) -> int:
+def _start_inside(spec: SandboxSpec, root: str, report_fd: int) -> int:
     """Set up everything around this first process of the namespaces; start the command and return its id."""
-    mounts.enter_root(mounts.build_root(spec))
+    others = _counted_along(spec)
+    mounts.enter_root(root)
     kernel.set_hostname("sandbox")
     _raise_loopback()
     innermost.set_rlimits(innermost.rlimits(spec.limits, others=others, own=1))

@@ -4,7 +4,7 @@ Started by `run.Zygote` as a fresh program with nothing but the standard library
 key, a token or a file of ours, and has one thread. What takes long is done before anybody waits for
 it: starting Python, importing, assembling filters, and one spare launcher with its namespaces.
 
-A request is one byte with three descriptors: the spec, where the output goes, and where the launcher
+A request is the name of a kind with three descriptors: the spec, where the output goes, and where the launcher
 writes how the run ended. They are passed on to the spare; the answer is a handle on it (pidfd), or
 the words of an error. The zygote ends when the other end of its socket is closed, and the kernel
 then tells its launchers to end.
@@ -18,13 +18,18 @@ import sys
 from dataclasses import dataclass, field
 
 from homeostat.adapters.sandbox import kernel, launcher, stages, tree
+from homeostat.adapters.sandbox.spec import Kind, Shown, decode_shown
 
 _KILL_WITHIN_S = 10.0
 
 
 def main(arguments: list[str]) -> int:
-    """Serve the socket whose descriptor is named in the arguments, until it is closed."""
-    zygote = _Zygote(socket.socket(fileno=int(arguments[0])))
+    """Serve the socket whose descriptor is named in the arguments, until it is closed.
+
+    A second argument says what every run is shown (`spec.decode_shown`).
+    """
+    shown = decode_shown(arguments[1]) if len(arguments) > 1 else None
+    zygote = _Zygote(socket.socket(fileno=int(arguments[0])), shown)
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)  # what a launcher that was killed leaves behind comes to us
     stages.assemble_filters()
     gc.freeze()  # a child that collects would otherwise copy every page it looks at
@@ -44,6 +49,10 @@ class _Launcher:
 @dataclass(slots=True)
 class _Zygote:
     control: socket.socket
+    shown: Shown | None
+    expected: Kind = next(iter(Kind))
+    """What the next run will probably want: what the last one wanted."""
+
     spare: _Launcher | None = None
     running: dict[int, _Launcher] = field(default_factory=dict)
 
@@ -64,7 +73,7 @@ class _Zygote:
 
     def _answer(self, poll: select.poll) -> bool:
         """Pass one request on; False when nobody will ask any more."""
-        request, handles, _, _ = socket.recv_fds(self.control, 1, 3)
+        request, handles, _, _ = socket.recv_fds(self.control, launcher.MAX_REQUEST, 3)
         if not request:
             return False
         try:
@@ -74,7 +83,8 @@ class _Zygote:
             chosen, self.spare = self.spare, None
             self.running[chosen.handle] = chosen
             with chosen.door as door:
-                socket.send_fds(door, [b"\0"], handles)
+                socket.send_fds(door, [request], handles)
+            self.expected = Kind(request.decode())
             socket.send_fds(self.control, [b"\0"], [chosen.handle])
         except OSError as error:
             self.control.send(f"the sandbox's launcher could not be started: {error}".encode())
@@ -102,17 +112,17 @@ class _Zygote:
         with theirs:
             child = os.fork()
             if child == 0:
-                _become_launcher(theirs, parent=me)
+                _become_launcher(theirs, parent=me, expected=self.expected, shown=self.shown)
         return _Launcher(child, os.pidfd_open(child), ours)  # reaped by us alone, so the number is still its own
 
 
-def _become_launcher(door: socket.socket, *, parent: int) -> None:
+def _become_launcher(door: socket.socket, *, parent: int, expected: Kind, shown: Shown | None) -> None:
     code = 1
     try:
         os.setsid()
         os.closerange(3, door.fileno())
         os.closerange(door.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-        code = launcher.main(door, parent=parent)
+        code = launcher.main(door, parent=parent, expected=expected, shown=shown)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:

@@ -14,8 +14,10 @@ import pytest
 from sandbox_runs import LIMITS, place, require, run_code, run_spec
 
 from homeostat.adapters.sandbox import tree
+from homeostat.adapters.sandbox.interpreter import read_interpreter
+from homeostat.adapters.sandbox.layout import shown_to_all
 from homeostat.adapters.sandbox.run import End, Zygote, run_in_sandbox
-from homeostat.adapters.sandbox.spec import Bind, Kind, SandboxSpec
+from homeostat.adapters.sandbox.spec import Bind, Kind, SandboxSpec, Shown
 from homeostat.core.errors import Unavailable
 
 
@@ -291,6 +293,57 @@ def test_a_spare_that_was_killed_is_replaced(kind):
         while _children(zygote.process_id) == spares:
             assert time.monotonic() < deadline
         assert run_in_sandbox(spec, zygote=zygote, output_chars=10).output_tail == "ran\n"
+
+
+LOOK = "import os; print(sorted(os.listdir('/etc')), sorted(os.listdir('/usr')), os.statvfs('/tmp').f_blocks)"
+
+
+@contextlib.contextmanager
+def mounted_ahead(made, limits=LIMITS):
+    root = made.folder / "root"
+    root.mkdir()
+    interpreter = read_interpreter(sys.executable)
+    shown = shown_to_all(interpreter, repository=made.site.repository, limits=limits, root=str(root))
+    with Zygote(shown) as zygote:
+        yield zygote
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind.mounts], indirect=True)
+def test_a_run_sees_the_same_whether_its_mounts_were_made_ahead_or_not(kind):
+    seen = []
+    for ahead in (True, False):
+        with place() as made:
+            spec = made.spec(kind, "python", "-c", LOOK)
+            assert isinstance(spec, SandboxSpec)
+            with mounted_ahead(made) if ahead else Zygote() as zygote:
+                seen += [run_in_sandbox(spec, zygote=zygote, output_chars=60_000)]
+    assert [ended.code for ended in seen] == [0, 0], seen
+    assert seen[0].output_tail == seen[1].output_tail
+
+
+@pytest.mark.parametrize("lacking", ["a bind", "room"])
+def test_a_run_that_may_see_less_than_was_mounted_ahead_is_refused(lacking):
+    require(Kind.NAMESPACES)
+    with place() as made, mounted_ahead(made) as zygote:
+        spec = made.spec(Kind.NAMESPACES, "/bin/echo", "ran")
+        assert isinstance(spec, SandboxSpec)
+        if lacking == "a bind":
+            spec = dataclasses.replace(spec, binds=tuple(b for b in spec.binds if not b.target.startswith("/etc/ssl")))
+        else:
+            spec = dataclasses.replace(spec, limits=dataclasses.replace(LIMITS, file_mb=LIMITS.file_mb // 2))
+        ended = run_in_sandbox(spec, zygote=zygote, output_chars=100)
+        assert (ended.end, ended.output_tail) == (End.SETUP, "")
+        assert "mounted ahead" in ended.message
+
+
+def test_a_zygote_that_cannot_mount_ahead_says_so_when_it_is_asked_for_a_run():
+    require(Kind.NAMESPACES)
+    with place() as made:
+        spec = made.spec(Kind.NAMESPACES, "/bin/echo", "ran")
+        assert isinstance(spec, SandboxSpec)
+        with Zygote(Shown(root=str(made.folder / "gone"), binds=(), temporary_mb=16)) as zygote:
+            ended = run_in_sandbox(spec, zygote=zygote, output_chars=100)
+        assert ended.end is End.SETUP and "gone" in ended.message
 
 
 def test_a_zygote_is_given_no_descriptor_and_no_variable_of_ours(monkeypatch, tmp_path):
