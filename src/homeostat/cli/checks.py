@@ -97,6 +97,7 @@ def _diagnose(place: Place) -> Iterator[Diagnosis]:
         yield _hmr(settings[0])
         yield _tests(settings[0])
         yield from _try("interpreter", lambda: _interpreter(place, settings[0]))
+        yield from _try("restart command", lambda: _restart_command(place, settings[0]))
     yield from _try("programs", lambda: _programs(place))
     strict = bool(settings) and settings[0].settings.profile is Profile.PROD
     yield from _try("separation", lambda: _uid(place, strict=strict))
@@ -205,6 +206,31 @@ def _restart(place: Place) -> list[Diagnosis]:
     supervised = ", ".join(item["command"] for item in status["programs"])
     detail = f"no change waits; can be restarted: {supervised}" if supervised else "no change waits for one"
     return found or [Diagnosis(level="ok", name="restart", detail=detail)]
+
+
+def _restart_command(place: Place, loaded: LoadedSettings) -> list[Diagnosis]:
+    """See whether the configured command can be run, and whether it bypasses a supervisor of ours."""
+    from homeostat.adapters.supervising.slot import records
+
+    command = loaded.settings.restart.command
+    if not command:
+        return []
+    name = "restart command"
+    if shutil.which(place.repository / command[0] if "/" in command[0] else command[0]) is None:
+        remedy = "set restart.command to a program that the hub can run"
+        return [Diagnosis(level="fail", name=name, detail=f"there is no program {command[0]}", remedy=remedy)]
+    found = [
+        Diagnosis(
+            level="warn",
+            name=name,
+            detail=f"{Path(command[0]).name} takes the place of the supervisor of process {record.program.pid} "
+            f"({record.command}): it hands no sockets over, so requests may be lost",
+            remedy="remove restart.command, or start the program without a supervisor of ours",
+        )
+        for _, record in records(place.state_dir)
+        if record.program is not None and record.program.is_alive()
+    ]
+    return found or [Diagnosis(level="ok", name=name, detail=" ".join(command))]
 
 
 def _span(seconds: float) -> str:

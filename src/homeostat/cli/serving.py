@@ -206,6 +206,11 @@ def _supervisor(
 ) -> "Supervisor":
     from homeostat.adapters.supervising.supervisor import Supervisor
 
+    if settings.restart.command:
+        say(
+            f"warning: restart.command is set, so `homeostat restart` runs {Path(settings.restart.command[0]).name} "
+            "and not this supervisor: no sockets are handed over"
+        )
     return Supervisor(
         state_dir=place.state_dir,
         kind=kind,

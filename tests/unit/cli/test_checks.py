@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from homeostat.adapters.supervising.slot import Record, remember_process, take_slot
 from homeostat.cli import checks
 from homeostat.cli.place import Place
 from homeostat.core.errors import Unavailable
@@ -133,3 +134,29 @@ def test_what_does_not_agree_is_named_with_a_command_that_mends_it(typed, commit
     assert NOBODYS in found.detail and found.level == "warn"
     subprocess.run(found.remedy, shell=True, check=True, capture_output=True)
     assert looked(committed)["consistency"].level == "ok"
+
+
+def with_restart_command(repository, *command):
+    (repository / "homeostat.toml").write_text(f"[restart]\ncommand = {json.dumps(list(command))}\n")
+
+
+def test_a_restart_command_that_is_not_there_is_named(committed):
+    with_restart_command(committed, "no-such-program", "shop")
+    found = looked(committed)["restart command"]
+    assert (found.level, found.detail) == ("fail", "there is no program no-such-program")
+
+
+def test_a_restart_command_that_bypasses_a_supervisor_of_ours_is_a_warning(committed):
+    with_restart_command(committed, "true")
+    assert looked(committed)["restart command"].level == "ok"
+    place = place_of(committed)
+    slot = take_slot(place.state_dir, ["shop"], committed)
+    program = remember_process(os.getpid(), launch_file=committed / "launch", launch_id="l")
+    slot.remember(Record(kind="up", command="shop", program=program))
+    found = looked(committed)["restart command"]
+    slot.close()
+    assert found.level == "warn" and f"process {os.getpid()} (shop)" in found.detail and found.remedy
+
+
+def test_without_a_restart_command_there_is_nothing_to_say(committed):
+    assert "restart command" not in looked(committed)
