@@ -61,3 +61,30 @@ def test_a_configured_pattern_is_added_and_changes_the_digest():
 def test_a_pattern_that_leaves_the_repository_is_refused(pattern):
     with pytest.raises(InvalidInput, match="forbidden_paths"):
         policy_in_force(PolicySettings(forbidden_paths=(pattern,)))
+
+
+CAUGHT = {
+    "forbidden-paths": (create(".env", "x\n"), "block", None),
+    "secrets": (create("a.py", "key = 'AKIA" + "Q3EGX2T7KD5LMNOP'\n"), "block", 1),
+    "syntax": (create("a.py", "def f(:\n"), "block", 1),
+    "hidden-characters": (create("a.py", "x = 1\ny = '\u202e'\n"), "block", 2),
+    "environment-files": (create("conftest.py", "x = 1\n"), "review", None),
+    "size": (create("a.txt", "x\n" * 500), "review", None),
+}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_every_rule_signs_what_it_finds_with_its_own_id_place_and_way_on(rule):
+    """Decisions, records and the ledger name a rule by its id: another one would be believed."""
+    item, verdict, line = CAUGHT[rule.id]
+    decision = check_change(POLICY, tree(item))
+    assert decision.verdict == verdict
+    (found,) = [finding for finding in decision.findings if finding.rule == rule.id]
+    assert [finding.rule for finding in rule.check(tree(item), POLICY)] == [rule.id]
+    assert (found.severity, found.line) == (PolicySeverity(verdict), line)
+    assert found.path == (item.path if rule.id != "size" else "")
+    assert found.message and found.remedy and rule.summary
+
+
+def test_no_two_rules_have_one_id():
+    assert len({rule.id for rule in RULES}) == len(RULES) == len(CAUGHT)
