@@ -84,6 +84,84 @@ def test_an_event_happens_exactly_in_the_states_that_allow_it(state, event):
         assert outcome.code == "illegal-transition"
 
 
+SEEN = proposal().change.change_digest
+TOLD = {
+    life.ValidationStarted: ("validating", "policy and tests are running", {}),
+    life.Proved: ("validated", "said so", {"verdict": "passed", "sandbox": "bubblewrap"}),
+    life.Approved: ("approved", "approved", {"change_seen": SEEN, "unreviewed": False, "forced": False}),
+    life.ApplyAsked: ("apply_asked", "applying was asked", {}),
+    life.Rejected: ("rejected", "rejected: no", {}),
+    life.Deferred: ("deferred", "deferred: ", {}),
+    life.Resumed: ("resumed", "taken up again", {}),
+    life.Edited: ("edited", f"edited by {OWNER.id}: revision 2", {"revision": 2, "base_commit": BASE}),
+    life.ApplyStarted: (
+        "apply_started",
+        "applying as cccccccccccc; snapshot b/x",
+        {"commit": COMMIT, "before": BASE, "backup": "b/x"},
+    ),
+    life.WentLive: ("went_live", "swapped", {"hmr": "applied", "restart_required": False}),
+    life.RestartNeeded: ("needs_restart", "an import changed", {"hmr": "not_available", "restart_required": True}),
+    life.ApplyFailed: ("apply_failed", "no", {}),
+    life.RestartAsked: ("restart_asked", "a restart was asked for; it is needed because: ", {"request": "r"}),
+    life.RestartSeen: ("restarted", "every process was started after the change", {}),
+    life.ObservedWell: ("implemented", "well", {}),
+    life.RevertStarted: (
+        "revert_started",
+        "reverting: asked",
+        {"commit": BASE, "parent": COMMIT, "automatic": False},
+    ),
+    life.RevertReplanned: (
+        "revert_replanned",
+        f"said before; on {BASE[:12]}, to which the branch has gone on",
+        {"commit": COMMIT, "parent": BASE},
+    ),
+    life.RevertWaits: ("revert_waits", "process 7 does not answer", {}),
+    life.Reverted: ("reverted", "asked for; seen", {}),
+    life.RevertAborted: ("revert_aborted", "revert not done: moved on", {}),
+    life.Restored: ("restored", "restored", {"commit": COMMIT, "revert_commit": None}),
+}
+
+
+@pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
+def test_what_the_ledger_and_the_log_are_told_of_an_event(kind):
+    """Audits look for these names, and records of years ago hold them: they change with a new format only."""
+    start = at_state(min(life.ALLOWED_FROM[kind]))
+    application = replace(start.application, revert_reason="asked for")
+    start = replace(start, application=application, state_reason="said before")
+    outcome = life.step(start, EVENTS[kind], at=NOW)
+    name, reason, facts = TOLD[kind]
+    base = {
+        "from": start.state.value,
+        "to": outcome.proposal.state.value,
+        "version": start.version + 1,
+        "change_digest": outcome.proposal.change.change_digest,
+        "diff_digest": outcome.proposal.change.diff_digest,
+    }
+    assert (outcome.kind, outcome.facts) == (f"proposal.{name}", {**base, **facts})
+    assert outcome.proposal.state_reason == reason
+    assert outcome.proposal.log == (
+        *start.log,
+        f"2026-01-02T03:04:05.000+00:00 {outcome.proposal.state.value}: {reason}",
+    )
+    assert (outcome.proposal.updated_at, outcome.proposal.version) == (NOW, start.version)
+
+
+def test_what_is_done_by_itself_or_alone_is_told_so():
+    alone = life.Approved(review=replace(REVIEW, unreviewed=True), apply_requested=False, forced=True)
+    told = life.step(proposal(state=S.AWAITING_APPROVAL), alone, at=NOW)
+    assert (told.facts["unreviewed"], told.facts["forced"]) == (True, True)
+    assert told.proposal.state_reason == "approved without a second pair of eyes"
+    by_itself = replace(EVENTS[life.RevertStarted], automatic=True)
+    told = life.step(at_state(S.OBSERVING), by_itself, at=NOW)
+    assert told.facts["automatic"] is True and told.proposal.state_reason == "taken back by itself: asked"
+    blocked = life.step(proposal(state=S.VALIDATING), life.Proved(report=report(ProofVerdict.FAILED)), at=NOW)
+    assert blocked.kind == "proposal.blocked" and blocked.facts["verdict"] == "failed"
+    assert blocked.proposal.state_reason == "failed: said so"
+    found = life.step(at_state(S.APPLYING), replace(EVENTS[life.Restored], review=REVIEW), at=NOW)
+    assert found.kind == "proposal.approved"
+    assert {"change_seen": SEEN, "unreviewed": True, "forced": False}.items() <= found.facts.items()
+
+
 def test_the_good_way_from_pending_to_implemented():
     done = go(
         proposal(),
