@@ -2,6 +2,8 @@
 
 PYTHON ?= python3.11
 SOAK_MINUTES ?= 60
+# One more than there are cores: the end-to-end tests wait for most of their time.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +19,7 @@ demo: $(STAMP)  ## run the whole loop on a real service
 	PATH="$(CURDIR)/.tools/uv/bin:$$PATH" $(BIN)/homeostat demo
 
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 20 $(PYTEST_ARGS)
 
 soak: $(STAMP)  ## run the real system at load for SOAK_MINUTES (60) with random kills, then the tests marked `matrix`
 	PYTHONPATH=tests $(BIN)/python -m soak --minutes $(SOAK_MINUTES)
