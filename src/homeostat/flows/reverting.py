@@ -107,6 +107,8 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
         return
     assert application.revert_commit is not None
     files_back_at = application.files_back_at or deps.clock.now()
+    edited = deps.deployed.drift(change_of(deps, proposal))
+    # The last look before the word: whoever dials in after it is brought in line at the next recovery.
     still = bring_back(deps, proposal, back, files_back_at=files_back_at)
     restart_back(deps, proposal, processes_left=bool(still))
     if still:
@@ -117,7 +119,6 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
             must(transition(deps, proposal, RevertWaits(reason=reason, files_back_at=files_back_at), actor=SYSTEM))
         return
     detail = f"files and branch are as before (commit {application.revert_commit[:12]}), running processes too"
-    edited = deps.deployed.drift(change_of(deps, proposal))
     if edited:
         detail += f"; edited since: {', '.join(item.path for item in edited)}"
     must(transition(deps, proposal, Reverted(detail=detail, files_back_at=files_back_at), actor=SYSTEM))

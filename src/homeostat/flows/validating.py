@@ -1,6 +1,7 @@
 """Proving a proposal: policy, then the host's own tests on base and candidate in a sandbox."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from homeostat.core.errors import Unavailable
 from homeostat.core.ids import ProposalId
@@ -9,13 +10,19 @@ from homeostat.flows.proposing import resolve_diff
 from homeostat.flows.transition import drop_candidate, must, read, transition
 from homeostat.model.actor import SYSTEM
 from homeostat.model.change import TreeChange
-from homeostat.model.proof import PolicyFinding, PolicySeverity, ProofReport, ProofVerdict
+from homeostat.model.proof import STOPPED_FROM_OUTSIDE, PolicyFinding, PolicySeverity, ProofReport, ProofVerdict
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.policy.check import check_change
-from homeostat.ports.proving import ProofJob
+from homeostat.ports.proving import ProofJob, ProofRuns
 from homeostat.proposals.lifecycle import Proved, ValidationStarted
 from homeostat.validation.compare import judge_proof
+
+_MOST_ATTEMPTS = 2
+_TWICE = (
+    "the proof died twice and says nothing about the change: look into the machine's log (out of memory?) and at "
+    "`homeostat doctor`, then hand the change in again"
+)
 
 
 def validate(deps: Deps, proposal_id: ProposalId) -> None:
@@ -79,14 +86,39 @@ def _run_tests(
         memory_mb=limits.memory_mb,
         max_processes=limits.max_processes,
     )
+    deaths: list[str] = []
+    while True:
+        runs = _try(deps, job)
+        died = runs if isinstance(runs, str) else _stopped(runs)
+        if not died or len(deaths) + 1 >= _MOST_ATTEMPTS:
+            break
+        # INVARIANT: a death answers nothing, so it is no verdict; but a change that kills its judge gets one more
+        # run, and not as many as it likes.
+        deaths.append(died)
+    if isinstance(runs, str):
+        report = _refused((f"{runs}; {_TWICE}",), ProofVerdict.INCONCLUSIVE, findings, elapsed_ms())
+    else:
+        report = judge_proof(runs, changed_python=bool(job.changed_modules), policy=findings, duration_ms=elapsed_ms())
+        if died:
+            report = replace(report, reasons=(*report.reasons, _TWICE))
+    return replace(report, deaths=tuple(deaths))
+
+
+def _try(deps: Deps, job: ProofJob) -> ProofRuns | str:
+    """Run the job once; return the runs, or how the worker died."""
     try:
-        runs = deps.prover.prove(job)
+        return deps.prover.prove(job)
     except Unavailable as error:
         if error.code == "hub-stopping":
             raise  # the row stays as it is, and the next hub proves it
-        # A worker that died answers nothing; the proposal may be handed in again, it is not judged.
-        return _refused((error.message,), ProofVerdict.INCONCLUSIVE, findings, elapsed_ms())
-    return judge_proof(runs, changed_python=bool(job.changed_modules), policy=findings, duration_ms=elapsed_ms())
+        return error.message
+
+
+def _stopped(runs: ProofRuns) -> str:
+    for name, run in (("base", runs.base), ("candidate", runs.candidate)):
+        if run is not None and run.problem == STOPPED_FROM_OUTSIDE:
+            return f"{name}: {run.problem}"
+    return ""
 
 
 def _refused(

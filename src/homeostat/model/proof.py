@@ -11,6 +11,10 @@ class ProofVerdict(StrEnum):
     """The question was not answered (nothing ran, or the original ran instead). Never a pass."""
 
 
+STOPPED_FROM_OUTSIDE = "it was stopped from outside"
+"""The `TestRun.problem` of a run that was ended, and by none of its limits: by the kernel short of memory, say."""
+
+
 class PolicySeverity(StrEnum):
     BLOCK = "block"
     REVIEW = "review"
@@ -71,3 +75,5 @@ class ProofReport:
     added_tests: tuple[str, ...] = ()
     removed_tests: tuple[str, ...] = ()
     duration_ms: int = 0
+    deaths: tuple[str, ...] = ()
+    """How attempts before this one ended, from which nothing follows: a worker died, or was stopped from outside."""

@@ -176,6 +176,7 @@ def _risk(proposal: Proposal) -> str:
     if proof is None:
         return "Not assessed yet: validation has not come to an end."
     lines = [f"Validation: {proof.verdict.value}"] + [item(reason) for reason in proof.reasons]
+    lines += [item(f"tried again after this: {death}") for death in proof.deaths]
     for finding in proof.policy:
         place = finding.path if finding.line is None else f"{finding.path}:{finding.line}"
         where = f"{code_span(finding.rule)} at {code_span(place)}"

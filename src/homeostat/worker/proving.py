@@ -17,7 +17,7 @@ from homeostat.adapters.sandbox.run import End, Ended, Zygote, run_in_sandbox
 from homeostat.adapters.sandbox.spec import Kind, Limits, SandboxSpec, Shown
 from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import CommitId
-from homeostat.model.proof import TestRun
+from homeostat.model.proof import STOPPED_FROM_OUTSIDE, TestRun
 from homeostat.model.verdict import Denied
 from homeostat.ports.proving import ProofJob, ProofRuns
 from homeostat.worker.results import read_results
@@ -28,7 +28,7 @@ _LIMIT_WORDS = {
     End.TIME: "it was ended after {timeout_s:g} s",
     End.MEMORY: "it was ended for using more than {tree_memory_mb} MB of memory in all",
     End.DISK: "it was ended for writing more than {disk_mb} MB",
-    End.STOPPED: "it was stopped from outside",
+    End.STOPPED: STOPPED_FROM_OUTSIDE,
 }
 
 

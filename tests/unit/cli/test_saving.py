@@ -1,7 +1,9 @@
 """`homeostat backup` and `homeostat restore`: everything comes back, or nothing is touched and the reason is said."""
 
+import errno
 import io
 import json
+import os
 import shutil
 import sqlite3
 import stat
@@ -358,3 +360,42 @@ def test_doctor_agrees_after_a_restoration(kept, typed):
         if item.name == "consistency":
             break
     assert (found["ledger"], found["consistency"]) == ("ok", "ok")
+
+
+def test_a_restoration_that_the_disk_does_not_vouch_for_says_where_everything_is(kept, typed, monkeypatch):
+    """The two folders have changed places already: to say that nothing happened would be wrong."""
+    really = os.fsync
+
+    def fsync(descriptor):
+        exchanged = any(kept.root.glob(".homeostat.before-restore-*"))
+        if exchanged and os.path.samestat(os.fstat(descriptor), kept.root.stat()):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    kept.close()
+    answer = typed("restore", kept.file)
+    assert answer.code == 6 and "restore-not-synced" in answer.err
+    (aside,) = kept.root.glob(".homeostat.before-restore-*")
+    assert str(aside) in " ".join(answer.err.split()) or aside.name in answer.err.replace("\n", "")
+    monkeypatch.undo()
+    monkeypatch.chdir(kept.root)
+    kept.open()
+    assert kept.row(kept.identity).state is S.OBSERVING and kept.unverified() == []
+
+
+def test_a_restoration_that_cannot_be_exchanged_leaves_what_was_there(kept, typed, monkeypatch):
+    really, state_dir = Path.rename, kept.state_dir
+
+    def rename(self, target):
+        if Path(target) == state_dir and "before-restore" not in self.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return really(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    kept.close()
+    answer = typed("restore", kept.file)
+    assert answer.code == 4 and "restore-not-written" in answer.err
+    assert not list(kept.root.glob(".homeostat.before-restore-*"))
+    kept.open()
+    assert kept.row(kept.identity).state is S.OBSERVING and kept.unverified() == []

@@ -5,10 +5,11 @@ import pytest
 from homeostat.core.errors import Unavailable
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.validating import validate
-from homeostat.model.proof import ProofVerdict
+from homeostat.model.proof import STOPPED_FROM_OUTSIDE, ProofVerdict
 from homeostat.model.proposal import ProposalState
 from homeostat.model.settings import HostSettings
 from homeostat.ports.proving import ProofRuns
+from homeostat.proposals.markdown import record_path
 from homeostat.testing.fake_prover import test_run as run_of
 from homeostat.testing.world import BOT, DIFF, WORLD_SETTINGS, World
 
@@ -38,12 +39,44 @@ def test_a_broken_test_blocks_and_names_it():
     assert f"homeostat/proposal-{proposal.id}" not in world.repository.branches
 
 
-def test_a_worker_that_died_is_inconclusive_never_a_pass():
+DIED = Unavailable("worker-died", "the worker ended with -9")
+STOPPED = ProofRuns(
+    sandbox="fake", base=run_of({"t::a": "passed"}), candidate=replace(run_of({}), problem=STOPPED_FROM_OUTSIDE)
+)
+
+
+@pytest.mark.parametrize(
+    ("death", "words"), [(DIED, "the worker ended with -9"), (STOPPED, f"candidate: {STOPPED_FROM_OUTSIDE}")]
+)
+def test_a_proof_that_died_once_is_tried_again_and_the_report_says_so(death, words):
     world = World()
-    world.prover.script(Unavailable("worker-died", "the worker died"))
+    world.prover.script(death)
+    proposal = validated(world)
+    assert proposal.state is ProposalState.AWAITING_APPROVAL
+    assert proposal.proof.deaths == (words,)
+    path = record_path(proposal)
+    assert words in world.deps.record_branch.read(path).decode()
+
+
+@pytest.mark.parametrize("death", [DIED, STOPPED])
+def test_a_proof_that_dies_twice_is_inconclusive_never_a_pass_and_says_what_to_do(death):
+    world = World()
+    world.prover.script(death, death)
     proposal = validated(world)
     assert proposal.state is ProposalState.BLOCKED
     assert proposal.proof.verdict is ProofVerdict.INCONCLUSIVE
+    assert len(proposal.proof.deaths) == 1 and len(world.prover.jobs) == 2
+    assert "hand the change in again" in proposal.state_reason
+    again = validated(world)
+    assert again.id != proposal.id and again.state is ProposalState.AWAITING_APPROVAL
+
+
+def test_a_proof_that_fails_is_not_tried_again():
+    world = World()
+    red = ProofRuns(sandbox="fake", base=run_of({"t::a": "passed"}), candidate=run_of({"t::a": "failed"}))
+    world.prover.script(red)
+    assert validated(world).state is ProposalState.BLOCKED
+    assert len(world.prover.jobs) == 1
 
 
 def test_a_hub_that_is_stopped_judges_nothing_and_the_next_one_proves_it():

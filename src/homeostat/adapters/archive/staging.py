@@ -30,7 +30,7 @@ from homeostat.adapters.state_lock import hold_state
 from homeostat.adapters.store.store import SqlStore
 from homeostat.audit.head import TRAILER_KEY, is_signed, parse_head, parse_trailer
 from homeostat.audit.restoration import Restoration
-from homeostat.core.errors import Conflict, HomeostatError, IntegrityFailure, NotFound, Unavailable
+from homeostat.core.errors import Conflict, HomeostatError, IntegrityFailure, NotFound, OutcomeUnknown, Unavailable
 from homeostat.core.ids import CommitId
 
 _NAMED = 12
@@ -125,28 +125,51 @@ class Restoring:
         return Staged(folder=folder, manifest=manifest, loss=loss, store=store, keys=keys)
 
     def put_in_place(self, staged: Staged) -> Path | None:
-        """Do step 6; return where the state directory is now that was there before, None when there was none."""
+        """Do step 6; return where the state directory is now that was there before, None when there was none.
+
+        `Unavailable` while everything is as it was; `OutcomeUnknown` from where that is not certain any more.
+        """
         staged.store.close()
         aside = self._state_dir.with_name(f"{self._state_dir.name}.before-restore-{self._stamp}")
+        there = self._state_dir.exists()
         try:
-            there = self._state_dir.exists()
             if there:
                 self._state_dir.rename(aside)
             try:
                 staged.folder.rename(self._state_dir)
             except OSError:
                 if there:
-                    aside.rename(self._state_dir)
+                    self._rename_back(aside)
                 raise
-            self._unless_placed.pop_all()
-            sync_folder(self._state_dir.parent)
         except OSError as error:
             raise Unavailable(
                 "restore-not-written",
                 f"{self._state_dir} could not be exchanged: {error.strerror}",
                 hint="it is as it was; mend the cause, then try again",
             ) from error
+        self._unless_placed.pop_all()
+        try:
+            sync_folder(self._state_dir.parent)
+        except OSError as error:
+            before = f"; what was there before is in {aside}" if there else ""
+            raise OutcomeUnknown(
+                "restore-not-synced",
+                f"the restored state is in {self._state_dir}{before}, but the disk does not say that it keeps it "
+                f"so ({error.strerror})",
+                hint="mend the disk, look which of the two is in its place, and run `homeostat verify`",
+            ) from error
         return aside if there else None
+
+    def _rename_back(self, aside: Path) -> None:
+        try:
+            aside.rename(self._state_dir)
+        except OSError as error:
+            raise OutcomeUnknown(
+                "restore-not-synced",
+                f"neither the restored state nor the one before could be put in {self._state_dir} ({error.strerror}); "
+                f"what was there before is in {aside}",
+                hint=f"mend the disk, then: mv {aside} {self._state_dir}",
+            ) from error
 
     def restore_records(self, staged: Staged) -> bool:
         """Make the branch of the records again where it is gone; True when it was.

@@ -20,6 +20,7 @@ def encode_proof(report: ProofReport) -> JsonValue:
         "added_tests": report.added_tests,
         "removed_tests": report.removed_tests,
         "duration_ms": report.duration_ms,
+        "deaths": report.deaths,
     }
 
 
@@ -36,6 +37,7 @@ def decode_proof(value: Mapping[str, Any]) -> ProofReport:
         added_tests=tuple(value["added_tests"]),
         removed_tests=tuple(value["removed_tests"]),
         duration_ms=value["duration_ms"],
+        deaths=tuple(value.get("deaths", ())),
     )
 
 

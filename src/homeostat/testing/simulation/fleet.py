@@ -59,11 +59,16 @@ class SimulatedProcess:
     """Whether it ever reached a hub: from then on the fake has what it runs."""
 
     connected: bool = False
+    connected_at: datetime | None = None
     cut_off: bool = False
     alive: bool = True
     stuck: bool = False
     losses: int = 0
     outbox: deque[tuple[str, Mapping[str, Any]]] = field(default_factory=lambda: deque(maxlen=_KEPT_BODIES))
+
+    def connected_for_s(self, now: datetime) -> float:
+        """Return for how long it has been connected, if it is."""
+        return (now - self.connected_at).total_seconds() if self.connected_at is not None else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +231,7 @@ class Fleet:
         if self._deliver is None or not process.alive or process.cut_off or process.connected:
             return
         process.connected = True
+        process.connected_at = self._timeline.now()
         process.losses += 1
         if process.known:
             self._live.let_late_ones_arrive(process.id)

@@ -36,6 +36,9 @@ S = ProposalState
 CLEAR_HARM = 0.2
 """A rise of the failing share that nobody may overlook, where enough was seen before."""
 
+_UNSEEN_S = 4.0
+"""How long the steps between the last look at the processes and the word *reverted* may take in bad weather."""
+
 _RESTING = frozenset(
     {
         S.AWAITING_APPROVAL,
@@ -135,6 +138,8 @@ class Oracle:
 
     def _reverted(self, row: Proposal) -> Iterator[str]:
         for process in self._connected():
+            if process.connected_for_s(self._world.clock.now()) < _UNSEEN_S:
+                continue  # it came after the last look; whether it is brought in line is seen at the end
             new = self._runs(process, row, before=False)
             if new:
                 yield f"{row.id[-3:]} is reverted, and process {process.id[-3:]} still runs its {new}"
@@ -166,9 +171,10 @@ class Oracle:
         return 1.0 if self._stormy() or not requests else sum(item.errors for item in before) / requests
 
     def _failed_since(self, since: datetime) -> float:
-        """Return the share that really failed: what is stuck before it comes to the harm has none to show."""
-        after = [item for item in self._fleet.served if item.start >= since]
-        return sum(item.errors for item in after) / max(sum(item.requests for item in after), 1)
+        """Return the share that failed of what was told and kept: what is stuck, or was lost, has none to show."""
+        ticks = self._world.vitals.ticks(since=since, until=self._world.clock.now())
+        after = [tick for tick in ticks if tick.start >= since]
+        return sum(tick.errors for tick in after) / max(sum(tick.requests for tick in after), 1)
 
     def _failing_now(self) -> float:
         """Return the failing share of what is on disk: a later change may have mended an earlier one's harm."""
