@@ -48,7 +48,7 @@ def test_values_in_one_place_give_one_template(words: list[str], values: list[ob
 @settings(max_examples=500)
 @given(texts, st.integers(min_value=0, max_value=9))
 def test_a_template_known_from_a_message_with_other_digits_is_the_message_s_own(text: str, step: int) -> None:
-    other = text.translate({ord(str(digit)): str((digit + step) % 9 + 1) for digit in range(1, 10)} if step else {})
+    other = text.translate({ord(str(digit)): str((digit + step) % 10) for digit in range(10)})
     masked(other)
     assert masked(text) == _masked(text.strip())
     assert masked(other) == _masked(other.strip())

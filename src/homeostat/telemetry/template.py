@@ -71,7 +71,8 @@ _INTERFACES = frozenset({"asgi", "wsgi", "aiohttp"})
 """What the agent calls the interface at which it sees requests."""
 
 _KNOWN_SHAPES = 8192
-_OTHER_DIGITS = str.maketrans("23456789", "11111111")
+_ANY_DIGIT = str.maketrans("023456789", "111111111")
+_ANY_DIGIT_BUT_0 = str.maketrans("23456789", "11111111")
 _DIGIT = re.compile(r"[0-9]", re.ASCII)
 
 
@@ -82,7 +83,7 @@ def masked(message: str) -> str:
     text = message[:_MAX_READ_CHARS].strip()
     if "[" in text or "192.168." in text:
         text = _MASKS[0].pattern.sub("<*>", text)
-    known = _masked_shape(text.translate(_OTHER_DIGITS))
+    known = _masked_shape(text.translate(_ANY_DIGIT_BUT_0 if "0x" in text or "0X" in text else _ANY_DIGIT))
     return known if _DIGIT.search(known) is None else _masked(text)
 
 
