@@ -45,6 +45,12 @@ _UNUSED = ("background_jobs_thread", "dynamic_scheduler_loop")
 """Loops of DBOS that ask the database every second for delays, deadlines and schedules. There are none here, and no
 setting keeps them from asking. Its queue stays, although we use none: recovery goes through it."""
 
+_POLL_S = 30.0
+"""How often that queue is asked once recovery has had its time: by itself DBOS asks it every second, which is half
+of what an idle hub does. Nothing but recovery, at the start, ever puts anything there."""
+
+_RECOVERY_S = 10.0
+
 _APPLICATION_VERSION = "1"
 """Counted up only when handlers of an old version could not finish the work of the new one."""
 
@@ -66,6 +72,7 @@ class DurableStarter:
         handlers: Mapping[str, Handler],
         on_outcome: Callable[[str, ProposalId, Exception | None], None],
         new_id: Callable[[], str],
+        recovery_s: float = _RECOVERY_S,
     ) -> None:
         self._handlers = dict(handlers)
         self._on_outcome = on_outcome
@@ -89,6 +96,8 @@ class DurableStarter:
             "scheduler_polling_interval_sec": 3600.0,
         }
         self._dbos = DBOS(config=config)
+        self._calming = threading.Timer(recovery_s, self._calm_down)
+        self._calming.daemon = True
 
         def handle_event(name: str, proposal_id: str) -> str:
             return self._handle(name, proposal_id)
@@ -101,9 +110,11 @@ class DurableStarter:
             assert hasattr(dbos_threads, unused), f"DBOS has no {unused} any more: see how it keeps still now"
             setattr(dbos_threads, unused, _rest)
         DBOS.launch()
+        self._calming.start()
 
     def close(self) -> None:
         """Stop starting workflows, give running ones a moment, and close the database."""
+        self._calming.cancel()
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=5)
         self._engine.dispose()
 
@@ -116,6 +127,11 @@ class DurableStarter:
 
     def revert_asked(self, proposal_id: ProposalId, *, retry: bool = False) -> None:
         self._start("revert_asked", proposal_id, retry)
+
+    def _calm_down(self) -> None:
+        queue = self._dbos._registry.get_internal_queue()
+        assert queue.polling_interval_sec, "DBOS's queue has no interval any more: see how it keeps still now"
+        queue._polling_interval_sec = _POLL_S
 
     def _start(self, name: str, proposal_id: ProposalId, retry: bool) -> None:
         if retry and self._is_busy(proposal_id):

@@ -164,6 +164,27 @@ def test_what_was_interrupted_by_a_kill_runs_again_at_the_next_start(tmp_path):
     assert (tmp_path / "ran").read_text().split() == [ONE, ONE]
 
 
+def test_the_queue_that_only_recovery_uses_is_hardly_asked_once_recovery_has_had_its_time(tmp_path):
+    starter = DurableStarter(
+        database=tmp_path / "flows.sqlite",
+        handlers={},
+        on_outcome=lambda *_: None,
+        new_id=lambda: "id",
+        recovery_s=0.01,
+    )
+    starter.launch()
+    try:
+        queue = starter._dbos._registry.get_internal_queue()
+        deadline_s = time.monotonic() + 20
+        while queue.polling_interval_sec < 30:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+        (worker,) = (thread for thread in threading.enumerate() if queue.name in thread.name)
+        assert worker.is_alive()
+    finally:
+        starter.close()
+
+
 def test_only_one_change_of_the_deployed_tree_is_under_way_whichever_proposals_ask(starter, recorder):
     recorder.gate.clear()
     starter.apply_asked(ONE)
