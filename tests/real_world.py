@@ -14,8 +14,7 @@ from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import open_repository
 from homeostat.adapters.keys import load_or_create_keys
 from homeostat.adapters.store.store import SqlStore
-from homeostat.adapters.story import collect_story
-from homeostat.audit.story import verify_story
+from homeostat.adapters.story import check_story
 from homeostat.core.digests import digest_bytes
 from homeostat.flows.applying import request_apply
 from homeostat.flows.proposing import Submission, submit
@@ -106,4 +105,4 @@ class RealWorld(World):
 
     def unverified(self):
         """Return what `homeostat verify` finds wrong."""
-        return [check for check in verify_story(collect_story(self.root, self.state_dir)) if not check.ok]
+        return [check for check in check_story(self.root, self.state_dir) if not check.ok]

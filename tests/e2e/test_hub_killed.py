@@ -23,8 +23,7 @@ from e2e.support.stage import HubProcess, Stage
 from e2e.support.terminal import PROPOSALS
 
 from homeostat.adapters.settings import load_settings
-from homeostat.adapters.story import collect_story
-from homeostat.audit.story import verify_story
+from homeostat.adapters.story import check_story
 from homeostat.cli.consistency import violated
 from homeostat.cli.place import Place
 
@@ -265,7 +264,7 @@ def check(stage: Stage, scene: Scene, moment: Moment | None, base: str) -> None:
     expected = ["isolation"] if moment is None else []  # the mortal hub leaves the self-test out
     wait_for(lambda: hub.get("/health/ready")["problems"] == expected, what=f"no troubles but {expected}")
     assert "Traceback" not in hub.log.read_text(), hub.log.read_text()
-    broken = [c for c in verify_story(collect_story(shop.root, shop.state_dir)) if not c.ok]
+    broken = [c for c in check_story(shop.root, shop.state_dir) if not c.ok]
     assert not broken, broken
     place = Place(repository=shop.root, state_dir=shop.state_dir)
     assert violated(place, load_settings(shop.root, {})) == ()

@@ -1,6 +1,8 @@
 """Collecting what `homeostat verify` looks at, with the hub down or at work, and writing nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +16,15 @@ from homeostat.adapters.store.snapshot import StoreSnapshot
 from homeostat.adapters.store.store import SqlStore
 from homeostat.audit.chain import EMPTY_HEAD
 from homeostat.audit.head import TRAILER_KEY, parse_head
-from homeostat.audit.story import BackupResult, StoryInputs, named_commits, unlike_commits
+from homeostat.audit.story import (
+    BackupResult,
+    Check,
+    StoryInputs,
+    StoryPart,
+    named_commits,
+    unlike_commits,
+    verify_story,
+)
 from homeostat.core.errors import HomeostatError, InvalidInput
 from homeostat.core.ids import CommitId
 from homeostat.model.ledger import LedgerHead
@@ -25,8 +35,15 @@ from homeostat.proposals.markdown import is_as_written, parse_header, record_pat
 T = TypeVar("T")
 
 
-def collect_story(repository: Path, state_dir: Path) -> StoryInputs:
-    """Read everything that is there; what cannot be read is named in `problems`, never left out.
+def check_story(repository: Path, state_dir: Path) -> tuple[Check, ...]:
+    """Run the checks of `homeostat verify`; what is there is read piece by piece, however much it is."""
+    with open_story(repository, state_dir) as inputs:
+        return verify_story(inputs)
+
+
+@contextmanager
+def open_story(repository: Path, state_dir: Path) -> Iterator[StoryInputs]:
+    """Give everything that is there; what cannot be read is named in `problems`, never left out.
 
     The witnesses are read before the database: a commit in between then looks like a witness that
     lags. What the database says was recorded in Git is looked for in Git afterwards.
@@ -36,31 +53,46 @@ def collect_story(repository: Path, state_dir: Path) -> StoryInputs:
     signer = load_verifier(state_dir)
     head_file = _noting(problems, "head-file", None, lambda: _head_file(state_dir))
     none: Sequence[tuple[CommitId, str]] = ()
-    none_wrong: Sequence[str] = ()
     trailers = _noting(problems, "git", none, lambda: _trailers(repository))
-    snapshot = _snapshot(state_dir, signer)
-    problems |= snapshot.problems
-    later_trailers = _noting(problems, "git", none, lambda: _later_trailers(repository, trailers))
-    return StoryInputs(
-        entries=snapshot.entries,
-        db_head=snapshot.head,
-        head_file=head_file,
-        trailers=trailers,
-        later_trailers=later_trailers,
-        verify=signer.verify,
-        proposals=snapshot.proposals,
-        unrecorded=snapshot.unrecorded,
-        row_digests=snapshot.row_digests,
-        actors=snapshot.actors,
-        backups=_look_at_backups(repository, state_dir, _applications(snapshot.proposals)),
-        commits=_noting(problems, "git", frozenset(), lambda: _existing(repository, snapshot.proposals)),
-        records=_noting(problems, "git", none_wrong, lambda: _look_at_records(repository, snapshot)),
-        problems=problems,
-    )
+    with ExitStack() as stack:
+        snapshot = _noting(problems, "ledger", None, lambda: stack.enter_context(_snapshot(state_dir, signer)))
+        if snapshot is None:
+            problems["proposals"] = problems["ledger"]
+        else:
+            problems = snapshot.problems = {**problems, **snapshot.problems}
+        later_trailers = _noting(problems, "git", none, lambda: _later_trailers(repository, trailers))
+        yield StoryInputs(
+            entries=() if snapshot is None else snapshot.entries(),
+            parts=() if snapshot is None else _parts(repository, state_dir, snapshot),
+            db_head=EMPTY_HEAD if snapshot is None else snapshot.head,
+            head_file=head_file,
+            trailers=trailers,
+            later_trailers=later_trailers,
+            verify=signer.verify,
+            unrecorded=frozenset() if snapshot is None else snapshot.unrecorded,
+            actors=() if snapshot is None else snapshot.actors,
+            problems=problems,
+        )
 
 
-def _look_at_records(repository: Path, snapshot: StoreSnapshot) -> Sequence[str]:
-    rows = {record_path(row): row for row in snapshot.proposals if row.id not in snapshot.unrecorded}
+def _parts(repository: Path, state_dir: Path, snapshot: StoreSnapshot) -> Iterator[StoryPart]:
+    none_wrong: Sequence[str] = ()
+    no_commits: frozenset[CommitId] = frozenset()
+    problems = snapshot.problems
+    for rows in snapshot.rows():
+        recorded = [row for row in rows.proposals if row.id not in snapshot.unrecorded]
+        yield StoryPart(
+            proposals=rows.proposals,
+            entries=rows.moves,
+            row_digests=rows.digests,
+            backups=_look_at_backups(repository, state_dir, _applications(rows.proposals)),
+            commits=_noting(problems, "git", no_commits, partial(_existing, repository, rows.proposals)),
+            records=_noting(problems, "git", none_wrong, partial(_look_at_records, repository, recorded)),
+        )
+
+
+def _look_at_records(repository: Path, recorded: Sequence[Proposal]) -> Sequence[str]:
+    rows = {record_path(row): row for row in recorded}
     records = GitRecordBranch(open_repository(repository))
     return [line for path, data in records.read_all(list(rows)) if (line := unlike_row(path, data, rows[path]))]
 
@@ -92,31 +124,21 @@ def _noting(problems: dict[str, str], what: str, instead: T, read: Callable[[], 
     return instead
 
 
-def _snapshot(state_dir: Path, signer: Signer) -> StoreSnapshot:
+@contextmanager
+def _snapshot(state_dir: Path, signer: Signer) -> Iterator[StoreSnapshot]:
+    store = SqlStore.open(
+        state_dir / "homeostat.sqlite",
+        signer=signer,
+        clock=SystemClock(),
+        head_path=state_dir / "ledger-head.json",
+        unsafe_skip_head_check=True,
+        read_only=True,
+    )
     try:
-        store = SqlStore.open(
-            state_dir / "homeostat.sqlite",
-            signer=signer,
-            clock=SystemClock(),
-            head_path=state_dir / "ledger-head.json",
-            unsafe_skip_head_check=True,
-            read_only=True,
-        )
-        try:
-            return store.snapshot()
-        finally:
-            store.close()
-    except HomeostatError as error:
-        problems = {"ledger": error.message, "proposals": error.message}
-        return StoreSnapshot(
-            entries=(),
-            head=EMPTY_HEAD,
-            proposals=(),
-            unrecorded=frozenset(),
-            row_digests={},
-            actors=(),
-            problems=problems,
-        )
+        with store.snapshot() as snapshot:
+            yield snapshot
+    finally:
+        store.close()
 
 
 def _head_file(state_dir: Path) -> LedgerHead | None:

@@ -16,7 +16,7 @@ PROPOSAL_PREFIX = "proposal."
 _APPROVED = "proposal.approved"
 _EDITED = "proposal.edited"
 RESTORED_ROW = "proposal.restored"
-_CREDENTIAL_MADE = "token.made"
+CREDENTIAL_MADE = "token.made"
 _ROW_DIGEST = "row_digest"
 _PERSON = "person-"
 
@@ -112,7 +112,7 @@ def rows(digests: Mapping[str, str], moves: Moves) -> list[str]:
 def credentials(actors: Sequence[Actor], entries: Sequence[LedgerEntry]) -> list[str]:
     """Check 7: whoever may approve was given that right in the ledger, and under a person's pseudonym."""
     made = {
-        entry.subject for entry in entries if entry.kind == _CREDENTIAL_MADE and entry.body.get("role") == Role.OWNER
+        entry.subject for entry in entries if entry.kind == CREDENTIAL_MADE and entry.body.get("role") == Role.OWNER
     }
     return [
         f"{actor.id} may approve, but the ledger knows of no such credential"

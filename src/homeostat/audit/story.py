@@ -20,13 +20,14 @@ the row as it was saved. ``proposal.approved`` adds ``change_seen``, what the pe
 that names a ``commit`` names the one that the row must carry.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from homeostat.audit.chain import EMPTY_HEAD, ChainBroken, verify_integrity
+from homeostat.audit.chain import EMPTY_HEAD, ChainBroken, ChainIntact, ChainReport, verify_integrity
 from homeostat.audit.head import HeadFault, HeadReport, compare_head, parse_trailer
 from homeostat.audit.proposal_story import (
     APPLIED_STATES,
+    CREDENTIAL_MADE,
     Moves,
     approvals,
     credentials,
@@ -35,7 +36,7 @@ from homeostat.audit.proposal_story import (
     rows,
     states,
 )
-from homeostat.audit.restoration import restorations
+from homeostat.audit.restoration import RESTORED, restorations
 from homeostat.core.ids import CommitId
 from homeostat.model.actor import Actor
 from homeostat.model.change import FileState, TreeChange
@@ -55,10 +56,34 @@ class BackupResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoryPart:
+    """Some proposals, with all that is compared with them; of one proposal never a piece here and a piece there."""
+
+    proposals: Sequence[Proposal]
+    entries: Sequence[LedgerEntry]
+    """The ledger's entries of these proposals in their order, also of such as have no row; others are passed over."""
+
+    row_digests: Mapping[str, str]
+    """Proposal id → the digest of its row, as the ledger has it of each row that was written."""
+
+    backups: Sequence[BackupResult]
+    commits: frozenset[CommitId]
+    """Of the commits that these proposals name, those that exist in the repository."""
+
+    records: Sequence[str]
+    """What is wrong with their Markdown records in Git, a line each: edited by hand, removed, of another status."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoryInputs:
     """Everything the checks look at. What could not be read is said in `problems`, never left out."""
 
-    entries: Sequence[LedgerEntry]
+    entries: Iterable[LedgerEntry]
+    """The whole ledger; read once."""
+
+    parts: Iterable[StoryPart]
+    """All proposals; read once, after the entries."""
+
     db_head: LedgerHead
     head_file: LedgerHead | None
     trailers: Sequence[tuple[CommitId, str]]
@@ -70,23 +95,12 @@ class StoryInputs:
     verify: Callable[[bytes, str], bool]
     """Checks a signature with the ledger's public key."""
 
-    proposals: Sequence[Proposal]
     unrecorded: frozenset[str]
     """Ids of proposals whose status commit is still to be made."""
 
-    row_digests: Mapping[str, str]
-    """Proposal id → the digest of its row, as the ledger has it of each row that was written."""
-
     actors: Sequence[Actor]
-    backups: Sequence[BackupResult]
-    commits: frozenset[CommitId]
-    """Of the commits that the proposals name, those that exist in the repository."""
-
-    records: Sequence[str]
-    """What is wrong with the Markdown records in Git, a line each: edited by hand, removed, of another status."""
-
     problems: Mapping[str, str]
-    """What could not be collected: ``ledger|head-file|git|proposals|backups`` → why."""
+    """What could not be collected: ``ledger|head-file|git|proposals|backups`` → why. May grow while parts are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,74 +115,187 @@ class Check:
 
 def verify_story(inputs: StoryInputs) -> tuple[Check, ...]:
     """Run every check. The story holds when all are `ok`; an empty tuple never comes back."""
+    ledger = _follow(inputs)
     heads = compare_head(
         inputs.db_head,
         inputs.head_file,
         inputs.trailers,
-        hash_at=_hash_at(inputs.entries),
+        hash_at=ledger.hashes.get,
         verify=inputs.verify,
-        restored=restorations(inputs.entries),
+        restored=restorations(ledger.restored),
     )
-    moves = group_moves(inputs.entries)
+    seen = _Seen(reach=_reach(inputs.later_trailers), unrecorded=inputs.unrecorded)
+    for part in inputs.parts:
+        seen.look_at(part)
     rows_unread = _unread(inputs, "ledger", "proposals")
     return (
         # 1. The ledger can be read whole, and is not empty.
-        _check(1, "ledger readable", _unread(inputs, "ledger") + _readable(inputs), f"{len(inputs.entries)} entries"),
+        _check(
+            1, "ledger readable", _unread(inputs, "ledger") + _readable(inputs, ledger, seen), f"{ledger.size} entries"
+        ),
         # 2. Its chain holds: numbers, links, hashes, and every signature.
-        _chain(inputs),
+        _chain(inputs, ledger),
         # 3. The head file knows nothing that the database does not.
         _head_file(inputs, heads),
         # 4. Neither do the trailers of the status commits in Git, and they reach as far as the rows say.
-        _trailers(inputs, heads, moves),
+        _trailers(inputs, heads, seen),
         # 5. Each proposal stands in the state that its entries lead to, and none is without row or entries.
         _check(
             5,
             "proposal states",
-            rows_unread + states(inputs.proposals, moves),
-            f"{len(inputs.proposals)} proposals stand where their entries lead",
+            rows_unread + seen.states,
+            f"{seen.proposals} proposals stand where their entries lead",
         ),
         # 6. Its diff is the one that was recorded, byte for byte, and so is all else in its row.
         _check(
             6,
             "diffs",
-            rows_unread + diffs(inputs.proposals, moves) + rows(inputs.row_digests, moves),
-            f"{len(inputs.proposals)} diffs, and their rows, are the recorded ones",
+            rows_unread + seen.diffs + seen.rows,
+            f"{seen.proposals} diffs, and their rows, are the recorded ones",
         ),
         # 7. What was applied is what a person approved, and the ledger knows every person's credential.
         _check(
             7,
             "approvals",
-            rows_unread + approvals(inputs.proposals, moves) + credentials(inputs.actors, inputs.entries),
+            rows_unread + seen.approvals + credentials(inputs.actors, ledger.credentials),
             "every applied change was approved by a person, as that change",
         ),
         # 8. The backup of every applied change is there, intact, and holds what its commits hold.
-        _backups(inputs),
+        _check(
+            8, "backups", _unread(inputs, "backups", "proposals") + seen.backups, f"{seen.applied} backups are intact"
+        ),
         # 9. The commits that the proposals name exist.
-        _commits(inputs),
+        _check(9, "commits", _unread(inputs, "git", "proposals") + seen.commits, f"{seen.named} named commits exist"),
     )
 
 
-def _readable(inputs: StoryInputs) -> list[str]:
+@dataclass(slots=True)
+class _Ledger:
+    """What is kept of a ledger that was read once, from its first entry to its last."""
+
+    wanted: frozenset[int]
+    size: int = 0
+    hashes: dict[int, str] = field(default_factory=dict)
+    """Of those entries that a witness names."""
+
+    restored: list[LedgerEntry] = field(default_factory=list)
+    credentials: list[LedgerEntry] = field(default_factory=list)
+    report: ChainReport = field(default_factory=lambda: ChainIntact(head=EMPTY_HEAD, checked=0))
+
+    def passing(self, entries: Iterable[LedgerEntry]) -> Iterator[LedgerEntry]:
+        for entry in entries:
+            self.size += 1
+            if entry.seq in self.wanted:
+                self.hashes[entry.seq] = entry.entry_hash
+            if entry.kind == RESTORED:
+                self.restored.append(entry)
+            elif entry.kind == CREDENTIAL_MADE:
+                self.credentials.append(entry)
+            yield entry
+
+
+def _follow(inputs: StoryInputs) -> _Ledger:
+    witnesses = [parse_trailer(value) for _, value in inputs.trailers]
+    named = {head.size for head in (*witnesses, inputs.head_file) if head is not None}
+    ledger = _Ledger(wanted=frozenset(named))
+    entries = ledger.passing(inputs.entries)
+    ledger.report = verify_integrity(entries, verify=inputs.verify)
+    for _ in entries:  # what stands behind the first fault is evidence, too
+        pass
+    return ledger
+
+
+def _reach(trailers: Sequence[tuple[CommitId, str]]) -> int:
+    heads = [head.size for _, value in trailers if (head := parse_trailer(value)) is not None]
+    return max(heads, default=0)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen of the proposals so far: how many there are, and what is wrong, by check."""
+
+    reach: int
+    """The entry up to which the status commits in Git witness."""
+
+    unrecorded: frozenset[str]
+    proposals: int = 0
+    recorded: int = 0
+    applied: int = 0
+    named: int = 0
+    cut_off: list[str] = field(default_factory=list)
+    records: list[str] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
+    diffs: list[str] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
+    approvals: list[str] = field(default_factory=list)
+    backups: list[str] = field(default_factory=list)
+    commits: list[str] = field(default_factory=list)
+
+    def look_at(self, part: StoryPart) -> None:
+        moves = group_moves(part.entries)
+        self.proposals += len(part.proposals)
+        self.states += states(part.proposals, moves)
+        self.diffs += diffs(part.proposals, moves)
+        self.rows += rows(part.row_digests, moves)
+        self.approvals += approvals(part.proposals, moves)
+        self.records += part.records
+        self._trailers(part, moves)
+        self._backups(part)
+        self._commits(part)
+
+    def _trailers(self, part: StoryPart, moves: Moves) -> None:
+        recorded = [item for item in part.proposals if item.id not in self.unrecorded]
+        self.recorded += len(recorded)
+        last = {proposal.id: moves[proposal.id][-1].seq for proposal in recorded if proposal.id in moves}
+        self.cut_off += [
+            f"{subject}: entry {seq} was recorded in Git, but the status commits end at entry {self.reach}: "
+            "some were cut off"
+            for subject, seq in last.items()
+            if seq > self.reach
+        ]
+
+    def _backups(self, part: StoryPart) -> None:
+        results = {item.name: item for item in part.backups}
+        for proposal in part.proposals:
+            if proposal.application is None:
+                continue
+            self.applied += 1
+            result = results.get(proposal.application.backup)
+            if result is None:
+                self.backups.append(
+                    f"{proposal.id}: nothing was looked at as its backup {proposal.application.backup!r}"
+                )
+            elif not result.intact:
+                self.backups.append(f"{proposal.id}: {result.detail}")
+
+    def _commits(self, part: StoryPart) -> None:
+        for proposal in part.proposals:
+            for what, commit in _named_commits(proposal):
+                self.named += 1
+                if commit not in part.commits:
+                    self.commits.append(f"{proposal.id}: its {what} commit {commit[:12]} is not in the repository")
+
+
+def _readable(inputs: StoryInputs, ledger: _Ledger, seen: _Seen) -> list[str]:
     wrong = []
-    if len(inputs.entries) != inputs.db_head.size:
-        wrong.append(f"{len(inputs.entries)} entries were read, but the last one's number is {inputs.db_head.size}")
-    if inputs.entries:
+    if ledger.size != inputs.db_head.size:
+        wrong.append(f"{ledger.size} entries were read, but the last one's number is {inputs.db_head.size}")
+    if ledger.size:
         return wrong
     # INVARIANT: empty input is never a success; nothing was verified, whatever the reason.
     wrong.append("the ledger has no entry: there is nothing that could be verified")
-    if inputs.proposals:
-        wrong.append(f"there are {len(inputs.proposals)} proposals, but no entry at all")
+    if seen.proposals:
+        wrong.append(f"there are {seen.proposals} proposals, but no entry at all")
     return wrong
 
 
-def _chain(inputs: StoryInputs) -> Check:
-    report = verify_integrity(inputs.entries, verify=inputs.verify)
+def _chain(inputs: StoryInputs, ledger: _Ledger) -> Check:
     wrong = _unread(inputs, "ledger")
-    if isinstance(report, ChainBroken):
-        wrong.append(report.detail)
-    elif report.head != inputs.db_head and inputs.db_head != EMPTY_HEAD:
-        wrong.append(f"the entries end at {report.head.size}, the database says {inputs.db_head.size}")
-    return _check(2, "chain and signatures", wrong, f"{len(inputs.entries)} entries are linked, hashed and signed")
+    if isinstance(ledger.report, ChainBroken):
+        wrong.append(ledger.report.detail)
+    elif ledger.report.head != inputs.db_head and inputs.db_head != EMPTY_HEAD:
+        wrong.append(f"the entries end at {ledger.report.head.size}, the database says {inputs.db_head.size}")
+    return _check(2, "chain and signatures", wrong, f"{ledger.size} entries are linked, hashed and signed")
 
 
 def _head_file(inputs: StoryInputs, heads: HeadReport) -> Check:
@@ -186,57 +313,18 @@ def _head_file(inputs: StoryInputs, heads: HeadReport) -> Check:
     return _check(3, "head file", wrong, good)
 
 
-def _trailers(inputs: StoryInputs, heads: HeadReport, moves: Moves) -> Check:
+def _trailers(inputs: StoryInputs, heads: HeadReport, seen: _Seen) -> Check:
     wrong = _unread(inputs, "git", "ledger")
     wrong += [item.detail for item in heads.findings if item.commit is not None]
-    recorded = [item for item in inputs.proposals if item.id not in inputs.unrecorded]
-    if recorded and not heads.trailers and "git" not in inputs.problems:
-        wrong.append(f"{len(recorded)} proposals were recorded in Git, but no status commit carries a ledger head")
+    if seen.recorded and not heads.trailers and "git" not in inputs.problems:
+        wrong.append(f"{seen.recorded} proposals were recorded in Git, but no status commit carries a ledger head")
     elif "git" not in inputs.problems:
-        wrong += _cut_off(recorded, moves, inputs.later_trailers)
-    wrong += inputs.records
+        wrong += seen.cut_off
+    wrong += seen.records
     return _check(4, "Git trailers", wrong, f"{heads.trailers} status commits witness the same ledger")
 
 
-def _cut_off(recorded: Sequence[Proposal], moves: Moves, trailers: Sequence[tuple[CommitId, str]]) -> list[str]:
-    heads = [head.size for _, value in trailers if (head := parse_trailer(value)) is not None]
-    reach = max(heads, default=0)
-    last = {proposal.id: moves[proposal.id][-1].seq for proposal in recorded if proposal.id in moves}
-    return [
-        f"{subject}: entry {seq} was recorded in Git, but the status commits end at entry {reach}: some were cut off"
-        for subject, seq in last.items()
-        if seq > reach
-    ]
-
-
-def _backups(inputs: StoryInputs) -> Check:
-    wrong = _unread(inputs, "backups", "proposals")
-    results = {item.name: item for item in inputs.backups}
-    needed = 0
-    for proposal in inputs.proposals:
-        if proposal.application is None:
-            continue
-        needed += 1
-        result = results.get(proposal.application.backup)
-        if result is None:
-            wrong.append(f"{proposal.id}: nothing was looked at as its backup {proposal.application.backup!r}")
-        elif not result.intact:
-            wrong.append(f"{proposal.id}: {result.detail}")
-    return _check(8, "backups", wrong, f"{needed} backups are intact")
-
-
-def _commits(inputs: StoryInputs) -> Check:
-    wrong = _unread(inputs, "git", "proposals")
-    needed = 0
-    for proposal in inputs.proposals:
-        for what, commit in _named_commits(proposal):
-            needed += 1
-            if commit not in inputs.commits:
-                wrong.append(f"{proposal.id}: its {what} commit {commit[:12]} is not in the repository")
-    return _check(9, "commits", wrong, f"{needed} named commits exist")
-
-
-def named_commits(proposals: Sequence[Proposal]) -> frozenset[CommitId]:
+def named_commits(proposals: Iterable[Proposal]) -> frozenset[CommitId]:
     """Return every commit that check 9 will ask for, so that a collector knows what to look up."""
     return frozenset(commit for proposal in proposals for _, commit in _named_commits(proposal))
 
@@ -269,11 +357,6 @@ def unlike_commits(
         if other:
             return f"the backup {application.backup} and commit {commit[:12]} hold different bytes for {other[0]!r}"
     return ""
-
-
-def _hash_at(entries: Sequence[LedgerEntry]) -> Callable[[int], str | None]:
-    hashes = {entry.seq: entry.entry_hash for entry in entries}
-    return hashes.get
 
 
 def _unread(inputs: StoryInputs, *parts: str) -> list[str]:

@@ -71,10 +71,9 @@ def doctor(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = Fals
 
 def _verify(place: Place) -> "tuple[Check, ...]":
     # The store takes half a second to import: only where it is opened.
-    from homeostat.adapters.story import collect_story
-    from homeostat.audit.story import verify_story
+    from homeostat.adapters.story import check_story
 
-    return verify_story(collect_story(place.repository, place.state_dir))
+    return check_story(place.repository, place.state_dir)
 
 
 def _diagnose(place: Place) -> Iterator[Diagnosis]:

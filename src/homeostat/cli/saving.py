@@ -131,10 +131,9 @@ def _settle(place: Place, git: "GitRepository", staged: "Staged", at: datetime) 
 
 def _verify(place: Place, staged: "Staged") -> None:
     from homeostat.adapters.archive.staging import refuse_unverified
-    from homeostat.adapters.story import collect_story
-    from homeostat.audit.story import verify_story
+    from homeostat.adapters.story import check_story
 
-    checks = verify_story(collect_story(place.repository, staged.folder))
+    checks = check_story(place.repository, staged.folder)
     failed = [f"{check.name}: {check.detail}" for check in checks if not check.ok]
     if failed:
         raise refuse_unverified(failed)

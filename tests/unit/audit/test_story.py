@@ -8,7 +8,7 @@ from msgspec import structs
 
 from homeostat.adapters.keys import Ed25519Signer
 from homeostat.audit.chain import EMPTY_HEAD, append, head_of
-from homeostat.audit.story import BackupResult, StoryInputs, named_commits, verify_story
+from homeostat.audit.story import BackupResult, StoryInputs, StoryPart, named_commits, verify_story
 from homeostat.core.digests import digest_bytes
 from homeostat.model.actor import Actor, Role
 from homeostat.model.ledger import EntryDraft
@@ -64,23 +64,40 @@ def life(*, until=S.IMPLEMENTED):
 def inputs_of(row, drafts, **changes):
     entries = ledger(drafts)
     head = head_of(entries[-1])
+    part = StoryPart(
+        proposals=[row],
+        entries=entries,
+        row_digests={},
+        backups=[BackupResult(name="20260105/b", intact=True, detail="3 files")],
+        commits=frozenset({BEFORE, APPLIED, REVERT}),
+        records=(),
+    )
     inputs = StoryInputs(
         entries=entries,
+        parts=[part],
         db_head=head,
         head_file=head,
         trailers=[(WITNESS, head.trailer()), (WITNESS, head_of(entries[1]).trailer())],
         later_trailers=[(WITNESS, head.trailer())],
         verify=SIGNER.verify,
-        proposals=[row],
         unrecorded=frozenset(),
-        row_digests={},
         actors=[OWNER],
-        backups=[BackupResult(name="20260105/b", intact=True, detail="3 files")],
-        commits=frozenset({BEFORE, APPLIED, REVERT}),
-        records=(),
         problems={},
     )
-    return replace(inputs, **changes)
+    return changed(inputs, **changes)
+
+
+def changed(inputs, **changes):
+    """Return the inputs with other values, those of their one part among them."""
+    (part,) = inputs.parts
+    own = {name: value for name, value in changes.items() if hasattr(part, name)}
+    of_all = {name: value for name, value in changes.items() if hasattr(inputs, name)}
+    return replace(inputs, **of_all, parts=[replace(part, **own)])
+
+
+def proposals_of(inputs):
+    (part,) = inputs.parts
+    return part.proposals
 
 
 def failed(inputs):
@@ -101,9 +118,9 @@ def test_a_true_story_passes_every_numbered_check():
 
 def test_an_empty_input_does_not_read_as_success():
     nothing = inputs_of(*life())
-    empty = replace(nothing, entries=[], db_head=EMPTY_HEAD, head_file=None, trailers=[], proposals=[], backups=[])
+    empty = changed(nothing, entries=[], db_head=EMPTY_HEAD, head_file=None, trailers=[], proposals=[], backups=[])
     assert 1 in failed(empty)
-    with_rows = replace(empty, proposals=nothing.proposals)
+    with_rows = changed(empty, proposals=proposals_of(nothing))
     assert {1, 4, 5, 6, 7, 8} <= failed(with_rows).keys()
     assert "no entry at all" in failed(with_rows)[1]
 
@@ -129,11 +146,11 @@ class TestLedger:
         inputs = inputs_of(*life())
         entries = [*inputs.entries]
         entries[3] = structs.replace(entries[3], actor="person-ffffffffffff")
-        assert "entry 4 was altered" in failed(replace(inputs, entries=entries))[2]
+        assert "entry 4 was altered" in failed(changed(inputs, entries=entries))[2]
 
     def test_entries_that_were_not_all_read_fail(self):
         inputs = inputs_of(*life())
-        assert {1, 2} <= failed(replace(inputs, entries=inputs.entries[:-1])).keys()
+        assert {1, 2} <= failed(changed(inputs, entries=inputs.entries[:-1])).keys()
 
     def test_another_key_fails(self):
         assert 2 in failed(inputs_of(*life(), verify=Ed25519Signer.generate().verify))
@@ -142,7 +159,7 @@ class TestLedger:
 class TestWitnesses:
     def test_a_head_file_that_lags_passes_and_says_so(self):
         inputs = inputs_of(*life())
-        behind = replace(inputs, head_file=head_of(inputs.entries[2]))
+        behind = changed(inputs, head_file=head_of(inputs.entries[2]))
         assert failed(behind) == {}
         assert "the head file is at entry 3" in verify_story(behind)[2].detail
 
@@ -152,7 +169,7 @@ class TestWitnesses:
     def test_a_cut_off_ledger_is_found_by_the_head_file_and_by_git(self):
         inputs = inputs_of(*life())
         cut = inputs.entries[:-2]
-        found = failed(replace(inputs, entries=cut, db_head=head_of(cut[-1])))
+        found = failed(changed(inputs, entries=cut, db_head=head_of(cut[-1])))
         assert "its end was cut off" in found[3]
         assert f"status commit {WITNESS[:12]} saw entry 8" in found[4]
 
@@ -161,26 +178,26 @@ class TestWitnesses:
         cut = inputs.entries[:4]
         old = replace(life(until=S.AWAITING_APPROVAL)[0])
         found = failed(
-            replace(inputs, entries=cut, db_head=head_of(cut[-1]), head_file=head_of(cut[-1]), proposals=[old])
+            changed(inputs, entries=cut, db_head=head_of(cut[-1]), head_file=head_of(cut[-1]), proposals=[old])
         )
         assert set(found) == {4}
 
     def test_recorded_proposals_without_any_trailer_fail(self):
         inputs = inputs_of(*life(), trailers=[])
         assert "no status commit carries a ledger head" in failed(inputs)[4]
-        assert failed(replace(inputs, unrecorded=frozenset({inputs.proposals[0].id}))) == {}
+        assert failed(changed(inputs, unrecorded=frozenset({proposals_of(inputs)[0].id}))) == {}
 
     def test_status_commits_that_were_cut_off_are_found_by_what_the_rows_say_was_recorded(self):
         inputs = inputs_of(*life())
         until = head_of(inputs.entries[-2])
-        cut = replace(inputs, trailers=[(WITNESS, until.trailer())], later_trailers=[(WITNESS, until.trailer())])
+        cut = changed(inputs, trailers=[(WITNESS, until.trailer())], later_trailers=[(WITNESS, until.trailer())])
         assert f"end at entry {until.size}" in failed(cut)[4]
-        assert failed(replace(cut, unrecorded=frozenset({inputs.proposals[0].id}))) == {}
+        assert failed(changed(cut, unrecorded=frozenset({proposals_of(inputs)[0].id}))) == {}
 
     def test_a_hub_that_records_while_the_story_is_collected_is_not_taken_for_tampering(self):
         inputs = inputs_of(*life())
         before = head_of(inputs.entries[-2])
-        assert failed(replace(inputs, trailers=[(WITNESS, before.trailer())])) == {}
+        assert failed(changed(inputs, trailers=[(WITNESS, before.trailer())])) == {}
 
 
 class TestStates:
@@ -201,12 +218,12 @@ class TestStates:
         inputs = inputs_of(row, drafts)
         extra = example_proposal(9)
         assert (
-            f"{extra.id} is pending, but the ledger has no entry" in failed(replace(inputs, proposals=[row, extra]))[5]
+            f"{extra.id} is pending, but the ledger has no entry" in failed(changed(inputs, proposals=[row, extra]))[5]
         )
 
     def test_entries_without_a_row_fail(self):
         inputs = inputs_of(*life())
-        assert "but no row" in failed(replace(inputs, proposals=[]))[5]
+        assert "but no row" in failed(changed(inputs, proposals=[]))[5]
 
     def test_entries_that_move_no_proposal_need_no_row(self):
         row, drafts = life()
@@ -318,7 +335,7 @@ class TestWhatIsKept:
 def test_many_faults_of_one_kind_are_named_in_part_and_counted():
     inputs = inputs_of(*life())
     many = [example_proposal(number) for number in range(10, 30)]
-    assert failed(replace(inputs, proposals=[*inputs.proposals, *many]))[5].endswith("(and 15 more)")
+    assert failed(changed(inputs, proposals=[*proposals_of(inputs), *many]))[5].endswith("(and 15 more)")
 
 
 def test_a_row_that_is_not_the_one_its_last_entry_was_written_with_is_found():

@@ -12,6 +12,7 @@ from homeostat.adapters.store.database import Database
 from homeostat.adapters.store.head_file import HeadFile
 from homeostat.adapters.store.tables import ledger
 from homeostat.audit.chain import EMPTY_HEAD, append, head_of
+from homeostat.audit.proposal_story import PROPOSAL_PREFIX
 from homeostat.audit.restoration import RESTORED, Restoration, restorations
 from homeostat.core.errors import IntegrityFailure
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
@@ -21,7 +22,9 @@ from homeostat.ports.signer import Signer
 _COLUMNS = ("seq", "at", "kind", "actor", "subject", "body", "prev_hash", "entry_hash", "signature")
 """In the order of the fields of `LedgerEntry`."""
 
-_READ = f"SELECT {', '.join(_COLUMNS)} FROM ledger WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 - names of ours
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM ledger"  # noqa: S608 - names of ours
+_READ = f"{_SELECT} WHERE seq > ? ORDER BY seq LIMIT ?"
+_IS_MOVE = "kind >= ? AND kind < ?"
 _ROWS_AT_ONCE = 1000
 _INSERT = f"INSERT INTO ledger ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 
@@ -91,7 +94,7 @@ class SqlLedger:
     def entries(self, *, after: int = 0, limit: int = 1000) -> Sequence[LedgerEntry]:
         """Return entries in order. `IntegrityFailure` for a row that no writer of ours could have left."""
         with self._database.reading() as connection:
-            return read_entries(connection, after=after, limit=max(limit, 0))
+            return list(stream_entries(connection, after=after, limit=max(limit, 0)))
 
     def head(self) -> LedgerHead:
         with self._database.reading() as connection:
@@ -106,7 +109,9 @@ class SqlLedger:
         """Return what the ledger says of restorations from a backup."""
         with self._database.reading() as connection:
             places = connection.execute(select(ledger.c.seq).where(ledger.c.kind == RESTORED)).scalars().all()
-            return restorations(read_entries(connection, after=seq - 1, limit=1)[0] for seq in sorted(places))
+            return restorations(
+                entry for seq in sorted(places) for entry in stream_entries(connection, after=seq - 1, limit=1)
+            )
 
     def note_seen(self, head: LedgerHead) -> None:
         """Remember how far the ledger was seen; a database that holds less later was exchanged."""
@@ -140,24 +145,35 @@ def _check_not_swapped(connection: Connection, head: LedgerHead, seen: LedgerHea
     )
 
 
-def read_entries(connection: Connection, *, after: int = 0, limit: int = -1) -> list[LedgerEntry]:
-    """Return entries in order, all of them where no limit is given.
+def stream_entries(connection: Connection, *, after: int = 0, limit: int = -1) -> Iterator[LedgerEntry]:
+    """Yield entries in order, all of them where no limit is given, some of them in memory at one time.
 
     Past SQLAlchemy, and many rows at a time: whoever verifies a ledger reads all of it. Rows are read
     strictly, so that every field is text; whether it is the text that was hashed, the chain says.
     """
-    entries: list[LedgerEntry] = []
+    return _streamed(connection, _READ, (after, limit))
+
+
+def stream_moves(connection: Connection, *, after: str | None, until: str | None) -> Iterator[LedgerEntry]:
+    """Yield the entries of kind ``proposal.*`` whose subjects lie in (after, until], by subject and then in order."""
+    bounds = [("subject > ?", after), ("subject <= ?", until)]
+    conditions = [_IS_MOVE, *(condition for condition, value in bounds if value is not None)]
+    values = [PROPOSAL_PREFIX, PROPOSAL_PREFIX + chr(0x10FFFF), *(value for _, value in bounds if value is not None)]
+    return _streamed(connection, f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY subject, seq", tuple(values))
+
+
+def _streamed(connection: Connection, query: str, parameters: tuple[object, ...]) -> Iterator[LedgerEntry]:
     cursor = connection.connection.cursor()
     try:
-        cursor.execute(_READ, (after, limit))
+        cursor.execute(query, parameters)
         while rows := cursor.fetchmany(_ROWS_AT_ONCE):
             try:
-                entries += msgspec.convert(rows, list[LedgerEntry])
+                entries = msgspec.convert(rows, list[LedgerEntry])
             except msgspec.ValidationError as error:
                 raise _malformed(rows, error) from error
+            yield from entries
     finally:
         cursor.close()
-    return entries
 
 
 def _malformed(rows: Sequence[Any], error: Exception) -> IntegrityFailure:

@@ -1,6 +1,7 @@
 """The store: opening it safely, and its nouns."""
 
 import logging
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from homeostat.adapters.store.actors import SqlActors
@@ -11,7 +12,7 @@ from homeostat.adapters.store.ledger import SqlLedger
 from homeostat.adapters.store.migrate import HEAD_REVISION, current_revision, newer_schema, upgrade
 from homeostat.adapters.store.proposals import SqlProposals
 from homeostat.adapters.store.records import SqlRecords
-from homeostat.adapters.store.snapshot import StoreSnapshot, take_snapshot
+from homeostat.adapters.store.snapshot import StoreSnapshot, snapshot_of
 from homeostat.adapters.store.vitals import SqlVitals
 from homeostat.audit.chain import EMPTY_HEAD, ChainBroken, head_of, verify_integrity
 from homeostat.audit.head import HeadFault, HeadFinding, compare_head
@@ -77,9 +78,9 @@ class SqlStore:
             raise
         return cls(database, ledger)
 
-    def snapshot(self) -> StoreSnapshot:
-        """Return what an audit compares, as it stands at one moment; see `take_snapshot` for the order."""
-        return take_snapshot(self._database)
+    def snapshot(self) -> AbstractContextManager[StoreSnapshot]:
+        """Give what an audit compares, as it stands at one moment; see `snapshot_of` for the order."""
+        return snapshot_of(self._database)
 
     def close(self) -> None:
         """Give the connections back. Further use opens new ones: nothing is lost by closing."""

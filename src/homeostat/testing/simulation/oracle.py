@@ -13,7 +13,7 @@ from homeostat.adapters.store.documents import encode_proposal
 from homeostat.adapters.store.row_digest import row_digest
 from homeostat.adapters.story import unlike_row
 from homeostat.audit.head import TRAILER_KEY
-from homeostat.audit.story import BackupResult, StoryInputs, named_commits, verify_story
+from homeostat.audit.story import BackupResult, StoryInputs, StoryPart, named_commits, verify_story
 from homeostat.core.ids import ProcessId, ProposalId
 from homeostat.flows.applying import change_of
 from homeostat.flows.deps import Deps
@@ -285,20 +285,25 @@ class Oracle:
     def _story(self, rows: Any) -> Any:
         world = self._world
         trailers = world.record_branch.trailers(TRAILER_KEY)
+        entries = world.ledger.entries(limit=1_000_000)
+        part = StoryPart(
+            proposals=rows,
+            entries=entries,
+            row_digests={row.id: row_digest(encode_proposal(row)) for row in rows},
+            backups=[self._backup(row.application) for row in rows if row.application is not None],
+            commits=frozenset(name for name in named_commits(rows) if name in self._repository.commits),
+            records=list(self._unlike_records(rows)),
+        )
         inputs = StoryInputs(
-            entries=world.ledger.entries(limit=1_000_000),
+            entries=entries,
+            parts=[part],
             db_head=world.ledger.head(),
             head_file=world.ledger.head(),
             trailers=trailers,
             later_trailers=trailers,
             verify=self._signer.verify,
-            proposals=rows,
             unrecorded=frozenset(name for name, _ in world.records.pending_records()),
-            row_digests={row.id: row_digest(encode_proposal(row)) for row in rows},
             actors=world.actors.list_actors(),
-            backups=[self._backup(row.application) for row in rows if row.application is not None],
-            commits=frozenset(name for name in named_commits(rows) if name in self._repository.commits),
-            records=list(self._unlike_records(rows)),
             problems={},
         )
         return verify_story(inputs)

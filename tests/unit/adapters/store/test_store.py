@@ -338,13 +338,15 @@ def test_a_snapshot_is_one_state_of_the_database_while_others_write(opened):
     writer.start()
     try:
         for _ in range(20):
-            seen = store.snapshot()
+            with store.snapshot() as seen:
+                rows = [row for some in seen.rows() for row in some.proposals]
+                assert seen.head.size == len(list(seen.entries())) == len(rows) == len(seen.unrecorded)
             assert seen.problems == {}
-            assert seen.head.size == len(seen.entries) == len(seen.proposals) == len(seen.unrecorded)
     finally:
         stop.set()
         writer.join(timeout=30)
-    assert store.snapshot().head.size > 0
+    with store.snapshot() as seen:
+        assert seen.head.size > 0
 
 
 def test_a_snapshot_names_what_it_could_not_read(opened, tmp_path):
@@ -352,11 +354,35 @@ def test_a_snapshot_names_what_it_could_not_read(opened, tmp_path):
     row = example_proposal()
     store.proposals.insert(row, move_entry(row, "submitted", row.state))
     tamper(tmp_path / "h.sqlite", "UPDATE ledger SET body = x'7b7d'")
-    seen = store.snapshot()
-    assert (list(seen.entries), seen.head.size, list(seen.proposals)) == ([], 1, [row])
+    with store.snapshot() as seen:
+        (some,) = seen.rows()
+        assert (list(seen.entries()), seen.head.size, some.proposals) == ([], 1, [row])
     assert "entry 1 was altered" in seen.problems["ledger"]
     tamper(tmp_path / "h.sqlite", "UPDATE proposals SET document = ''")
-    assert set(store.snapshot().problems) == {"ledger", "proposals"}
+    with store.snapshot() as seen:
+        assert (list(seen.entries()), list(seen.rows())) == ([], [])
+    assert set(seen.problems) == {"ledger", "proposals"}
+
+
+def test_a_snapshot_gives_rows_piece_by_piece_each_with_the_entries_of_its_own(opened):
+    store = opened()
+    rows = [example_proposal(number) for number in range(8)]
+    for row in rows:
+        store.proposals.insert(row, move_entry(row, "submitted", row.state))
+    orphan = example_proposal(99)
+    store.ledger.append(move_entry(orphan, "submitted", orphan.state))
+    store.ledger.append(example_entry("finding.opened", subject=rows[0].id))
+    with store.snapshot() as seen:
+        pieces = list(seen.rows(at_once=3))
+        assert seen.problems == {}
+    assert [len(piece.proposals) for piece in pieces] == [3, 3, 2]
+    listed = sorted([*rows, orphan], key=lambda row: row.id)
+    assert [row for piece in pieces for row in piece.proposals] == [row for row in listed if row is not orphan]
+    assert [entry.subject for piece in pieces for entry in piece.moves] == [row.id for row in listed]
+    for piece in pieces:
+        ids = {row.id for row in piece.proposals}
+        assert piece.digests.keys() == ids
+        assert {entry.subject for entry in piece.moves} - {orphan.id} == ids
 
 
 def test_no_byte_of_an_erased_name_stays_in_the_files(opened, tmp_path):
