@@ -84,9 +84,10 @@ def _tests_twice(made: Project) -> float:
     return time.perf_counter() - started
 
 
-FOUND = """Two runs of the tests, one after the other, are three quarters of it; base and candidate do not run beside each
-other, since a candidate could then make tests fail on base, or keep them from ending, and so have its own excused. The
-rest is the worker's start, two checkouts, the policy and the commit. At load 10 a proof took 1.3 times the bare tests."""
+FOUND = """Two runs of the tests, one after the other, are three quarters of it; base and candidate do not run
+beside each other, since a candidate could then keep tests on base from ending, and so hide that it removes or skips
+some. The rest is the worker's start, two checkouts, the policy and the commit. At load 10 a proof took 1.3 times
+the bare tests."""
 
 
 def figures(results: dict[str, float]) -> list[Figure]:

@@ -174,12 +174,12 @@ def _print(found: dict[str, float], missing: list[str]) -> None:
         print(f"{name}: not usable here")
 
 
-FOUND = """What is left beside the command itself, in namespaces: 1 ms for laying out, 2 ms until the request is with the
-waiting launcher and read, 2 ms for the mounts of this one run, 1 ms for privileges and the filter, 2 ms until the first
-process of the namespaces has ended and with it everything in them (measured at real-time priority beside a bare start
-of 13 ms). The interpreter itself is slower there by 1 ms, since each of its calls passes the filter. bubblewrap reads
-the whole mount table again for each of some forty mounts, 20 ms of its start; nothing of that can be made ahead,
-because it builds and enters its namespaces in one go."""
+FOUND = """What is left beside the command itself, in namespaces: 1 ms for laying out, 2 ms until the request is
+with the waiting launcher and read, 2 ms for the mounts of this one run, 1 ms for privileges and the filter, 2 ms
+until the first process of the namespaces has ended and with it everything in them (measured at real-time priority
+beside a bare start of 13 ms). The interpreter itself is slower there by 1 ms, since each of its calls passes the
+filter. bubblewrap reads the whole mount table again for each of some forty mounts, 20 ms of its start; nothing of
+that can be made ahead, because it builds and enters its namespaces in one go."""
 
 
 def figures(results: dict[str, float]) -> list[Figure]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from homeostat.adapters.git.kept import Kept
 from homeostat.adapters.git.paths import check_path, decode_path, encode_path
 from homeostat.adapters.git.repository import GitRepository
 from homeostat.core.errors import InvalidInput, NotFound
@@ -12,6 +13,14 @@ from homeostat.model.change import EXECUTABLE, REGULAR, FileMode, FileState
 
 MAX_FILE_BYTES = 32 << 20
 """A file that a change touches; larger ones are refused (``file-too-large``)."""
+
+_KEPT = 16
+_KEPT_BYTES = 1 << 20
+_KEPT_PATHS = 20_000
+"""What is kept of commits that were read: of each answer at most so much, and so many answers of either kind.
+
+Whoever looks at a proposal asks for the same files again and again, a proof's watcher many times a second.
+"""
 
 _MAX_REVISION_CHARS = 500
 _PATHS_AT_ONCE = 100
@@ -32,6 +41,8 @@ class GitCommitReader:
     def __init__(self, repository: GitRepository, *, deployed_branch: str = "") -> None:
         self._repository = repository
         self._configured = deployed_branch
+        self._files: Kept[Mapping[str, FileState | None]] = Kept(_KEPT, weight=_bytes_of, heaviest=_KEPT_BYTES)
+        self._paths: Kept[tuple[str, ...]] = Kept(_KEPT, weight=len, heaviest=_KEPT_PATHS)
 
     def deployed_branch(self) -> str:
         return self._repository.deployed_branch(self._configured)
@@ -51,6 +62,9 @@ class GitCommitReader:
         return parse_commit_id(answer.out.decode("ascii").strip())
 
     def read_files(self, commit: CommitId, paths: Sequence[str]) -> Mapping[str, FileState | None]:
+        return dict(self._files.get((commit, tuple(paths)), lambda: self._read_files(commit, paths)))
+
+    def _read_files(self, commit: CommitId, paths: Sequence[str]) -> Mapping[str, FileState | None]:
         entries = tree_entries(self._repository, commit, paths)
         for path, entry in entries.items():
             if entry is None:
@@ -66,12 +80,19 @@ class GitCommitReader:
         }
 
     def list_files(self, commit: CommitId) -> Sequence[str]:
+        return self._paths.get(commit, lambda: self._list_files(commit))
+
+    def _list_files(self, commit: CommitId) -> tuple[str, ...]:
         answer = self._repository.git.read("ls-tree", "-r", "-z", "--name-only", "--full-tree", tree_of(commit))
-        return [decode_path(raw) for raw in answer.out.split(b"\0") if raw]
+        return tuple(decode_path(raw) for raw in answer.out.split(b"\0") if raw)
 
     def is_ancestor(self, ancestor: CommitId, of: CommitId) -> bool:
         """Tell whether `of` contains `ancestor`. In a shallow clone only the history that is there counts."""
         return is_ancestor(self._repository, ancestor, of)
+
+
+def _bytes_of(files: Mapping[str, FileState | None]) -> int:
+    return sum(len(file.content) for file in files.values() if file is not None)
 
 
 _KINDS = {0o040000: "folder", 0o120000: "symlink", 0o160000: "submodule"}
