@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from homeostat.adapters.folders import sync_folder
 from homeostat.core import canonical_json
 from homeostat.core.canonical_json import JsonValue
 from homeostat.core.digests import Digest, digest_bytes
@@ -99,12 +100,12 @@ class FolderBackupStore:
                 _write_synced(temporary / place, content)
             _write_synced(temporary / "manifest.json", manifest)
             for written in (temporary / "before", temporary / "after", temporary):
-                _sync_folder(written)
+                sync_folder(written)
             temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         for parent in (folder.parent, *made):
-            _sync_folder(parent)
+            sync_folder(parent)
         for left_behind in folder.parent.glob(f".{folder.name}.*"):
             shutil.rmtree(left_behind, ignore_errors=True)
 
@@ -221,11 +222,3 @@ def _write_synced(place: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from homeostat.adapters.folders import sync_folder
 from homeostat.core.errors import IntegrityFailure, NotPermitted, Unavailable
 
 PRIVATE_KEY = "ledger.ed25519"
@@ -255,15 +256,7 @@ def _create(path: Path, content: bytes) -> None:
             return
     finally:
         temporary.unlink()
-    _sync_dir(path.parent)
-
-
-def _sync_dir(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_folder(path.parent)
 
 
 def _check_private_dir(path: Path) -> None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from homeostat.adapters.folders import sync_folder
 from homeostat.core import canonical_json
 from homeostat.core.canonical_json import JsonValue
 from homeostat.core.errors import Conflict, HomeostatError, IntegrityFailure, NotFound, Unavailable
@@ -182,14 +183,6 @@ class Archive:
         if source is None:
             raise _damaged(self._file, f"it has no {path}")
         return source
-
-
-def sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _add(tar: tarfile.TarFile, name: str, source: IO[bytes], size: int) -> None:

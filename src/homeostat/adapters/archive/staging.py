@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from homeostat.adapters.archive.container import BUNDLE, SETTINGS, STATE, Archive, Manifest, opened, sync_folder
+from homeostat.adapters.archive.container import BUNDLE, SETTINGS, STATE, Archive, Manifest, opened
 from homeostat.adapters.clock import SystemClock
+from homeostat.adapters.folders import sync_folder
 from homeostat.adapters.git.bundle import drop_records, unbundle_records
 from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import OWN_PREFIX, GitRepository

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from homeostat.adapters.folders import sync_folder
 from homeostat.adapters.git.command import Git
 from homeostat.adapters.git.failures import disk_failure, lock_held
 from homeostat.adapters.git.index_entries import IndexEntry, write_entries
@@ -77,11 +78,7 @@ class IndexLock:
     def publish(self) -> None:
         """Put the prepared index in the place of the present one."""
         self._next.rename(self._index)
-        fd = os.open(self._index.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_folder(self._index.parent)
 
 
 def left_lock(git_dir: Path) -> str:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import QueuePool
 
+from homeostat.adapters.folders import sync_folder
 from homeostat.adapters.store.failures import translated
 from homeostat.core.errors import InvalidInput, NotFound, NotPermitted, Unavailable
 
@@ -174,8 +175,4 @@ def _create_private(path: Path) -> None:
             hint="check the owner and mode of the state directory and the free space of its disk",
         ) from error
     os.close(fd)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

@@ -5,6 +5,7 @@ import os
 import threading
 from pathlib import Path
 
+from homeostat.adapters.folders import sync_folder
 from homeostat.audit.head import encode_head, parse_head
 from homeostat.core.errors import Unavailable
 from homeostat.model.ledger import LedgerHead
@@ -66,8 +67,4 @@ class HeadFile:
             file.flush()
             os.fsync(file.fileno())
         self._temporary.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._path.parent)
