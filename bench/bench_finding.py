@@ -25,7 +25,10 @@ _FLOOR = 3
 _ASK_EVERY_S = 0.01
 _GIVE_UP_S = 30.0
 _LOAD_RECORDS = 128
-FOUND = ""
+FOUND = """\
+A record waits up to 250 ms for the agent's next turn; from then on it is counted in one transaction and its finding
+written in a second one, each of which waits its turn behind those of the other senders, and for the disk.
+"""
 
 _HOST = '''"""Raises errors of the kinds that it is told by name, and says when the last of each was logged."""
 

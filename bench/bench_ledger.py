@@ -123,7 +123,11 @@ def _rate(count: int, work: Callable[[], object]) -> float:
     return count / (time.perf_counter() - start)
 
 
-FOUND = ""
+FOUND = """\
+Of an entry's verification from the database two fifths are SQLite's handing over of nine columns, a tenth is the
+check that each is of its type, and the rest is that of entries in memory: the canonical bytes, their hash, and the
+walk. Entries are followed as they are read; holding them all first cost a fifth more, and a kilobyte each.
+"""
 
 
 def figures(results: dict[str, float]) -> list[Figure]:
