@@ -3,9 +3,10 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,7 +15,7 @@ from homeostat.cli.hub_client import HubClient
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, show, show_table
 from homeostat.cli.place import Place, locate
-from homeostat.core.errors import HomeostatError
+from homeostat.core.errors import HomeostatError, NotFound
 from homeostat.model.settings import Profile
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def register(app: typer.Typer) -> None:
 def verify(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Check ledger, signatures, records and backups, offline. Each is held against the others; needs no hub."""
     place = locate(repo, state_dir)
+    if not place.state_dir.exists():
+        raise _no_state(place)
     checks = _verify(place)
     ok = all(check.ok for check in checks)
     if as_json:
@@ -55,10 +58,21 @@ def verify(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = Fals
         raise typer.Exit(5)
 
 
-def doctor(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+def doctor(
+    tests: Annotated[
+        bool, typer.Option("--tests", help="Also run the tests once, in the sandbox, as a proof does.")
+    ] = False,
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Say what works, what is degraded, and how to mend it. Exit code 1 when something fails."""
     place = locate(repo, state_dir)
     found = list(_diagnose(place))
+    if tests:
+        if not as_json:
+            say("the tests are running in the sandbox ...")
+        found += _try("tests", lambda: _tests_once(place))
     failed = any(item.level == "fail" for item in found)
     if as_json:
         listed = [{"level": d.level, "name": d.name, "detail": d.detail, "remedy": d.remedy} for d in found]
@@ -67,6 +81,24 @@ def doctor(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = Fals
         show_table(("", "what", "found", "remedy"), [(d.level, d.name, d.detail, d.remedy) for d in found])
     if failed:
         raise typer.Exit(1)
+
+
+def _no_state(place: Place) -> NotFound:
+    """Say where the state was looked for; where Git shows that there was one, that it is elsewhere or gone."""
+    from homeostat.adapters.git.reader import GitCommitReader
+    from homeostat.adapters.git.records import BRANCH
+    from homeostat.adapters.git.repository import open_repository
+
+    was_there = ""
+    with suppress(HomeostatError):
+        GitCommitReader(open_repository(place.repository)).resolve(f"refs/heads/{BRANCH}")
+        was_there = f"; its branch {BRANCH} shows that there was one"
+    return NotFound(
+        "no-state",
+        f"the repository {place.repository} has no state at {place.state_dir}, so there is nothing to check{was_there}",
+        hint="name the place with --state-dir DIR or HOMEOSTAT_STATE_DIR, the repository with --repo DIR; "
+        "`homeostat restore FILE` puts a backup back",
+    )
 
 
 def _verify(place: Place) -> "tuple[Check, ...]":
@@ -290,6 +322,16 @@ def _tests(loaded: LoadedSettings) -> Diagnosis:
     )
 
 
+def _tests_once(place: Place) -> Diagnosis:
+    """Run the tests on what is committed, as a proof does."""
+    from homeostat.cli.trying_tests import try_tests
+
+    tried = try_tests(place, load_settings(place.repository, os.environ).settings)
+    if tried.passed:
+        return Diagnosis(level="ok", name="tests", detail=tried.detail)
+    return Diagnosis(level="fail", name="tests", detail=f"{tried.detail}\n{tried.output}", remedy=tried.remedy)
+
+
 def _interpreter(place: Place, loaded: LoadedSettings) -> list[Diagnosis]:
     """Look at the host's interpreter, and whether the program is installed in it as a copy."""
     from homeostat.cli.host_python import ask_python, resolve_python
@@ -299,12 +341,10 @@ def _interpreter(place: Place, loaded: LoadedSettings) -> list[Diagnosis]:
     facts = ask_python(python, place.repository, ())
     if facts.version == (0, 0):
         return [Diagnosis(level="fail", name="interpreter", detail=f"{python} does not run", remedy="set host.python")]
-    found = []
-    for remark in python_remarks(facts, str(python)):
-        detail, _, remedy = remark.rpartition("; ")
-        found.append(
-            Diagnosis(level="warn", name="interpreter", detail=detail or remark, remedy=remedy if detail else "")
-        )
+    found = [
+        Diagnosis(level="warn", name="interpreter", detail=remark.detail, remedy=remark.remedy)
+        for remark in python_remarks(facts, str(python))
+    ]
     version = ".".join(map(str, facts.version))
     return found or [Diagnosis(level="ok", name="interpreter", detail=f"{python}, {facts.kind} {version}")]
 

@@ -11,13 +11,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from homeostat.cli.finding_tests import find_tests, pytest_is_configured, wants_pytest
 from homeostat.cli.host_python import OLDEST, PythonFacts, ask_python, find_python
 from homeostat.cli.source_files import parse, text_of
 from homeostat.cli.start_commands import Application, Found, find_applications, find_starts
-from homeostat.cli.test_commands import find_tests, pytest_is_configured, wants_pytest
 
 _ASKED = ("pytest", "uvicorn", "hypercorn", "gunicorn", "waitress", "flask", "django")
 EDITABLE = "install it editable: {python} -m pip install -e ."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """What is in the way, and what to do about it where that is known."""
+
+    detail: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.detail}; {self.remedy}" if self.remedy else self.detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +52,7 @@ def look_at(repository: Path) -> Program:
     starts = find_starts(repository, applications, facts.has)
     remarks = [
         *_other_pythons(pythons),
-        *python_remarks(facts, pythons[0].value[0]),
+        *map(str, python_remarks(facts, pythons[0].value[0])),
         *(
             f"{pythons[0].value[0]} has no `{name}`, which {path} imports: set host.python to one that has it"
             for name, path in imports.items()
@@ -66,17 +77,21 @@ def resolve_command(python: Path, command: Sequence[str]) -> tuple[str, ...]:
     return (str(beside) if os.access(beside, os.X_OK) else command[0], *command[1:])
 
 
-def python_remarks(facts: PythonFacts, python: str) -> list[str]:
+def python_remarks(facts: PythonFacts, python: str) -> list[Remark]:
     """Say what about the interpreter and the project's installation keeps the agent from its work."""
     remarks = []
     if (0, 0) < facts.version < OLDEST:
         said = ".".join(map(str, facts.version))
-        remarks.append(f"{python} is Python {said}: the agent needs 3.9 or later, so the program runs unwatched in it")
+        detail = f"{python} is Python {said}: the agent needs 3.9 or later, so the program runs unwatched in it"
+        remarks.append(Remark(detail=detail))
     if facts.kind not in ("", "cpython"):
-        remarks.append(f"{python} is {facts.kind}, not CPython: nothing was tried there")
+        remarks.append(Remark(detail=f"{python} is {facts.kind}, not CPython: nothing was tried there"))
     remarks += [
-        f"`{name}` is installed in {python}'s environment as a copy: what runs from there is not the repository's "
-        f"code, so its errors have no place and changes do not reach it; {EDITABLE.format(python=python)}"
+        Remark(
+            detail=f"`{name}` is installed in {python}'s environment as a copy: what runs from there is not the "
+            "repository's code, so its errors have no place and changes do not reach it",
+            remedy=EDITABLE.format(python=python),
+        )
         for name in facts.copies
     ]
     return remarks

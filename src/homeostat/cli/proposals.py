@@ -240,7 +240,6 @@ def apply(
     if as_json:
         emit_json(body)
     elif body["ok"]:
-        show(body["message"])
         _explain_application(client.get(f"{_BASE}/{found['proposal_id']}"))
     else:
         say(f"{body['error']}: {body['details']}")
@@ -271,11 +270,18 @@ def revert(
 
 def _explain_application(body: dict[str, Any]) -> None:
     application = body["application"]
+    commit = f"commit {application['commit'][:12]} on the deployed branch"
     if body["restart_required"]:
-        say(f"it is on disk as commit {application['commit'][:12]}, and not live: {application['live_detail']}")
+        show(f"applied on disk, not live yet: {commit}")
+        say(f"the running program needs a restart: {application['live_detail']}")
         say(f"next: {body['restart_command']} (or restart your program yourself, not the machine)")
     else:
-        say(f"{application['live_detail']}; commit {application['commit'][:12]}")
+        show(f"applied, on disk and live: {commit}")
+        say(application["live_detail"])
+    observation = body.get("observation")
+    if observation is not None:
+        minutes = observation["window_s"] / 60
+        say(f"it is watched for {minutes:.0f} min, and taken back by itself when requests get worse")
     say(f"undo: homeostat revert {body['proposal_id'][:8]}")
 
 
@@ -286,6 +292,8 @@ def _read_diff(path: Path) -> str:
         else:
             with path.open("rb") as file:
                 data = file.read(MAX_DIFF_BYTES + 1)
+        if not data.strip():
+            raise InvalidInput("bad-diff", f"{path} is empty", hint="`git diff > FILE` writes what you changed")
         if len(data) > MAX_DIFF_BYTES:
             raise InvalidInput("diff-too-large", f"a diff has at most {MAX_DIFF_BYTES} bytes")
         return data.decode("utf-8")
@@ -344,5 +352,7 @@ def _print_summary(body: dict[str, Any]) -> None:
     if observation is not None:
         left_s = max(observation["window_s"] - observation["elapsed_s"], 0)
         show(f"  observed: {observation['reason']}; {left_s:.0f} s of the window are left")
+    if body["state"] == "blocked" and proof and proof["base"] and proof["base"]["exit_code"] != 0:
+        say("the tests fail without the change too, so no change can be proved; see `homeostat doctor --tests`")
     if body["state"] == "awaiting_approval":
         say(f"next: homeostat proposals diff {body['proposal_id'][:8]}, then approve or apply it")

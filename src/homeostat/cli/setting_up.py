@@ -28,6 +28,7 @@ from homeostat.model.actor import SYSTEM, Actor, Role
 
 if TYPE_CHECKING:
     from homeostat.adapters.store.store import SqlStore
+    from homeostat.cli.trying_tests import Tried
 
 
 def register(app: typer.Typer) -> None:
@@ -41,6 +42,10 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
+    tests: Annotated[
+        bool | None,
+        typer.Option("--tests/--no-tests", help="Run the tests once, in the sandbox; default: ask at a terminal."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write homeostat.toml anew.")] = False,
     repo: Repo = None,
     state_dir: StateDir = None,
@@ -56,12 +61,15 @@ def init(
     if path.exists() and not force:
         raise _exists_already(path)
     program = look_at(place.repository)
-    if not as_json and sys.stdin.isatty() and sys.stderr.isatty():
+    asks = not as_json and sys.stdin.isatty() and sys.stderr.isatty()
+    if asks:
         program = _ask(program)
     _write(path, render_settings(program), anew=force)
     if as_json:
+        tried = _try_tests(place) if tests else None
         emit_json(
             {
+                "tests": None if tried is None else {"passed": tried.passed, "detail": tried.detail},
                 "file": str(path),
                 "python": program.python.value[0],
                 "test_command": list(program.test_command.value) if program.test_command else None,
@@ -79,9 +87,28 @@ def init(
         say(f"warning: {remark}")
     if program.test_command is None:
         say("without a test command no proposal can be proved: set host.test_command")
+    elif tests or (tests is None and asks and typer.confirm("Run the tests once now?", default=True, err=True)):
+        _say_tests(place)
     if program.start_choices:
         say("there are several ways to start it: set host.start_command to the one that is meant")
     say("next: homeostat up" if program.start_command else "next: homeostat up -- YOUR START COMMAND")
+
+
+def _say_tests(place: Place) -> None:
+    """Run the tests as a proof does, and say how they end: what fails now would block every proposal."""
+    say("the tests are running in the sandbox, without a network, on what is committed ...")
+    tried = _try_tests(place)
+    show(f"tests:         {tried.detail}")
+    if not tried.passed:
+        if tried.output:
+            say(tried.output)
+        say(f"until they pass, no proposal can be proved: {tried.remedy}")
+
+
+def _try_tests(place: Place) -> "Tried":
+    from homeostat.cli.trying_tests import try_tests
+
+    return try_tests(place, load_settings(place.repository, os.environ).settings)
 
 
 def _ask(program: Program) -> Program:

@@ -17,6 +17,8 @@ class ProofJob:
 
     base: CommitId
     candidate: CommitId
+    """The same as `base`: what is asked is how the tests are without any change."""
+
     test_command: tuple[str, ...]
     python: str
     """The host's own interpreter, usually inside its virtual environment."""

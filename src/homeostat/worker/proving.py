@@ -35,7 +35,8 @@ _LIMIT_WORDS = {
 def prove(job: ProofJob, kinds: Sequence[Kind]) -> ProofRuns:
     """Run the tests on base, then on candidate, in the first of these kinds that can hold the job.
 
-    Both run in the same kind. Nothing is left on disk, and nothing that was started is left alive.
+    Both run in the same kind; where they are the same commit, it is run once.
+    Nothing is left on disk, and nothing that was started is left alive.
     """
     sweep_stale_folders()
     try:
@@ -49,6 +50,8 @@ def prove(job: ProofJob, kinds: Sequence[Kind]) -> ProofRuns:
             if isinstance(base, Denied):
                 reasons.append(_words(kind, base))
                 continue
+            if job.candidate == job.base:
+                return ProofRuns(sandbox=kind.value, base=base, candidate=base)
             candidate = _run(job, kind, interpreter, zygote, folder / f"{kind}-candidate", job.candidate)
             if isinstance(candidate, Denied):
                 return ProofRuns(sandbox=kind.value, base=base, candidate=None, refused=_words(kind, candidate))

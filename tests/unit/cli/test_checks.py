@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -108,8 +109,34 @@ def test_a_hub_that_runs_is_asked_how_it_is(hub):
 
 def test_verify_without_a_state_says_so_and_makes_nothing(typed, committed):
     answer = typed("verify")
-    assert answer.code != 0 and "Traceback" not in answer.err
+    assert (answer.code, answer.out) == (1, "")
+    assert f"error[no-state]: the repository {committed} has no state at {committed / '.homeostat'}" in answer.err
+    assert "--state-dir" in answer.err and "homeostat/proposals" not in answer.err
     assert not (committed / ".homeostat").exists()
+
+
+def test_verify_says_that_there_was_a_state_where_git_shows_it(typed, committed, tmp_path):
+    subprocess.run(["git", "branch", "homeostat/proposals"], check=True, capture_output=True)
+    answer = typed("verify", "--state-dir", tmp_path / "elsewhere")
+    assert f"has no state at {tmp_path / 'elsewhere'}" in answer.err
+    assert "its branch homeostat/proposals shows that there was one" in answer.err
+
+
+def test_the_tests_are_tried_on_what_is_committed(committed):
+    (committed / "test_it.py").write_text(
+        "import unittest\n\n\nclass T(unittest.TestCase):\n    def test_it(self):\n        self.assertTrue(True)\n"
+    )
+    toml = f'[host]\npython = "{sys.executable}"\ntest_command = ["python", "-m", "unittest"]\n'
+    (committed / "homeostat.toml").write_text(toml)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@localhost"]
+    subprocess.run([*git, "add", "--all"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", "tests"], check=True)
+    (committed / "test_it.py").write_text("this is not committed, and is not looked at")
+    found = checks._tests_once(place_of(committed))
+    assert found.level == "ok" and "1 tests pass in the sandbox" in found.detail
+    (committed / "homeostat.toml").write_text("")
+    found = checks._tests_once(place_of(committed))
+    assert (found.level, found.remedy) == ("fail", "set host.test_command")
 
 
 def test_verify_of_a_fresh_ledger_holds_and_of_a_shortened_one_does_not(typed, committed):

@@ -470,3 +470,16 @@ def test_a_pipe_among_the_sources_does_not_make_it_wait(typed, repository, inter
     os.mkfifo(repository / "pyproject.toml")
     (repository / "test_gone.py").symlink_to(repository / "nowhere")
     assert init(typed)["test_command"] is None
+
+
+def test_the_tests_are_run_once_where_that_is_asked_for(typed, repository):
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    put(repository, {"tests/test_it.py": UNITTEST_TEST.replace("pass", "self.fail('no')")})
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-qm", "x"], check=True)
+    assert init(typed)["tests"] is None, "nobody is there to be asked"
+    assert "tests:" not in typed("init", "--force", "--no-tests").out
+    answer = typed("init", "--force", "--tests")
+    assert answer.code == 0 and "the tests do not pass in the sandbox" in answer.out
+    assert "exit code 1" in answer.out and "AssertionError: no" in answer.err
+    assert "until they pass, no proposal can be proved" in answer.err and "homeostat doctor --tests" in answer.err

@@ -57,6 +57,13 @@ def test_a_blocked_proposal_is_a_1_with_the_tests_that_broke(hub, typed, patch):
     assert "blocked" in answer.out and "broken tests: tests/test_it.py::test_it" in answer.out
 
 
+def test_a_proposal_under_tests_that_fail_anyway_says_where_to_look(hub, typed, patch):
+    red = run_of({"tests/test_it.py::test_it": "failed"})
+    hub.world.prover.script(lambda job: ProofRuns(sandbox="bubblewrap", base=red, candidate=red))
+    answer = propose(typed, patch)
+    assert answer.code == 1 and "the tests fail without the change too" in answer.err
+
+
 def test_an_edit_is_validated_again_and_one_of_nothing_is_refused(hub, typed, patch, proposed, tmp_path):
     other = tmp_path / "other.patch"
     other.write_text(OTHER)
@@ -81,8 +88,13 @@ def test_a_diff_may_come_from_standard_input(hub, typed, patch, monkeypatch):
 
 @pytest.mark.parametrize(
     ("content", "code"),
-    [(None, "no-such-file"), (b"\xff\xfe", "bad-diff"), (b"x" * ((1 << 20) + 1), "diff-too-large")],
-    ids=["missing", "binary", "huge"],
+    [
+        (None, "no-such-file"),
+        (b" \n", "bad-diff"),
+        (b"\xff\xfe", "bad-diff"),
+        (b"x" * ((1 << 20) + 1), "diff-too-large"),
+    ],
+    ids=["missing", "empty", "binary", "huge"],
 )
 def test_a_diff_that_cannot_be_read_is_refused_here(hub, typed, tmp_path, content, code):
     path = tmp_path / "bad.patch"
@@ -146,7 +158,9 @@ def test_approving_applying_and_reverting_end_to_end(hub, typed, proposed):
     answer = typed("proposals", "approve", proposed, "--notes", "good")
     assert answer.code == 0 and "approved: approved sha256:" in answer.out
     answer = typed("proposals", "apply", proposed, "--user", "ada")
-    assert (answer.code, answer.out) == (0, "Proposal applied successfully via HMR\n")
+    commit = hub.row(proposed).application.commit
+    assert (answer.code, answer.out) == (0, f"applied, on disk and live: commit {commit[:12]} on the deployed branch\n")
+    assert "swapped " in answer.err and "it is watched for 1 min, and taken back by itself" in answer.err
     assert f"undo: homeostat revert {proposed[:8]}" in answer.err
     again = typed("proposals", "apply", proposed, "--json")
     assert again.code == 0
