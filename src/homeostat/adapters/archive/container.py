@@ -19,7 +19,7 @@ import os
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -92,7 +92,7 @@ def write(out: Path, manifest: Manifest, signature: str, files: Mapping[str, Pat
     """Write the archive beside its place and rename it: `out` is whole or not there. `Conflict` when it exists."""
     if out.exists():
         raise Conflict("backup-file-exists", f"{out} exists already", hint="choose another name with --out")
-    part = out.with_name(f".{out.name}.part")
+    part, placed = out.with_name(f".{out.name}.part"), False
     try:
         part.unlink(missing_ok=True)
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -106,9 +106,11 @@ def write(out: Path, manifest: Manifest, signature: str, files: Mapping[str, Pat
             target.flush()
             os.fsync(target.fileno())
         part.rename(out)
+        placed = True
         sync_folder(out.parent)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            (out if placed else part).unlink(missing_ok=True)
         raise Unavailable(
             "backup-not-written",
             f"{out} could not be written: {error.strerror or error}",

@@ -57,7 +57,10 @@ def save_state(
         )
     keys = load_or_create_keys(state_dir)
     try:
-        with tempfile.TemporaryDirectory(prefix=".homeostat-backup-", dir=out.parent) as scratch:
+        # What cannot be cleared away again does not make an archive that is written one that is not.
+        with tempfile.TemporaryDirectory(
+            prefix=".homeostat-backup-", dir=out.parent, ignore_cleanup_errors=True
+        ) as scratch:
             files = _collect(repository, state_dir, Path(scratch), with_keys=with_keys, tell=tell)
             head = _write_head(Path(scratch), files)
             tell(f"{len(files)} files, {sum(file.stat().st_size for file in files.values()) >> 10} KB: digests")

@@ -9,11 +9,13 @@ from homeostat.adapters.git.index_entries import IndexEntry, write_entries
 from homeostat.adapters.git.paths import Sides
 from homeostat.adapters.git.reader import tree_entries, tree_of
 from homeostat.adapters.git.repository import GitRepository
+from homeostat.adapters.git.tree_files import disk_errors
 from homeostat.core.errors import Conflict, InvalidInput
 from homeostat.core.ids import CommitId, parse_commit_id
 from homeostat.model.change import FileState
 
 _MAX_MESSAGE_CHARS = 100_000
+_SCRATCH = "use the folder for temporary files"
 
 
 def commit_change(
@@ -49,7 +51,7 @@ def write_tree(repository: GitRepository, *, base: CommitId | None, files: Mappi
     entries: dict[str, IndexEntry | None] = dict.fromkeys(files)
     for (path, state), name in zip(kept.items(), names, strict=True):
         entries[path] = IndexEntry(mode=state.mode, object_id=name)
-    with tempfile.TemporaryDirectory(prefix="homeostat-") as folder:
+    with disk_errors(_SCRATCH), tempfile.TemporaryDirectory(prefix="homeostat-", ignore_cleanup_errors=True) as folder:
         index = Path(folder) / "index"
         env = {"GIT_INDEX_FILE": str(index)}
         if base is not None:
@@ -81,7 +83,7 @@ def write_objects(repository: GitRepository, kind: str, contents: Sequence[bytes
     """Write blobs or trees, all in one call, and return their names."""
     if not contents:
         return []
-    with tempfile.TemporaryDirectory(prefix="homeostat-") as folder:
+    with disk_errors(_SCRATCH), tempfile.TemporaryDirectory(prefix="homeostat-", ignore_cleanup_errors=True) as folder:
         paths = [Path(folder) / str(number) for number in range(len(contents))]
         for path, content in zip(paths, contents, strict=True):
             path.write_bytes(content)
