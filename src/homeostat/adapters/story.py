@@ -16,15 +16,8 @@ from homeostat.adapters.store.snapshot import StoreSnapshot
 from homeostat.adapters.store.store import SqlStore
 from homeostat.audit.chain import EMPTY_HEAD
 from homeostat.audit.head import TRAILER_KEY, parse_head
-from homeostat.audit.story import (
-    BackupResult,
-    Check,
-    StoryInputs,
-    StoryPart,
-    named_commits,
-    unlike_commits,
-    verify_story,
-)
+from homeostat.audit.story import Check, StoryInputs, unlike_commits, verify_story
+from homeostat.audit.story_parts import BackupResult, StoryPart, named_commits
 from homeostat.core.errors import HomeostatError, InvalidInput
 from homeostat.core.ids import CommitId
 from homeostat.model.ledger import LedgerHead

@@ -8,7 +8,8 @@ from msgspec import structs
 
 from homeostat.adapters.keys import Ed25519Signer
 from homeostat.audit.chain import EMPTY_HEAD, append, head_of
-from homeostat.audit.story import BackupResult, StoryInputs, StoryPart, named_commits, verify_story
+from homeostat.audit.story import StoryInputs, verify_story
+from homeostat.audit.story_parts import BackupResult, StoryPart, named_commits
 from homeostat.core.digests import digest_bytes
 from homeostat.model.actor import Actor, Role
 from homeostat.model.ledger import EntryDraft

@@ -13,7 +13,8 @@ from homeostat.adapters.store.documents import encode_proposal
 from homeostat.adapters.store.row_digest import row_digest
 from homeostat.adapters.story import unlike_row
 from homeostat.audit.head import TRAILER_KEY
-from homeostat.audit.story import BackupResult, StoryInputs, StoryPart, named_commits, verify_story
+from homeostat.audit.story import StoryInputs, verify_story
+from homeostat.audit.story_parts import BackupResult, StoryPart, named_commits
 from homeostat.core.ids import ProcessId, ProposalId
 from homeostat.flows.applying import change_of
 from homeostat.flows.deps import Deps
