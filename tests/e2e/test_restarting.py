@@ -133,6 +133,12 @@ BAD = {
     "crash-gunicorn": ("gunicorn", CRASH, "Worker failed to boot"),
     "crash-workers": ("uvicorn-workers", CRASH, "does not serve"),
     "crash-flask": ("flask", CRASH, "this version does not come up"),
+    "crash-uvloop": ("uvloop", CRASH, "this version does not come up"),
+    "crash-threads": ("gunicorn-threads", CRASH, "Worker failed to boot"),
+    "crash-gunicorn-unix": ("gunicorn-unix", CRASH, "Worker failed to boot"),
+    "crash-uvicorn-unix": ("uvicorn-unix", CRASH, "this version does not come up"),
+    "crash-ipv6": ("uvicorn-ipv6", CRASH, "this version does not come up"),
+    "crash-waitress": ("waitress", CRASH, "this version does not come up"),
     "sick-uvloop": ("uvloop", SICK_ASGI, "/health was answered with 422"),
 }
 BAD_EVERY_TIME = ("sick-uvicorn",)
@@ -204,6 +210,30 @@ def test_a_worker_is_restarted_by_itself_one_after_the_other_and_goes_on_with_th
         assert hub.stop() == 0
     finally:
         terminal.close()
+
+
+@pytest.mark.matrix
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("good", [True, False], ids=["good", "bad"])
+def test_a_web_program_is_restarted_by_itself_and_goes_on_as_it_was_when_the_new_version_fails(tmp_path, good):
+    with Stage(tmp_path, "uvicorn", automatic=True) as stage:
+        (program,) = stage.programs()
+        before = stage.disk()
+        with Customers(stage.address) as customers:
+            customers.wait_for(50)
+            proposed = stage.terminal.propose(NEWER if good else CRASH, "A version")
+            stage.terminal.ok("proposals", "apply", proposed["proposal_id"])
+            stage.terminal.wait_for_state(
+                stage.hub, proposed["proposal_id"], "observing" if good else "reverted", within_s=120
+            )
+            customers.wait_for(50)
+        assert customers.failures() == [], stage.hub.log.read_text()[-3000:]
+        assert customers.versions() == ({1, 2} if good else {1})
+        (now,) = stage.programs()
+        assert (now["pid"] == program["pid"]) is not good and is_running(now["pid"])
+        assert (stage.disk() == before) is not good
+        stage.terminal.ok("verify")
+        assert stage.hub.stop() == 0
 
 
 def test_a_program_whose_up_was_killed_is_taken_over_by_the_next_and_never_runs_twice(tmp_path):
