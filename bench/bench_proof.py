@@ -87,7 +87,7 @@ def _tests_twice(made: Project) -> float:
 FOUND = """Two runs of the tests, one after the other, are three quarters of it; base and candidate do not run
 beside each other, since a candidate could then keep tests on base from ending, and so hide that it removes or skips
 some. The rest is the worker's start, two checkouts, the policy and the commit. At load 10 a proof took 1.3 times
-the bare tests."""
+the bare tests; at real-time priority 3.6 s, beside 2.8 s."""
 
 
 def figures(results: dict[str, float]) -> list[Figure]:
