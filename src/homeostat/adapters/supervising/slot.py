@@ -93,6 +93,20 @@ class Slot:
         self.door.close()
 
 
+def shown_name(command: Sequence[str]) -> str:
+    """Return how a program is called to people: without its arguments, which may hold anything.
+
+    What an interpreter runs is named with it: ``python -m shop``, ``python worker.py``.
+    """
+    name = Path(command[0]).name
+    if name.startswith("python") and len(command) > 1:
+        if command[1] == "-m" and len(command) > 2:
+            return f"{name} -m {command[2]}"
+        if command[1].endswith(".py"):
+            return f"{name} {Path(command[1]).name}"
+    return name
+
+
 def take_slot(state_dir: Path, command: Sequence[str], folder: Path) -> Slot:
     """Take the first slot of this command that no living supervisor holds."""
     whole = json.dumps([list(command), str(folder)]).encode("utf-8", "surrogateescape")

@@ -24,7 +24,7 @@ from homeostat.adapters.supervising.messages import encode_program, read_plan
 from homeostat.adapters.supervising.offers import Offers
 from homeostat.adapters.supervising.process import LastWords, ProgramProcess, start_process
 from homeostat.adapters.supervising.reception import Reception
-from homeostat.adapters.supervising.slot import Record, Slot, orphans, take_slot
+from homeostat.adapters.supervising.slot import Record, Slot, orphans, shown_name, take_slot
 from homeostat.adapters.supervising.trial import Trial
 from homeostat.core.errors import Conflict
 from homeostat.model.restart import RestartableProgram, RestartPlan, RestartReport
@@ -207,7 +207,7 @@ class Supervisor:
             slot.remember(
                 Record(
                     kind=self._kind,
-                    command=Path(self.command[0]).name,
+                    command=shown_name(self.command),
                     program=program.known if program is not None else None,
                     other=other.known if other is not None else None,
                 )
@@ -241,7 +241,7 @@ class Supervisor:
         alive = program is not None and program.is_alive()
         return RestartableProgram(
             id=slot.name if slot is not None else "",
-            command=Path(self.command[0]).name,
+            command=shown_name(self.command),
             pid=program.pid if alive and program is not None else None,
             report=self._report,
         )
