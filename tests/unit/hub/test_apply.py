@@ -134,7 +134,7 @@ def test_one_that_was_taken_back_is_locked_out(served, owner):
     served.settle()
     assert served.row(identity).state is S.REVERTED
     body = apply(owner, identity).json()
-    assert body["ok"] is False and "not tried twice" in body["details"]
+    assert body["ok"] is False and "a person may hand its diff in again" in body["details"]
     again = owner.post(PROPOSALS, json={"title": "Mend", "rationale": "why", "diff": DIFF})
     assert again.status_code == 400 and again.json()["error"] == "Proposal locked out"
 
