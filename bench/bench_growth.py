@@ -6,7 +6,8 @@ transaction instead of one, and their Markdown with one `git fast-import` instea
 are spread over three years. Applying is the whole flow on the real store and record branch; the deployed
 tree and the program are those of `homeostat.testing.world`, which do not grow.
 
-Limit: listing and applying at the largest number take at most 1.5 times what they take at the smallest.
+Limit: listing and applying at the largest number take at most 1.5 times what they take at the smallest, and
+verifying at most 1.5 times the memory.
 """
 
 import gc
@@ -44,8 +45,8 @@ from homeostat.testing.example_rows import START, example_proposal, move_entry
 from homeostat.testing.world import BOT, OWNER, World
 
 FOUND = """
-Verifying reads entries and rows piece by piece; what it keeps of each is a line of Git's log (the witness of every
-status commit), which is why its memory still grows, slowly.
+Verifying reads entries and rows piece by piece, and so takes the same memory however many there are; what it keeps of
+all is one line of Git's log for each status commit.
 """
 
 _SIZES = [int(size) for size in os.environ.get("HOMEOSTAT_BENCH_PROPOSALS", "1000,10000,100000").split(",")]
@@ -87,7 +88,7 @@ def figures(results: dict[str, float]) -> list[Figure]:
         values = [results[f"{what} @{size}"] for size in _SIZES]
         unit = "MB" if what.endswith("memory") else "ms"
         measured = ", ".join(f"{number(value, unit)} at {size:,}" for size, value in zip(_SIZES, values, strict=True))
-        constant = not what.startswith("verify")
+        constant = what != "verify"
         ratio = values[-1] / values[0]
         found.append(
             Figure(
