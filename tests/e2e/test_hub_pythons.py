@@ -47,7 +47,7 @@ def test_the_hub_runs_in_this_python_too(version: str, tmp_path: Path) -> None:
         assert "shop/prices.py" in terminal.finding(hub)["title"]
         proposed = terminal.propose(MEND, "Mend the coupons")
         assert proposed["state"] == "awaiting_approval", proposed["state_reason"]
-        assert "via HMR" in terminal.ok("proposals", "apply", proposed["proposal_id"]).out
+        assert "on disk and live" in terminal.ok("proposals", "apply", proposed["proposal_id"]).out
         assert get(url, "/price?item=tea&coupon=spring10")[0] == 200
         assert "reverted" in terminal.ok("revert", proposed["proposal_id"]).out
         assert get(url, "/price?item=tea&coupon=spring10")[0] == 500

@@ -129,7 +129,7 @@ def test_the_installed_command_takes_a_repository_under_care_and_changes_its_pro
         terminal.wait_for_agents(hub)
         proposed = terminal.propose(MEND, "Mend the coupons")
         assert proposed["state"] == "awaiting_approval", proposed["state_reason"]
-        assert "via HMR" in terminal.ok("proposals", "apply", proposed["proposal_id"]).out
+        assert "on disk and live" in terminal.ok("proposals", "apply", proposed["proposal_id"]).out
         assert get(url, "/price?item=tea&coupon=spring10")[0] == 200
         terminal.ok("verify")
         assert hub.stop() == 0, hub.log.read_text()

@@ -146,7 +146,7 @@ def test_a_program_serves_on_when_its_hub_is_killed_counts_what_it_drops_and_fin
         assert wait_for(dropped, what="the count of what was dropped") >= 3000
         # And it takes a change from the new hub.
         identity = terminal.propose(MEND, "Mend the coupons")["proposal_id"]
-        assert "via HMR" in terminal.ok("proposals", "apply", identity).out
+        assert "on disk and live" in terminal.ok("proposals", "apply", identity).out
         assert get(url, SMALL[0].path)[0] == 200
         assert {answer.status for answer in load.answers()} == {200}, "somebody was not answered"
     assert again.stop() == 0

@@ -90,7 +90,7 @@ def _play(shop, terminal):
         load.wait_for(60)
         said = terminal.ok("proposals", "apply", identity, "--digest", proved["change_digest"])
         live_s = time.monotonic()
-        assert "via HMR" in said.out and f"homeostat revert {identity[:8]}" in said.err
+        assert "on disk and live" in said.out and f"homeostat revert {identity[:8]}" in said.err
 
         # It is live at once, in the same process, and nobody was dropped on the way.
         mended = load.wait_for(40, "small")

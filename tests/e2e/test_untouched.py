@@ -3,6 +3,7 @@
 import stat
 from pathlib import Path
 
+from e2e.support.processes import wait_for
 from e2e.support.shop import BREAK, HARM, MEND, MEND_OTHERWISE, replacing
 from e2e.support.terminal import PROPOSALS
 
@@ -64,7 +65,8 @@ def test_proposing_proving_and_rejecting_leave_everything_as_the_user_has_it(sho
     assert seen(shop) == before
     broken = terminal.propose(BREAK, "Break the sums")
     assert broken["state"] == "blocked" and broken["proof"]["broken_tests"], broken["state_reason"]
-    assert shop.candidates() == {told["proposal_id"], identity}
+    # The branch of a blocked proposal goes with the record of it, right after its state.
+    wait_for(lambda: shop.candidates() == {told["proposal_id"], identity}, what="its branch to be gone")
     assert seen(shop) == before
 
     # Decisions that change no code.
@@ -79,7 +81,7 @@ def test_proposing_proving_and_rejecting_leave_everything_as_the_user_has_it(sho
     assert refused.code == 1 and "shop/prices.py is modified" in refused.err + refused.out
     assert terminal.proposal(hub, identity)["state"] == "awaiting_approval"
     assert seen(shop) == before
-    assert shop.candidates() == {identity}
+    wait_for(lambda: shop.candidates() == {identity}, what="its branch to be gone")
     assert hub.stop() == 0
     assert seen(shop) == before
     terminal.ok("verify")

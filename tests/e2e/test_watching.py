@@ -29,7 +29,7 @@ def test_a_harmful_change_that_passes_the_tests_is_taken_back_by_itself(shop, te
         proposed = terminal.propose(HARM, "Refuse absurd quantities")
         assert proposed["state"] == "awaiting_approval", proposed["state_reason"]
         identity = proposed["proposal_id"]
-        assert "via HMR" in terminal.ok("proposals", "apply", identity).out
+        assert "on disk and live" in terminal.ok("proposals", "apply", identity).out
         load.wait_for(1, "many", where=lambda answer: answer.status == 500)
         taken_back = terminal.wait_for_state(hub, identity, "reverted", "implemented")
         assert taken_back["state"] == "reverted" and taken_back["status"] == "reverted"
@@ -113,7 +113,7 @@ def test_a_program_that_was_started_with_a_change_on_disk_is_brought_back_live(s
     url = terminal.shop_url()
     terminal.wait_for_agents(hub)
     identity = terminal.propose(HARM, "Refuse absurd quantities")["proposal_id"]
-    assert "via HMR" in terminal.ok("proposals", "apply", identity).out
+    assert "on disk and live" in terminal.ok("proposals", "apply", identity).out
     assert get(url, MANY[0].path)[0] == 500
     os.killpg(program.pid, signal.SIGTERM)
     wait_until_gone(program.pid)
@@ -187,7 +187,7 @@ def test_an_asgi_program_under_uvicorn_is_mended_while_it_serves(tmp_path):
 
         proposed = terminal.propose(edit, "Unknown things cost nothing", "--finding", finding["finding_id"])
         assert proposed["state"] == "awaiting_approval", proposed["state_reason"]
-        assert "via HMR" in terminal.ok("proposals", "apply", proposed["proposal_id"]).out
+        assert "on disk and live" in terminal.ok("proposals", "apply", proposed["proposal_id"]).out
         assert get(url, "/price/mug") == (200, {"cents": 0})
         assert terminal.wait_for_agents(hub)[0]["pid"] == process["pid"]
         terminal.ok("revert", proposed["proposal_id"])

@@ -6,11 +6,12 @@ Whatever write it was: the error is one of ours, nothing accepted is lost, nothi
 hub that starts when the disk is well again brings the change to its end.
 """
 
+import builtins
 import errno
+import io
 import itertools
 import os
 import subprocess
-import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -35,33 +36,52 @@ SAMPLED = range(2, 80, 14)
 
 _MOST = 2000
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-_CHANGING = frozenset({"os.rename", "os.mkdir", "os.link", "os.remove", "os.rmdir"})
+_CHANGING = ("rename", "replace", "mkdir", "link", "remove", "unlink", "rmdir")
 
 
 class BadDisk:
-    """Lets the `at`-th write below a folder fail, and counts them. One for the interpreter: an audit hook stays."""
+    """Lets the `at`-th write below a folder fail, and counts them."""
 
     def __init__(self):
         self.root, self.at, self.count, self.kind, self.failed = "", 0, 0, 0, ""
-        sys.addaudithook(self._hook)
 
     @contextmanager
     def failing(self, root, *, at, kind):
         self.root, self.at, self.count, self.kind, self.failed = str(root), at, 0, kind, ""
-        try:
-            yield
-        finally:
-            self.root = ""
+        with pytest.MonkeyPatch.context() as patch:
+            for name in _CHANGING:
+                patch.setattr(os, name, self._changing(name, getattr(os, name)))
+            patch.setattr(os, "open", self._os_open(os.open))
+            for module in (io, builtins):
+                patch.setattr(module, "open", self._open(module.open))
+            patch.setattr(os, "fsync", self._changing("fsync", os.fsync))
+            try:
+                yield
+            finally:
+                self.root = ""
 
-    def _hook(self, event, arguments):
-        if not self.root:
-            return
-        if event == "open":
-            path, _, flags = arguments
-            if isinstance(path, str | bytes) and isinstance(flags, int) and flags & _WRITING:
-                self.write(event, path)
-        elif event in _CHANGING:
-            self.write(event, arguments[0])
+    def _changing(self, name, really):
+        def called(path, *arguments, **more):
+            self.write(name, "" if isinstance(path, int) else path)
+            return really(path, *arguments, **more)
+
+        return called
+
+    def _os_open(self, really):
+        def opened(path, flags, *arguments, **more):
+            if flags & _WRITING:
+                self.write("open", path)
+            return really(path, flags, *arguments, **more)
+
+        return opened
+
+    def _open(self, really):
+        def opened(file, mode="r", *arguments, **more):
+            if not isinstance(file, int) and more.get("opener") is None and set(mode) & set("wax+"):
+                self.write("open", file)
+            return really(file, mode, *arguments, **more)
+
+        return opened
 
     def write(self, what, path):
         """Count one write to a path below the folder, or to one that is named relative to a descriptor."""
@@ -75,17 +95,6 @@ class BadDisk:
 
 
 DISK = BadDisk()
-
-
-@pytest.fixture(autouse=True)
-def watched_syncs(monkeypatch):
-    really = os.fsync
-
-    def fsync(descriptor):
-        DISK.write("fsync", "")
-        really(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fsync)
 
 
 def proposing(world):

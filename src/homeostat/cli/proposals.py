@@ -280,8 +280,9 @@ def _explain_application(body: dict[str, Any]) -> None:
         say(application["live_detail"])
     observation = body.get("observation")
     if observation is not None:
-        minutes = observation["window_s"] / 60
-        say(f"it is watched for {minutes:.0f} min, and taken back by itself when requests get worse")
+        window_s = observation["window_s"]
+        watched = f"{window_s / 60:.0f} min" if window_s >= 120 else f"{window_s:.0f} s"
+        say(f"it is watched for {watched}, and taken back by itself when requests get worse")
     say(f"undo: homeostat revert {body['proposal_id'][:8]}")
 
 

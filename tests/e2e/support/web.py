@@ -259,5 +259,5 @@ def put_on_disk(terminal: Terminal, hub: Hub, edit: Edit, title: str) -> str:
     assert proposed["state"] == "awaiting_approval", proposed["state_reason"]
     identity = str(proposed["proposal_id"])
     applied = terminal.ok("proposals", "apply", identity)
-    assert "restart required" in applied.out and "homeostat restart" in applied.err, applied
+    assert "not live yet" in applied.out and "homeostat restart" in applied.err, applied
     return identity

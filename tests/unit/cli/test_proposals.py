@@ -160,7 +160,7 @@ def test_approving_applying_and_reverting_end_to_end(hub, typed, proposed):
     answer = typed("proposals", "apply", proposed, "--user", "ada")
     commit = hub.row(proposed).application.commit
     assert (answer.code, answer.out) == (0, f"applied, on disk and live: commit {commit[:12]} on the deployed branch\n")
-    assert "swapped " in answer.err and "it is watched for 1 min, and taken back by itself" in answer.err
+    assert "swapped " in answer.err and "it is watched for 60 s, and taken back by itself" in answer.err
     assert f"undo: homeostat revert {proposed[:8]}" in answer.err
     again = typed("proposals", "apply", proposed, "--json")
     assert again.code == 0
