@@ -2,8 +2,8 @@
 
 Each ``bench_NAME.py`` has ``main()``, which measures, prints a table and returns figures by name;
 ``figures(results)``, which holds them against their aims; and ``FOUND``, which says what was found where an
-aim is not met. ``--write`` renews ``docs/BENCHMARKS.md``, for which all of them must be run. Real log lines are
-looked for in the folder ``HOMEOSTAT_TEST_DATA``; what needs them is said not to be measured without.
+aim is not met. ``--write`` renews the sections of ``docs/BENCHMARKS.md`` that were run. Real log lines are looked
+for in the folder ``HOMEOSTAT_TEST_DATA``; what needs them is said not to be measured without.
 """
 
 import importlib
@@ -20,8 +20,6 @@ def main() -> None:
     unknown = set(wanted) - set(known)
     if unknown:
         sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    if write and wanted != known:
-        sys.exit("--write renews the whole page: name no benchmark")
     sections: dict[str, list[Figure]] = {}
     findings: dict[str, str] = {}
     for name in wanted:
@@ -36,7 +34,8 @@ def main() -> None:
             print(f"{met} {name}: {figure.what}: {figure.measured}")
             print(f"        beside: {figure.beside or '-'}   aim: {figure.aim or '-'}")
     if write:
-        PAGE.write_text(render(sections, findings), encoding="utf-8")
+        page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+        PAGE.write_text(render(page, sections, findings), encoding="utf-8")
         print(f"\nwrote {PAGE}")
 
 

@@ -13,7 +13,6 @@ _HEAD = """# Benchmarks
 
 Written by `make bench`; each peer or limit was measured in the same run, on the same machine. Absolute times drift
 from machine to machine, the ratios hold. An aim that is not met says so; what was found about it stands below.
-
 """
 
 
@@ -37,17 +36,19 @@ def number(value: float, unit: str = "") -> str:
     return f"{value:,.{digits}f}{' ' + unit if unit else ''}"
 
 
-def render(sections: Mapping[str, Sequence[Figure]], findings: Mapping[str, str]) -> str:
-    """Return the page: one table a benchmark, and under it what was found where an aim is not met."""
-    text = _HEAD + f"{_machine()}\n"
+def render(page: str, sections: Mapping[str, Sequence[Figure]], findings: Mapping[str, str]) -> str:
+    """Return the page with these sections measured anew, and the others as they stand in `page`.
+
+    A section is one table, and under it what was found where an aim is not met.
+    """
+    texts = {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in page.split("\n## ")[1:]}
     for name, figures in sections.items():
-        text += f"\n## {name}\n\n| what | measured | beside | aim | met |\n| --- | --- | --- | --- | --- |\n"
+        text = f"{_machine()}\n\n| what | measured | beside | aim | met |\n| --- | --- | --- | --- | --- |\n"
         for figure in figures:
             met = {True: "yes", False: "**no**", None: ""}[figure.met]
             text += f"| {figure.what} | {figure.measured} | {figure.beside} | {figure.aim} | {met} |\n"
-        if findings.get(name):
-            text += f"\n{findings[name].strip()}\n"
-    return text
+        texts[name] = f"{text}\n{findings.get(name, '').strip()}".strip()
+    return _HEAD + "".join(f"\n## {name}\n\n{texts[name]}\n" for name in sorted(texts))
 
 
 def _machine() -> str:
