@@ -8,11 +8,11 @@ checkout, running process, records and ledger end in the right state, and `homeo
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from e2e.support.load import COUPON, MANY, PLAIN, SMALL, Load
@@ -206,7 +206,8 @@ SCENES = {
     "well": WELL,
     "harmed": HARMED,
 }
-PLAYS = [(name, moment) for name, scene in SCENES.items() for moment in (None, *scene.moments)]
+Play: TypeAlias = tuple[str, Moment | None]
+PLAYS: list[Play] = [(name, moment) for name, scene in SCENES.items() for moment in (None, *scene.moments)]
 
 
 def _name(play: object) -> str:
@@ -311,15 +312,33 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     return shop
 
 
+class Plays:
+    """The selected plays, some at a time: most of each is waiting for agents to dial in.
+
+    The next few are begun when one is asked for, and no more: with several test processes the rest of the file may
+    be another one's.
+    """
+
+    ahead = 5
+
+    def __init__(self, template: Shop, folder: Path, wanted: Sequence[Play], pool: ThreadPoolExecutor) -> None:
+        self._template, self._folder, self._wanted, self._pool = template, folder, wanted, pool
+        self._begun: dict[Play, Future[None]] = {}
+
+    def result(self, play: Play) -> None:
+        """Wait for a play to end; what went wrong in it is raised here."""
+        first = self._wanted.index(play)
+        for number, coming in enumerate(self._wanted[first : first + self.ahead], start=first):
+            if coming not in self._begun:
+                self._begun[coming] = self._pool.submit(_play, self._template, self._folder / str(number), *coming)
+        self._begun[play].result()
+
+
 @pytest.fixture(scope="module")
-def played(
-    template: Shop, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Mapping[tuple[str, Moment | None], "Future[None]"]]:
-    """Every selected play, some at a time: most of each is waiting for agents to dial in."""
-    folder = tmp_path_factory.mktemp("plays")
+def plays(template: Shop, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Plays]:
     wanted = [item.callspec.params["play"] for item in request.session.items if item.path == request.path]
-    with ThreadPoolExecutor(5) as pool:
-        yield {play: pool.submit(_play, template, folder / str(number), *play) for number, play in enumerate(wanted)}
+    with ThreadPoolExecutor(Plays.ahead) as pool:
+        yield Plays(template, tmp_path_factory.mktemp("plays"), wanted, pool)
         pool.shutdown(cancel_futures=True)
 
 
@@ -361,7 +380,5 @@ def _check_complete(scene: Scene, calls: list[str]) -> None:
 
 
 @pytest.mark.parametrize("play", PLAYS, ids=lambda play: f"{play[0]}-{_name(play[1])}")
-def test_whenever_the_hub_is_killed_the_next_one_ends_in_the_right_state(
-    play: tuple[str, Moment | None], played: Mapping[tuple[str, Moment | None], "Future[None]"]
-) -> None:
-    played[play].result()
+def test_whenever_the_hub_is_killed_the_next_one_ends_in_the_right_state(play: Play, plays: Plays) -> None:
+    plays.result(play)
