@@ -53,7 +53,8 @@ def render(page: str, sections: Mapping[str, Sequence[Figure]], findings: Mappin
 
 def _machine() -> str:
     cores = len(os.sched_getaffinity(0))
+    kernel = platform.release().partition("-")[0]
     return (
-        f"Measured on {date.today().isoformat()}: {cores} cores, {platform.machine()}, Linux {platform.release()}, "  # noqa: DTZ011
+        f"Measured on {date.today().isoformat()}: {cores} cores, {platform.machine()}, Linux {kernel}, "  # noqa: DTZ011
         f"Python {platform.python_version()}."
     )
