@@ -49,6 +49,9 @@ class Host:
                 "PYTEST_PLUGINS": "homeostat_probe_pytest",
                 "HOMEOSTAT_PROBE_RESULTS": str(results),
                 "PYTHONDONTWRITEBYTECODE": "1",
+                # Only what is under test: not what else is installed here, nor the folders that earlier runs left.
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "PYTEST_DEBUG_TEMPROOT": str(self.folder),
             },
         )
         print(done.stdout.decode(), done.stderr.decode())
