@@ -21,12 +21,13 @@ def main() -> None:
     if unknown:
         sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     sections: dict[str, list[Figure]] = {}
-    findings: dict[str, str] = {}
     for name in wanted:
         print(f"\n== {name}", flush=True)
         module = importlib.import_module(f"bench.bench_{name}")
         sections[name] = module.figures(module.main())
-        findings[name] = module.FOUND
+        if write:  # each at once: a later one that fails takes nothing away
+            page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+            PAGE.write_text(render(page, name, sections[name], module.FOUND), encoding="utf-8")
     print()
     for name, figures in sections.items():
         for figure in figures:
@@ -34,8 +35,6 @@ def main() -> None:
             print(f"{met} {name}: {figure.what}: {figure.measured}")
             print(f"        beside: {figure.beside or '-'}   aim: {figure.aim or '-'}")
     if write:
-        page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-        PAGE.write_text(render(page, sections, findings), encoding="utf-8")
         print(f"\nwrote {PAGE}")
 
 

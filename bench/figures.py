@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -36,18 +36,17 @@ def number(value: float, unit: str = "") -> str:
     return f"{value:,.{digits}f}{' ' + unit if unit else ''}"
 
 
-def render(page: str, sections: Mapping[str, Sequence[Figure]], findings: Mapping[str, str]) -> str:
-    """Return the page with these sections measured anew, and the others as they stand in `page`.
+def render(page: str, name: str, figures: Sequence[Figure], found: str) -> str:
+    """Return the page with this section measured anew, and the others as they stand in `page`.
 
     A section is one table, and under it what was found where an aim is not met.
     """
     texts = {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in page.split("\n## ")[1:]}
-    for name, figures in sections.items():
-        text = f"{_machine()}\n\n| what | measured | beside | aim | met |\n| --- | --- | --- | --- | --- |\n"
-        for figure in figures:
-            met = {True: "yes", False: "**no**", None: ""}[figure.met]
-            text += f"| {figure.what} | {figure.measured} | {figure.beside} | {figure.aim} | {met} |\n"
-        texts[name] = f"{text}\n{findings.get(name, '').strip()}".strip()
+    text = f"{_machine()}\n\n| what | measured | beside | aim | met |\n| --- | --- | --- | --- | --- |\n"
+    for figure in figures:
+        met = {True: "yes", False: "**no**", None: ""}[figure.met]
+        text += f"| {figure.what} | {figure.measured} | {figure.beside} | {figure.aim} | {met} |\n"
+    texts[name] = f"{text}\n{found.strip()}".strip()
     return _HEAD + "".join(f"\n## {name}\n\n{texts[name]}\n" for name in sorted(texts))
 
 

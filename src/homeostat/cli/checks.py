@@ -13,7 +13,7 @@ import typer
 from homeostat.adapters.settings import FILE_NAME, LoadedSettings, load_settings
 from homeostat.cli.hub_client import HubClient
 from homeostat.cli.options import AsJson, Repo, StateDir
-from homeostat.cli.output import emit_json, say, show, show_table
+from homeostat.cli.output import emit_json, say, show, show_table, span
 from homeostat.cli.place import Place, locate
 from homeostat.core.errors import HomeostatError, NotFound
 from homeostat.model.settings import Profile
@@ -229,7 +229,7 @@ def _restart(place: Place) -> list[Diagnosis]:
         Diagnosis(
             level="warn",
             name="restart",
-            detail=f"{item['proposal_id'][:8]} {item['title']} waits for a restart since {_span(item['waits_s'])}",
+            detail=f"{item['proposal_id'][:8]} {item['title']} waits for a restart since {span(item['waits_s'])}",
             remedy=remedy,
         )
         for item in status["waiting"]
@@ -262,13 +262,6 @@ def _restart_command(place: Place, loaded: LoadedSettings) -> list[Diagnosis]:
         if record.program is not None and record.program.is_alive()
     ]
     return found or [Diagnosis(level="ok", name=name, detail=" ".join(command))]
-
-
-def _span(seconds: float) -> str:
-    for size, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {name}"
-    return f"{seconds:.0f} s"
 
 
 def _settings_are_newer(place: Place) -> bool:
@@ -326,7 +319,7 @@ def _tests_once(place: Place) -> Diagnosis:
     """Run the tests on what is committed, as a proof does."""
     from homeostat.cli.trying_tests import try_tests
 
-    tried = try_tests(place, load_settings(place.repository, os.environ).settings)
+    tried = try_tests(place)
     if tried.passed:
         return Diagnosis(level="ok", name="tests", detail=tried.detail)
     return Diagnosis(level="fail", name="tests", detail=f"{tried.detail}\n{tried.output}", remedy=tried.remedy)

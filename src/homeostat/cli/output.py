@@ -104,6 +104,16 @@ class Progress:
             sys.stderr.flush()
 
 
+def span(seconds: float) -> str:
+    """Return a time in its two largest units."""
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86_400)
+    if days:
+        return f"{days} d {hours % 24} h"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min {int(seconds % 60)} s" if minutes else f"{int(seconds)} s"
+
+
 def show_error(error: HomeostatError) -> int:
     """Print an error and its hint; return the exit code of its family."""
     text = visible(str(error))

@@ -13,7 +13,7 @@ from homeostat.cli.output import Progress, emit_json, say, show, show_diff, show
 from homeostat.cli.place import locate
 from homeostat.core.errors import InvalidInput, OutcomeUnknown
 from homeostat.core.limits import MAX_DIFF_BYTES
-from homeostat.model.proposal import REVERT_WAITS, Category, Severity
+from homeostat.model.proposal import MUST_RESTART, REVERT_WAITS, Category, Severity
 
 _BASE = "/api/selfimprove/proposals"
 _POLL_S = 0.2
@@ -260,7 +260,7 @@ def revert(
     body = _wait_while(client, started["proposal_id"], ("reverting",), until_reason=REVERT_WAITS)
     _answer(body, as_json, body["state_reason"])
     if body["state"] == "reverting":
-        if not as_json and "must be restarted" in body["state_reason"]:
+        if not as_json and MUST_RESTART in body["state_reason"]:
             say("next: homeostat restart (or restart your program yourself, not the machine)")
         say("it is called reverted as soon as they have followed; look again with `homeostat proposals show`")
         raise typer.Exit(4)

@@ -108,7 +108,7 @@ def _say_tests(place: Place) -> None:
 def _try_tests(place: Place) -> "Tried":
     from homeostat.cli.trying_tests import try_tests
 
-    return try_tests(place, load_settings(place.repository, os.environ).settings)
+    return try_tests(place)
 
 
 def _ask(program: Program) -> Program:

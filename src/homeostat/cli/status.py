@@ -6,7 +6,7 @@ import typer
 
 from homeostat.cli.hub_client import HubClient
 from homeostat.cli.options import AsJson, Repo, StateDir
-from homeostat.cli.output import emit_json, say, show_table
+from homeostat.cli.output import emit_json, say, show_table, span
 from homeostat.cli.place import locate
 
 _UNDER_WAY = ("reverting", "approved", "pending")
@@ -63,7 +63,7 @@ def _hub_rows(found: dict[str, Any]) -> list[Row]:
     hub = found["hub"]
     troubles = [("trouble", name, reason) for name, reason in sorted(hub["troubles"].items())]
     how = "well" if not troubles else "in trouble"
-    uptime = f", up for {_span(hub['uptime_s'])}" if hub["uptime_s"] is not None else ""
+    uptime = f", up for {span(hub['uptime_s'])}" if hub["uptime_s"] is not None else ""
     return [("hub", hub["url"], how + uptime), *troubles]
 
 
@@ -94,13 +94,3 @@ def _change_rows(found: dict[str, Any]) -> list[Row]:
 
 def _with_reason(item: dict[str, Any]) -> str:
     return f"{item['title']}: {item['state_reason']}" if item["state_reason"] else str(item["title"])
-
-
-def _span(seconds: float) -> str:
-    """Return a time in its two largest units."""
-    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86_400)
-    if days:
-        return f"{days} d {hours % 24} h"
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min {int(seconds % 60)} s" if minutes else f"{int(seconds)} s"

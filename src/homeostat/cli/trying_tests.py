@@ -3,17 +3,18 @@
 What passes here can prove a change; what fails here fails for every change, and is better known before the first.
 """
 
+import os
 from dataclasses import dataclass
 
 from homeostat.adapters.git.reader import GitCommitReader
 from homeostat.adapters.git.repository import open_repository
+from homeostat.adapters.settings import load_settings
 from homeostat.adapters.worker_process import WorkerProver
 from homeostat.cli.host_python import resolve_python
 from homeostat.cli.place import Place
 from homeostat.cli.programs import resolve_command
 from homeostat.core.errors import HomeostatError
 from homeostat.model.proof import TestRun
-from homeostat.model.settings import Settings
 from homeostat.ports.proving import ProofJob
 
 AGAIN = "mend the tests, or host.test_command in homeostat.toml; `homeostat doctor --tests` tries them again"
@@ -30,8 +31,9 @@ class Tried:
     remedy: str = ""
 
 
-def try_tests(place: Place, settings: Settings) -> Tried:
+def try_tests(place: Place) -> Tried:
     """Run the configured test command on the deployed commit. What keeps it from running is an answer too."""
+    settings = load_settings(place.repository, os.environ).settings
     if not settings.host.test_command:
         return Tried(passed=False, detail="there is no test command", remedy="set host.test_command")
     try:

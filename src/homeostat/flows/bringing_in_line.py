@@ -10,7 +10,7 @@ from homeostat.flows.deps import Deps
 from homeostat.flows.transition import moved_since
 from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult, RunningSource
-from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.proposal import MUST_RESTART, Proposal, ProposalState
 from homeostat.ports.live import LiveChange, ModuleChange
 from homeostat.rollout.live import module_sources, plan_change, read_at_start
 
@@ -63,7 +63,7 @@ def _take_out(deps: Deps, process: HostProcess, proposal: Proposal, back: TreeCh
         return _problem(process, deps.live.rollback(process.id, proposal.id, timeout_s=timeout_s))
     kept = read_at_start(back)
     if kept:
-        return [f"process {process.pid} was started with the change of {', '.join(kept)} and must be restarted"]
+        return [f"process {process.pid} was started with the change of {', '.join(kept)} and {MUST_RESTART}"]
     # It read the change from the disk: swap the old code in, as a change of its own.
     reverse = live_change(f"{proposal.id}:revert", back, mode=deps.settings.hmr.mode)
     problem = _problem(process, deps.live.swap(process.id, reverse, timeout_s=timeout_s))
@@ -89,7 +89,7 @@ def _problem(process: HostProcess, result: LiveResult) -> list[str]:
         case LiveOutcome.UNREACHABLE:
             return [f"process {process.pid} does not answer"]
         case _:
-            return [f"process {process.pid} still runs the change and must be restarted ({result.detail})"]
+            return [f"process {process.pid} still runs the change and {MUST_RESTART} ({result.detail})"]
 
 
 def _may_have_read(process: HostProcess, proposal: Proposal, files_back_at: datetime | None) -> bool:

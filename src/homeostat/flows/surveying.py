@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from homeostat.audit.proposal_story import PROPOSAL_PREFIX
 from homeostat.audit.story import unlike_commits
 from homeostat.core.errors import HomeostatError, NotFound
 from homeostat.core.ids import CommitId, ProposalId
@@ -101,7 +102,9 @@ def _last_moves(ledger: LedgerStore) -> Mapping[str, LedgerEntry]:
     last: dict[str, LedgerEntry] = {}
     after = 0
     while page := ledger.entries(after=after, limit=_PAGE):
-        last |= {entry.subject: entry for entry in page if entry.kind.startswith("proposal.") and "to" in entry.body}
+        last |= {
+            entry.subject: entry for entry in page if entry.kind.startswith(PROPOSAL_PREFIX) and "to" in entry.body
+        }
         after = page[-1].seq
     return last
 

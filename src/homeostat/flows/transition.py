@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from homeostat.audit.proposal_story import PROPOSAL_PREFIX
 from homeostat.core.errors import HomeostatError, NotFound, OutcomeUnknown
 from homeostat.core.ids import ProposalId
 from homeostat.flows.deps import Deps
@@ -49,7 +50,7 @@ def moved_since(deps: Deps, since: datetime) -> Sequence[Proposal]:
             if entry.at < since:
                 last = 0
                 break
-            if entry.kind.startswith("proposal."):
+            if entry.kind.startswith(PROPOSAL_PREFIX):
                 found.setdefault(ProposalId(entry.subject))
         else:
             last = first

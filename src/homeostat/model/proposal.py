@@ -70,6 +70,9 @@ FIRST_TITLE = "first_title"
 REVERT_WAITS = "files and branch are as before; waiting for running processes:"
 """How the reason of a *reverting* proposal begins when only processes are still to follow."""
 
+MUST_RESTART = "must be restarted"
+"""What is said there of a process that nothing but a restart brings back."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeRef:

@@ -15,7 +15,7 @@ from typing import assert_never
 from homeostat.model.restart import RestartPhase, RestartPlan
 
 EMPTY_NEW_S = 5.0
-"""How long a new process that failed may take to answer the requests that it has accepted."""
+"""How long a new process that failed may take at most to answer the requests that it has accepted."""
 
 END_NEW_S = 5.0
 """How long it may then take to end by itself."""
@@ -201,7 +201,7 @@ def _end_new(restart: Restart, new: NewSeen, now_s: float) -> tuple[Restart, Act
     """End a new process that failed; it may have accepted requests beside the old one."""
     in_phase_s = now_s - restart.since_s
     if not restart.asked:
-        if is_empty(new.unanswered, parked_s=in_phase_s) or in_phase_s > EMPTY_NEW_S:
+        if is_empty(new.unanswered, parked_s=in_phase_s) or in_phase_s > min(EMPTY_NEW_S, restart.plan.drain_s):
             return replace(restart, asked=True, since_s=now_s), Action.TERMINATE_NEW
     elif in_phase_s > END_NEW_S and not restart.killed:
         return replace(restart, killed=True), Action.KILL_NEW

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from homeostat.cli.status import _span
+from homeostat.cli.output import span
 from homeostat.model.restart import RestartPhase
 
 DIFF = (
@@ -71,4 +71,4 @@ def test_without_a_hub_it_is_a_4_with_the_way_out(repository, typed):
     ("seconds", "words"), [(5.9, "5 s"), (61, "1 min 1 s"), (7322, "2 h 2 min"), (90_000, "1 d 1 h")]
 )
 def test_times_are_shown_in_their_two_largest_units(seconds, words):
-    assert _span(seconds) == words
+    assert span(seconds) == words

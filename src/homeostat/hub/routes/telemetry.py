@@ -85,7 +85,8 @@ def _decode(
     except zlib.error as error:
         raise InvalidInput("bad-telemetry", f"the body is not one whole {encoding} stream") from error
     except (ValueError, RecursionError) as error:
-        raise InvalidInput("bad-telemetry", f"the body is not JSON: {type(error).__name__}") from error
+        wanted = "OTLP in protobuf" if form == PROTOBUF else "JSON"
+        raise InvalidInput("bad-telemetry", f"the body is not {wanted}: {type(error).__name__}") from error
     if not isinstance(body, dict):
         raise InvalidInput("bad-telemetry", "the body is not a JSON object")
     return body

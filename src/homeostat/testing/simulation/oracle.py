@@ -13,6 +13,7 @@ from homeostat.adapters.store.documents import encode_proposal
 from homeostat.adapters.store.row_digest import row_digest
 from homeostat.adapters.story import unlike_row
 from homeostat.audit.head import TRAILER_KEY
+from homeostat.audit.proposal_story import PROPOSAL_PREFIX
 from homeostat.audit.story import StoryInputs, verify_story
 from homeostat.audit.story_parts import BackupResult, StoryPart, named_commits
 from homeostat.core.ids import ProcessId, ProposalId
@@ -92,7 +93,7 @@ class Oracle:
         wrong: list[str] = []
         for entry in self._world.ledger.entries(after=self._seen):
             self._seen = entry.seq
-            if "to" in entry.body and entry.kind.startswith("proposal."):
+            if "to" in entry.body and entry.kind.startswith(PROPOSAL_PREFIX):
                 wrong += self._moved(entry)
             else:
                 self._trace.line("ledger", f"{entry.kind} {entry.subject[-8:]}")

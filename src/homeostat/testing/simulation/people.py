@@ -13,7 +13,7 @@ from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.restarting import AskedRestart, request_restart
 from homeostat.flows.reverting import request_revert
 from homeostat.model.change import REGULAR, FileState
-from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.proposal import MUST_RESTART, Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.testing.memory_repository import MemoryRepository
 from homeostat.testing.simulation.fleet import Fleet
@@ -205,7 +205,7 @@ class People:
         hub = self._hub()
         troubles = hub.troubles.last.values() if hub is not None else ()
         if any(row.state is S.AWAITING_RESTART or "restarted" in row.state_reason for row in rows) or any(
-            "must be restarted" in text for text in troubles
+            MUST_RESTART in text for text in troubles
         ):
             if hub is not None and self._supervised():
                 # Asked for by the owner, as `homeostat restart` does.
