@@ -26,8 +26,8 @@ _ASK_EVERY_S = 0.01
 _GIVE_UP_S = 30.0
 _LOAD_RECORDS = 128
 FOUND = """\
-A record waits up to 250 ms for the agent's next turn; from then on it is counted in one transaction and its finding
-written in a second one, each of which waits its turn behind those of the other senders, and for the disk.
+A record waits up to 250 ms for the agent's next turn; from then on it waits for the transaction before, and
+for the disk: whatever came meanwhile is counted in the next one together, and its findings are written with it.
 """
 
 _HOST = '''"""Raises errors of the kinds that it is told by name, and says when the last of each was logged."""

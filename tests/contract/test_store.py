@@ -14,7 +14,7 @@ from homeostat.core.errors import Conflict, InvalidInput, NotFound
 from homeostat.core.ids import ActorId, FindingId, ProposalId
 from homeostat.core.limits import MAX_SAMPLES_PER_CALL, MAX_SAMPLES_PER_TEMPLATE
 from homeostat.model.actor import Actor, Role
-from homeostat.model.finding import FindingState, GroupStanding
+from homeostat.model.finding import FindingState, GroupStanding, Recorded
 from homeostat.model.proposal import ProposalState
 from homeostat.ports.store import (
     ActorStore,
@@ -307,30 +307,30 @@ class TestListing:
 class TestErrors:
     def test_occurrences_are_counted_into_their_groups(self, store):
         early, late = example_occurrence(0), example_occurrence(5)
-        (group,) = store.findings.record([(A, "no order <number>", late), (A, "no order <number>", early)])
+        (group,) = store.findings.record([(A, "no order <number>", late), (A, "no order <number>", early)]).groups
         assert (group.key, group.count, group.first_at, group.last_at) == (A, 2, at(0), at(5))
         assert group.message_template == "no order <number>"
         assert group.location == early.location
         assert group.samples == (late, early)
-        touched = store.findings.record([(B, "other", example_occurrence(6)), (A, "no order <number>", early)])
+        touched = store.findings.record([(B, "other", example_occurrence(6)), (A, "no order <number>", early)]).groups
         assert [(item.key, item.count) for item in touched] == [(B, 1), (A, 3)]
 
     def test_a_batch_that_is_sent_again_counts_once_and_still_shows_its_groups(self, store):
         batch = [(A, "t", example_occurrence(0)), (B, "t", example_occurrence(1)), (A, "t", example_occurrence(2))]
-        first = store.findings.record(batch, source="x", batch=group_key("batch 1"))
-        assert store.findings.record(batch, source="x", batch=group_key("batch 1")) == first
+        first = store.findings.record(batch, source="x", batch=group_key("batch 1")).groups
+        assert store.findings.record(batch, source="x", batch=group_key("batch 1")).groups == first
         assert store.findings.error_counts() == {"error": 3}
         store.findings.record(batch, source="x", batch=group_key("batch 2"))
         assert store.findings.error_counts() == {"error": 6}
 
     def test_nothing_recorded_touches_nothing(self, store):
-        assert list(store.findings.record([])) == []
+        assert store.findings.record([]) == Recorded()
 
     def test_a_group_takes_the_gravest_severity_and_the_latest_commit(self, store):
         store.findings.record([(A, "t", example_occurrence(1, severity="critical", commit="b" * 40))])
-        (group,) = store.findings.record([(A, "t", example_occurrence(2, severity="warning", commit="c" * 40))])
+        (group,) = store.findings.record([(A, "t", example_occurrence(2, severity="warning", commit="c" * 40))]).groups
         assert (group.severity, group.commit) == ("critical", "c" * 40)
-        (group,) = store.findings.record([(A, "t", example_occurrence(0, severity="error", commit="d" * 40))])
+        (group,) = store.findings.record([(A, "t", example_occurrence(0, severity="error", commit="d" * 40))]).groups
         assert (group.severity, group.commit, group.first_at) == ("critical", "c" * 40, at(0))
 
     def test_only_the_newest_samples_are_kept_and_every_occurrence_is_counted(self, store):
@@ -338,19 +338,19 @@ class TestErrors:
         for number in range(0, many, MAX_SAMPLES_PER_CALL):
             numbers = range(number, min(number + MAX_SAMPLES_PER_CALL, many))
             batch = [(A, "t", example_occurrence(n)) for n in numbers]
-            (group,) = store.findings.record(batch)
+            (group,) = store.findings.record(batch).groups
         assert group.count == many
         assert [item.at for item in group.samples] == [at(n) for n in range(many - MAX_SAMPLES_PER_TEMPLATE, many)]
 
     def test_of_a_storm_in_one_call_the_newest_few_are_kept_as_samples(self, store):
         storm = [(A, "t", example_occurrence(number)) for number in range(50)]
         store.findings.record([(A, "t", example_occurrence(0))])
-        (group,) = store.findings.record(storm)
+        (group,) = store.findings.record(storm).groups
         assert group.count == 51
         assert [item.at for item in group.samples] == [at(0), *(at(n) for n in range(50 - MAX_SAMPLES_PER_CALL, 50))]
 
     def test_only_the_groups_that_are_wanted_are_returned(self, store):
-        (group,) = store.findings.record([(B, "t", example_occurrence(0))])
+        (group,) = store.findings.record([(B, "t", example_occurrence(0))]).groups
         finding = example_finding(group)
         store.findings.put_findings([(finding, example_entry("finding.opened"))])
         asked = []
@@ -360,7 +360,7 @@ class TestErrors:
             return standing.finding_state is None
 
         items = [(A, "t", example_occurrence(1)), (finding.group.key, "t", example_occurrence(2, severity="critical"))]
-        (group,) = store.findings.record([*items, items[0]], wanted=wanted)
+        (group,) = store.findings.record([*items, items[0]], wanted=wanted).groups
         assert (group.key, group.count) == (A, 2)
         assert asked == [
             GroupStanding(severity="error", count=2, finding_state=None),
@@ -397,7 +397,7 @@ class TestErrors:
 
 class TestFindings:
     def test_a_finding_is_new_once_and_again_when_its_state_changes(self, store):
-        (group,) = store.findings.record([(A, "t", example_occurrence(0))])
+        (group,) = store.findings.record([(A, "t", example_occurrence(0))]).groups
         finding = example_finding(group)
         entry = example_entry("finding.opened", subject=finding.id)
         assert list(store.findings.put_findings([(finding, entry)])) == [True]
@@ -408,7 +408,7 @@ class TestFindings:
         assert [item.kind for item in store.ledger.entries()] == ["finding.opened", "finding.resolved"]
 
     def test_several_findings_are_stored_at_once_each_with_its_entry(self, store):
-        groups = store.findings.record([(group_key(name), name, example_occurrence(0)) for name in "abc"])
+        groups = store.findings.record([(group_key(name), name, example_occurrence(0)) for name in "abc"]).groups
         made = [example_finding(group) for group in groups]
         entries = [example_entry("finding.opened", subject=finding.id) for finding in made]
         store.findings.put_findings([(made[1], entries[1])])
@@ -418,21 +418,21 @@ class TestFindings:
         assert list(store.findings.put_findings([])) == []
 
     def test_a_finding_is_read_with_the_present_count_of_its_group(self, store):
-        (group,) = store.findings.record([(A, "t", example_occurrence(0))])
+        (group,) = store.findings.record([(A, "t", example_occurrence(0))]).groups
         finding = example_finding(group)
         store.findings.put_findings([(finding, example_entry("finding.opened"))])
-        (group,) = store.findings.record([(A, "t", example_occurrence(3))])
+        (group,) = store.findings.record([(A, "t", example_occurrence(3))]).groups
         assert store.findings.get_finding(finding.id) == replace(finding, group=group)
         assert [item.group.count for item in store.findings.findings()] == [2]
 
     def test_a_finding_brings_its_group_along_when_the_store_forgot_it(self, store):
         elsewhere = MemoryStore(clock=SteppingClock())
-        (group,) = elsewhere.findings.record([(A, "t", example_occurrence(n)) for n in range(4)])
+        (group,) = elsewhere.findings.record([(A, "t", example_occurrence(n)) for n in range(4)]).groups
         assert list(store.findings.put_findings([(example_finding(group), example_entry("finding.opened"))])) == [True]
         assert store.findings.get_finding(example_finding(group).id).group == group
 
     def test_findings_come_most_recent_first(self, store):
-        groups = store.findings.record([(group_key(name), name, example_occurrence(0)) for name in "abc"])
+        groups = store.findings.record([(group_key(name), name, example_occurrence(0)) for name in "abc"]).groups
         for number, group in enumerate(groups):
             store.findings.put_findings(
                 [(example_finding(group, found_at=at(number)), example_entry("finding.opened"))]

@@ -195,7 +195,6 @@ HARMED = Scene(
         Moment("candidates.delete"),
     ),
     ends=lambda moment: "reverted",
-    elsewhere=frozenset({"findings.put_findings"}),  # of the errors that the harm makes
 )
 SCENES = {
     "submit": SUBMIT,

@@ -7,11 +7,12 @@ from typing import Any
 
 from homeostat.core.digests import Digest, digest_bytes
 from homeostat.flows.deps import Deps
-from homeostat.improvement.findings import decide, finding_id_of, may_change
+from homeostat.improvement.findings import decide, may_change
 from homeostat.model.actor import SYSTEM
-from homeostat.model.finding import ErrorOccurrence, Finding, GroupStanding
+from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, GroupStanding
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.vitals import UNATTESTED, VitalsTick
+from homeostat.ports.store import Decision
 from homeostat.telemetry.otlp import CumulativeReader, parse_logs, parse_metrics
 from homeostat.telemetry.template import template_of
 
@@ -36,27 +37,28 @@ def ingest_logs(deps: Deps, body: Mapping[str, Any], *, source: str) -> Ingested
     for occurrence in _occurrences(deps, parsed.records):
         key, template = template_of(occurrence)
         keyed.append((key, template, occurrence))
-    decided: list[tuple[Finding, EntryDraft]] = []
-    batch, floor = _batch_of(parsed.records), deps.settings.findings.floor
+    if not keyed:
+        return Ingested(accepted=len(parsed.records), rejected=parsed.rejected)
+    floor, now = deps.settings.findings.floor, deps.clock.now()
 
     def wanted(standing: GroupStanding) -> bool:
         return may_change(standing, floor=floor)
 
-    for group in deps.findings.record(keyed, source=source, batch=batch, wanted=wanted) if keyed else ():
-        existing = deps.findings.get_finding(finding_id_of(group.key))
-        finding = decide(group, floor=floor, now=deps.clock.now(), existing=existing)
-        if finding is None:
-            continue
-        entry = EntryDraft(
-            kind="finding.opened",
-            actor=SYSTEM.id,
-            subject=finding.id,
-            body={"to": finding.state.value, "template": group.key, "count": group.count},
-        )
-        decided.append((finding, entry))
-    new = deps.findings.put_findings(decided) if decided else ()
-    fresh = tuple(finding for (finding, _), is_new in zip(decided, new, strict=True) if is_new)
-    return Ingested(accepted=len(parsed.records), rejected=parsed.rejected, findings=fresh)
+    def decided(group: ErrorGroup, existing: Finding | None) -> Decision:
+        finding = decide(group, floor=floor, now=now, existing=existing)
+        return None if finding is None else (finding, _opened(finding))
+
+    done = deps.findings.record(keyed, source=source, batch=_batch_of(parsed.records), wanted=wanted, decide=decided)
+    return Ingested(accepted=len(parsed.records), rejected=parsed.rejected, findings=done.findings)
+
+
+def _opened(finding: Finding) -> EntryDraft:
+    return EntryDraft(
+        kind="finding.opened",
+        actor=SYSTEM.id,
+        subject=finding.id,
+        body={"to": finding.state.value, "template": finding.group.key, "count": finding.group.count},
+    )
 
 
 def ingest_metrics(

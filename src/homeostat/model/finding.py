@@ -88,3 +88,14 @@ class Finding:
     severity: str
     group: ErrorGroup
     found_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What came of occurrences that were counted."""
+
+    groups: tuple[ErrorGroup, ...] = ()
+    """Those of the touched groups that were wanted, as they stand now."""
+
+    findings: tuple[Finding, ...] = ()
+    """Findings that are new, or were resolved and are open again."""

@@ -5,12 +5,12 @@ All methods raise `Unavailable` when the database cannot be reached or is locked
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from homeostat.core.digests import Digest
 from homeostat.core.ids import ActorId, FindingId, ProposalId
 from homeostat.model.actor import Actor, Role
-from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, GroupStanding
+from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, GroupStanding, Recorded
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
 from homeostat.model.proposal import Proposal, ProposalState, Tally
 from homeostat.model.vitals import VitalsTick
@@ -81,6 +81,15 @@ class LedgerStore(Protocol):
         ...
 
 
+Decision: TypeAlias = tuple[Finding, EntryDraft] | None
+"""A finding as it shall be stored, and the ledger entry for the case that its state is new; or none."""
+
+
+def decides_nothing(group: ErrorGroup, existing: Finding | None) -> Decision:
+    """Store no finding, whatever was counted."""
+    return None
+
+
 class FindingStore(Protocol):
     def record(
         self,
@@ -89,13 +98,16 @@ class FindingStore(Protocol):
         source: str = "",
         batch: Digest | None = None,
         wanted: Callable[[GroupStanding], bool] = lambda standing: True,
-    ) -> Sequence[ErrorGroup]:
-        """Count cleaned occurrences into their groups and return those of the touched groups that are `wanted`.
+        decide: Callable[[ErrorGroup, Finding | None], Decision] = decides_nothing,
+    ) -> Recorded:
+        """Count cleaned occurrences into their groups, and store what is decided of those that are `wanted`.
 
-        Each item is (group key, message template, occurrence). Durable when it returns. The same `batch`
-        again counts nothing and returns the groups as they stand. The newest occurrences are kept as samples,
-        at most `MAX_SAMPLES_PER_CALL` of one call and `MAX_SAMPLES_PER_TEMPLATE` in all. `source` is whose
-        groups they are when room must be made. `wanted` is pure: it may be asked within a transaction.
+        Each item is (group key, message template, occurrence). One transaction, durable when it returns. The
+        same `batch` again counts nothing, and is decided on the groups as they stand. The newest occurrences
+        are kept as samples, at most `MAX_SAMPLES_PER_CALL` of one call and `MAX_SAMPLES_PER_TEMPLATE` in all.
+        `source` is whose groups they are when room must be made. `wanted` and `decide` (which gets the group's
+        finding, too) are pure: they are asked within a transaction, maybe more than once, and with what other
+        calls at the same time have counted.
         """
         ...
 

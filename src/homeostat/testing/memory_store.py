@@ -21,12 +21,13 @@ from homeostat.core.ids import ActorId, FindingId, ProposalId
 from homeostat.core.limits import MAX_BATCHES_REMEMBERED, MAX_SAMPLES_PER_CALL, MAX_SAMPLES_PER_TEMPLATE
 from homeostat.improvement.findings import standing_of
 from homeostat.model.actor import Actor, Role
-from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, GroupStanding
+from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, GroupStanding, Recorded
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
 from homeostat.model.proposal import Proposal, ProposalState, Tally
 from homeostat.model.vitals import VitalsTick
 from homeostat.ports.clock import Clock
 from homeostat.ports.signer import Signer
+from homeostat.ports.store import Decision, decides_nothing
 from homeostat.proposals.markdown import month_of
 from homeostat.telemetry.making_room import Standing, choose_to_go, place_of, source_of_group, surplus_of
 
@@ -254,24 +255,32 @@ class MemoryFindings:
         source: str = "",
         batch: Digest | None = None,
         wanted: Callable[[GroupStanding], bool] = lambda standing: True,
-    ) -> Sequence[ErrorGroup]:
+        decide: Callable[[ErrorGroup, Finding | None], Decision] = decides_nothing,
+    ) -> Recorded:
+        if not occurrences:
+            return Recorded()
         with self._memory.writing() as rows:
-            if batch is not None:
-                if batch in rows.batches:
-                    return _wanted(rows, dict.fromkeys(item[0] for item in occurrences), wanted)
-                rows.batches = dict.fromkeys([*rows.batches, batch][-MAX_BATCHES_REMEMBERED:])
-            touched: dict[Digest, None] = {}
-            left = Counter(key for key, _, _ in occurrences)
-            for key, template, occurrence in occurrences:
-                sample = left[key] <= MAX_SAMPLES_PER_CALL
-                left[key] -= 1
-                rows.groups[key] = _merge(rows.groups.get(key), key, template, occurrence, sample=sample)
-                rows.sources[key] = source_of_group(rows.sources.get(key, ""), source)
-                rows.times.setdefault(key, []).append(occurrence.at)
-                rows.totals[occurrence.severity] = rows.totals.get(occurrence.severity, 0) + 1
-                touched[key] = None
-            _evict(rows)
-            return _wanted(rows, touched, wanted)
+            if batch is None or batch not in rows.batches:
+                if batch is not None:
+                    rows.batches = dict.fromkeys([*rows.batches, batch][-MAX_BATCHES_REMEMBERED:])
+                self._count(rows, occurrences, source)
+            groups = _wanted(rows, dict.fromkeys(key for key, _, _ in occurrences), wanted)
+            made = {finding.group.key: finding for finding in rows.findings.values()}
+            decisions = [decide(group, made.get(group.key)) for group in groups]
+            fresh = [item[0] for item in decisions if item is not None and self._put(rows, *item)]
+            return Recorded(groups=tuple(groups), findings=tuple(fresh))
+
+    @staticmethod
+    def _count(rows: Rows, occurrences: Sequence[tuple[Digest, str, ErrorOccurrence]], source: str) -> None:
+        left = Counter(key for key, _, _ in occurrences)
+        for key, template, occurrence in occurrences:
+            sample = left[key] <= MAX_SAMPLES_PER_CALL
+            left[key] -= 1
+            rows.groups[key] = _merge(rows.groups.get(key), key, template, occurrence, sample=sample)
+            rows.sources[key] = source_of_group(rows.sources.get(key, ""), source)
+            rows.times.setdefault(key, []).append(occurrence.at)
+            rows.totals[occurrence.severity] = rows.totals.get(occurrence.severity, 0) + 1
+        _evict(rows)
 
     def put_findings(self, items: Sequence[tuple[Finding, EntryDraft]]) -> Sequence[bool]:
         if not items:

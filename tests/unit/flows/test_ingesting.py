@@ -1,6 +1,6 @@
 import pytest
 
-from homeostat.core.errors import OutcomeUnknown
+from homeostat.core.errors import OutcomeUnknown, Unavailable
 from homeostat.flows.ingesting import ingest_logs, ingest_metrics
 from homeostat.model.finding import FindingState
 from homeostat.telemetry.otlp import CumulativeReader
@@ -54,15 +54,20 @@ def test_a_request_that_is_sent_again_counts_once_unless_its_times_do_not_tell()
     assert world.deps.findings.error_counts() == {"error": 5}
 
 
-def test_a_finding_that_a_crash_kept_back_is_made_when_the_request_comes_again():
+def test_errors_and_the_finding_made_of_them_are_stored_together_or_not_at_all():
     world = World()
     told = logs(*(error("boom", at_s=now_s(world)) for _ in range(3)))
-    world.store.faults.fail_before_commit = 0
+    world.store.faults.fail_before_commit = 1
+    with pytest.raises(Unavailable):
+        take(world, told)
+    assert not world.deps.findings.error_counts() and not world.deps.findings.findings()
     world.store.faults.fail_after_commit = 1
     with pytest.raises(OutcomeUnknown):
         take(world, told)
-    assert len(take(world, told).findings) == 1
-    assert world.deps.findings.error_counts() == {"error": 3}
+    for _ in range(2):
+        assert world.deps.findings.error_counts() == {"error": 3}
+        assert [finding.group.count for finding in world.deps.findings.findings()] == [3]
+        assert not take(world, told).findings
 
 
 def test_a_critical_error_is_a_finding_at_once():

@@ -1,7 +1,9 @@
 """Findings, and the error groups they were made of."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from sqlalchemy import Connection, RowMapping, select
 from sqlalchemy.dialects.sqlite import Insert, insert
@@ -18,10 +20,12 @@ from homeostat.adapters.store.error_groups import (
 )
 from homeostat.adapters.store.ledger import LedgerTransaction, SqlLedger
 from homeostat.adapters.store.tables import error_totals, findings, from_us, to_us
+from homeostat.adapters.store.together import Together
 from homeostat.core.digests import Digest
 from homeostat.core.ids import FindingId
-from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, FindingState, GroupStanding
+from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, FindingState, GroupStanding, Recorded
 from homeostat.model.ledger import EntryDraft
+from homeostat.ports.store import Decision, decides_nothing
 
 
 def _upsert() -> Insert:
@@ -31,6 +35,22 @@ def _upsert() -> Insert:
 
 
 _UPSERT = _upsert()
+_REQUESTS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What one call of `SqlFindings.record` asks for."""
+
+    occurrences: Sequence[tuple[Digest, str, ErrorOccurrence]]
+    source: str
+    batch: Digest | None
+    wanted: Callable[[GroupStanding], bool]
+    decide: Callable[[ErrorGroup, Finding | None], Decision]
+
+
+def _key_of(item: tuple[Digest, str, ErrorOccurrence]) -> Digest:
+    return item[0]
 
 
 class SqlFindings:
@@ -39,6 +59,7 @@ class SqlFindings:
     def __init__(self, database: Database, ledger: SqlLedger) -> None:
         self._database = database
         self._ledger = ledger
+        self._together = Together(self._record, at_most=_REQUESTS_AT_ONCE)
 
     def record(
         self,
@@ -47,20 +68,23 @@ class SqlFindings:
         source: str = "",
         batch: Digest | None = None,
         wanted: Callable[[GroupStanding], bool] = lambda standing: True,
-    ) -> Sequence[ErrorGroup]:
+        decide: Callable[[ErrorGroup, Finding | None], Decision] = decides_nothing,
+    ) -> Recorded:
         """As in the port. A group that had to make room for others at once is not returned."""
         if not occurrences:
-            return []
-        with self._database.writing() as connection:
-            if batch is not None and not note_batch(connection, batch):
-                touched = count_groups(connection, dict.fromkeys(key for key, _, _ in occurrences))
-            else:
-                touched = record_occurrences(connection, occurrences, source=source)
+            return Recorded()
+        return self._together.do(_Order(occurrences, source, batch, wanted, decide))
+
+    def _record(self, orders: Sequence["_Order"]) -> list[Recorded]:
+        with self._ledger.transaction() as current:
+            connection = current.connection
+            fresh = [order for order in orders if order.batch is None or note_batch(connection, order.batch)]
+            touched = record_occurrences(connection, [(order.occurrences, order.source) for order in fresh])
+            keys = [list(dict.fromkeys(map(_key_of, order.occurrences))) for order in orders]
+            if len(fresh) < len(orders):
+                touched |= count_groups(connection, chain.from_iterable(keys))
             made = _findings_of(connection, touched)
-            chosen = [
-                key for key, (severity, count) in touched.items() if wanted(_standing(severity, count, made.get(key)))
-            ]
-            return list(read_groups(connection, chosen).values())
+            return [_settle(current, order, mine, touched, made) for order, mine in zip(orders, keys, strict=True)]
 
     def put_findings(self, items: Sequence[tuple[Finding, EntryDraft]]) -> Sequence[bool]:
         if not items:
@@ -89,6 +113,27 @@ class SqlFindings:
             return {row["severity"]: row["count"] for row in rows}
 
 
+def _settle(
+    current: LedgerTransaction,
+    order: _Order,
+    keys: Sequence[Digest],
+    touched: Mapping[Digest, tuple[str, int]],
+    made: dict[Digest, RowMapping],
+) -> Recorded:
+    """Store what is decided of the groups of one order, now that all are counted."""
+    chosen = [key for key in keys if key in touched and order.wanted(_standing(*touched[key], finding=made.get(key)))]
+    groups = read_groups(current.connection, chosen)
+    fresh = []
+    for key, group in groups.items():
+        decided = order.decide(group, _finding(made[key], group) if key in made else None)
+        if decided is None:
+            continue
+        if _put(current, *decided):
+            fresh.append(decided[0])
+        made |= _findings_of(current.connection, [key])
+    return Recorded(groups=tuple(groups.values()), findings=tuple(fresh))
+
+
 def _put(current: LedgerTransaction, finding: Finding, entry: EntryDraft) -> bool:
     row = {
         "id": finding.id,
@@ -109,15 +154,15 @@ def _put(current: LedgerTransaction, finding: Finding, entry: EntryDraft) -> boo
 
 
 def _findings_of(connection: Connection, keys: Iterable[Digest]) -> dict[Digest, RowMapping]:
-    """Return state and severity of the findings that were made of these groups."""
+    """Return the rows of the findings that were made of these groups."""
     made: dict[Digest, RowMapping] = {}
     for chunk in chunks(list(keys)):
-        query = select(findings.c.key, findings.c.state, findings.c.severity).where(findings.c.key.in_(chunk))
+        query = select(findings).where(findings.c.key.in_(chunk))
         made |= {row["key"]: row for row in connection.execute(query).mappings()}
     return made
 
 
-def _standing(severity: str, count: int, finding: RowMapping | None) -> GroupStanding:
+def _standing(severity: str, count: int, *, finding: RowMapping | None) -> GroupStanding:
     if finding is None:
         return GroupStanding(severity=severity, count=count, finding_state=None)
     return GroupStanding(
@@ -130,14 +175,15 @@ def _standing(severity: str, count: int, finding: RowMapping | None) -> GroupSta
 
 def _join(connection: Connection, rows: Sequence[RowMapping]) -> list[Finding]:
     groups = read_groups(connection, [Digest(row["key"]) for row in rows])
-    return [
-        Finding(
-            id=FindingId(row["id"]),
-            state=FindingState(row["state"]),
-            title=row["title"],
-            severity=row["severity"],
-            group=groups[row["key"]],
-            found_at=from_us(row["found_us"]),
-        )
-        for row in rows
-    ]
+    return [_finding(row, groups[row["key"]]) for row in rows]
+
+
+def _finding(row: RowMapping, group: ErrorGroup) -> Finding:
+    return Finding(
+        id=FindingId(row["id"]),
+        state=FindingState(row["state"]),
+        title=row["title"],
+        severity=row["severity"],
+        group=group,
+        found_at=from_us(row["found_us"]),
+    )
