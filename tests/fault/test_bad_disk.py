@@ -1,7 +1,7 @@
 """Every write of ours, one after the other, fails: the disk is full, broken, or read-only for that one call.
 
 What is written by Python is swept here (staged files, backups, keys, index copies, archives, the head file, and
-every sync); what SQLite and git write themselves is in `test_store_faults.py` and `test_deployed_tree_faults.py`.
+every sync); what SQLite and git write themselves is in `test_store_faults.py` and `deployed_tree/`.
 Whatever write it was: the error is one of ours, nothing accepted is lost, nothing is left half done, and the
 hub that starts when the disk is well again brings the change to its end.
 """

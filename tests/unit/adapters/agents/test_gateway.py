@@ -2,17 +2,15 @@
 
 import os
 import signal
-import socket
 import sys
 import threading
-import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from agent_by_hand import CHANGE, LAUNCH, PROCESS, agent, answer, ended, in_background, soon, stranger
 from agents_harness import Place, SystemClock, clean_environment, connected, host, records, wait_for
-from homeostat_agent.connection import dial
-from homeostat_agent.protocol import ProtocolError, frame, launch_key
+from homeostat_agent.protocol import ProtocolError, frame
 
 from homeostat.adapters.agents import gateway as gateway_module
 from homeostat.core.errors import Conflict, Unavailable
@@ -20,62 +18,10 @@ from homeostat.core.ids import ProcessId
 from homeostat.model.process import LiveOutcome
 from homeostat.ports.live import LiveChange, ModuleChange
 
-LAUNCH = "ab" * 16
-PROCESS = ProcessId("0b9c7b4e-6f2a-4c0f-8e1d-2a4f3c5d6e7f")
-CHANGE = LiveChange(id="c1", mode="safe", modules=(ModuleChange(path="a.py", old_source="", new_source=""),))
-FACTS = {
-    "pid": 4711,
-    "started_ms": 1_700_000_000_000,
-    "python": "3.12.1",
-    "command": "app.py",
-    "commit": "a" * 40,
-    "hmr_enabled": True,
-    "generation": 0,
-    "changes": [],
-}
-
 
 @pytest.fixture
 def place(tmp_path):
     return Place(tmp_path)
-
-
-@contextmanager
-def agent(place, *, process=PROCESS, launch=LAUNCH, key=None, **facts):
-    """An agent's end of the wire, by hand."""
-    end_s = time.monotonic() + 10
-    connection = dial(
-        str(place.socket),
-        launch_id=launch,
-        key_of_launch=launch_key(key or place.key, launch),
-        process_id=process,
-        facts=FACTS | facts,
-        deadline_s=lambda: end_s,
-    )
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def soon():
-    end_s = time.monotonic() + 10
-    return lambda: end_s
-
-
-@contextmanager
-def stranger(place):
-    connecting = socket.socket(socket.AF_UNIX)
-    connecting.settimeout(20)
-    connecting.connect(str(place.socket))
-    try:
-        yield connecting
-    finally:
-        connecting.close()
-
-
-def ended(gateway, reason, count=1):
-    wait_for(lambda: gateway.stats().ended.get(reason) == count, what=f"{reason}: {gateway.stats().ended}")
 
 
 def test_what_an_agent_says_of_its_process_is_what_is_listed(place):
@@ -255,136 +201,6 @@ def test_a_process_that_says_goodbye_is_gone_at_once(place):
         there.send("goodbye", {}, deadline_s=soon())
         wait_for(lambda: not gateway.processes())
         assert gateway.wait_until_connected([PROCESS], timeout_s=0)
-
-
-# Commands
-
-
-def answer(there, *, generation=0, changes=(), **fields):
-    """Answer the next command as an agent would."""
-    kind, payload = there.receive(deadline_s=soon())
-    assert kind == "command"
-    there.send(
-        "answer",
-        {"command_id": payload["command_id"], "generation": generation, "changes": list(changes), **fields},
-        deadline_s=soon(),
-    )
-    return payload
-
-
-def in_background(call, *arguments, **named):
-    results = []
-    thread = threading.Thread(target=lambda: results.append(call(*arguments, **named)), daemon=True)
-    thread.start()
-
-    def result():
-        thread.join(20)
-        return results[0]
-
-    return result
-
-
-def test_a_command_names_process_generation_digest_and_expiry(place):
-    with place.hub() as gateway, agent(place, generation=5) as there:
-        connected(gateway)
-        result = in_background(gateway.swap, PROCESS, CHANGE, timeout_s=8)
-        payload = answer(
-            there, outcome="swapped", detail="", swap_us=9, functions=["a:f"], generation=6, changes=["c1"]
-        )
-        assert (payload["process_id"], payload["generation"], payload["type"]) == (PROCESS, 5, "swap")
-        assert payload["digest"].startswith("sha256:")
-        assert 7000 < payload["expires_at"] - there.hub_now_ms() <= 8000
-        assert result().outcome is LiveOutcome.SWAPPED
-        assert (result().swap_us, result().functions) == (9, ("a:f",))
-        assert (gateway.processes()[0].generation, gateway.processes()[0].changes) == (6, ("c1",))
-
-
-def test_a_process_that_does_not_answer_in_time_is_unreachable_and_its_late_answer_is_still_noted(place):
-    with place.hub() as gateway, agent(place) as there:
-        connected(gateway)
-        result = gateway.swap(PROCESS, CHANGE, timeout_s=0.1)
-        assert (result.outcome, result.detail) == (LiveOutcome.UNREACHABLE, "no answer in time")
-        answer(there, outcome="swapped", generation=1, changes=["c1"])
-        wait_for(lambda: gateway.processes()[0].changes == ("c1",))
-
-
-def test_a_rollback_after_a_swap_whose_answer_was_late_is_asked_again_at_the_new_generation(place):
-    with place.hub() as gateway, agent(place) as there:
-        connected(gateway)
-        result = in_background(gateway.rollback, PROCESS, "c1", timeout_s=8)
-        answer(there, outcome="refused", code="wrong-generation", detail="", generation=1, changes=["c1"])
-        assert answer(there, outcome="swapped", generation=2)["generation"] == 1
-        assert result().outcome is LiveOutcome.SWAPPED
-
-
-def test_a_connection_lost_in_the_middle_of_a_command_is_unreachable_at_once(place):
-    with place.hub() as gateway:
-        with agent(place) as there:
-            connected(gateway)
-            started_s = time.monotonic()
-            result = in_background(gateway.swap, PROCESS, CHANGE, timeout_s=30)
-            there.receive(deadline_s=soon())
-        assert (result().outcome, result().detail) == (LiveOutcome.UNREACHABLE, "the connection was lost")
-        assert time.monotonic() - started_s < 15
-
-
-def test_an_agent_that_never_reads_makes_a_command_unreachable_and_loses_its_connection(place):
-    big = LiveChange(
-        id="c1", mode="safe", modules=(ModuleChange(path="a.py", old_source="x" * 1_000_000, new_source=""),)
-    )
-    with place.hub() as gateway, agent(place):
-        connected(gateway)
-        result = gateway.swap(PROCESS, big, timeout_s=0.3)
-        assert result.outcome is LiveOutcome.UNREACHABLE
-        assert "could not be sent (timeout)" in result.detail
-        wait_for(lambda: not gateway.processes()[0].connected)
-
-
-def test_a_change_too_large_for_a_frame_needs_a_restart_and_keeps_the_connection(place):
-    module = ModuleChange(path="a.py", old_source="x" * 3_000_000, new_source="y" * 3_000_000)
-    with place.hub() as gateway, agent(place):
-        connected(gateway)
-        result = gateway.swap(PROCESS, LiveChange(id="c1", mode="safe", modules=(module,)), timeout_s=5)
-        assert (result.outcome, "too-large" in result.detail) == (LiveOutcome.RESTART_REQUIRED, True)
-        assert gateway.processes()[0].connected
-
-
-@pytest.mark.parametrize("outcome", ["unreachable", "done", None, 7])
-def test_an_answer_outside_the_vocabulary_is_a_failure(place, outcome):
-    with place.hub() as gateway, agent(place) as there:
-        connected(gateway)
-        result = in_background(gateway.prepare, PROCESS, CHANGE, timeout_s=8)
-        answer(there, outcome=outcome, detail="")
-        assert result().outcome is LiveOutcome.FAILED
-
-
-def test_a_refused_command_is_a_failure_that_says_why(place):
-    with place.hub() as gateway, agent(place) as there:
-        connected(gateway)
-        result = in_background(gateway.prepare, PROCESS, CHANGE, timeout_s=8)
-        answer(there, outcome="refused", code="wrong-digest", detail="d")
-        assert (result().outcome, result().detail) == (
-            LiveOutcome.FAILED,
-            "the agent refused the command (wrong-digest): d",
-        )
-
-
-def test_commands_to_one_process_go_one_by_one_and_the_waiting_one_keeps_its_time(place):
-    with place.hub() as gateway, agent(place) as there:
-        connected(gateway)
-        first = in_background(gateway.swap, PROCESS, CHANGE, timeout_s=5)
-        there.receive(deadline_s=soon())
-        started_s = time.monotonic()
-        second = gateway.prepare(PROCESS, CHANGE, timeout_s=0.2)
-        assert second.outcome is LiveOutcome.UNREACHABLE
-        assert "still under way" in second.detail
-        assert time.monotonic() - started_s < 3
-        assert there.receive(deadline_s=lambda: 0.0) is None
-        there.close()
-        assert first().outcome is LiveOutcome.UNREACHABLE
-
-
-# Telemetry
 
 
 def test_a_slow_listener_does_not_hold_up_answers_and_what_does_not_fit_is_counted(place, monkeypatch):
