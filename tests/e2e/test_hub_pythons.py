@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from e2e.hosts.environments import ROOT, interpreter, run, uv
+from e2e.hosts.environments import ROOT, run, uv
 from e2e.support.load import get
 from e2e.support.shop import MEND, Shop
 from e2e.support.terminal import Terminal
+from interpreters import interpreter
 
 
 @pytest.mark.matrix

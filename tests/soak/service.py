@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from e2e.support.shop import Edit
+from e2e.support.shop import HOST_SETTINGS, Edit
 
 PRICES_PATH = "shop_api/prices.py"
 
@@ -58,19 +58,15 @@ class Prices(unittest.TestCase):
         self.assertEqual(price("tea", 2, "SPRING10"), 810)
 """
 
-SETTINGS = """
-[host]
-python = "{python}"
-test_command = ["{python}", "-m", "unittest", "discover", "-s", "tests", "-t", "."]
-
-[hmr]
-enabled = true
-
+SETTINGS = (
+    HOST_SETTINGS
+    + """
 [observation]
 window_s = 6
 baseline_s = 30
 min_requests = 60
 """
+)
 
 
 def prices(number: int, *, kind: str = "good", round_to: int = 1) -> str:

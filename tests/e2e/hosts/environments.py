@@ -8,19 +8,18 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import pytest
 from e2e.support.shop import environment
+from interpreters import THIS, interpreter
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("aiohttp", "django", "fastapi", "flask", "gunicorn", "pytest", "uvicorn", "uvicorn-worker")
 """What the cells of other versions of Python need; gevent has no wheels for some."""
 
-THIS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -30,20 +29,6 @@ def uv() -> str:
     if found is None:
         pytest.skip("uv is not here: `make test` puts it into .tools")
     return found
-
-
-def interpreter(version: str) -> str:
-    """Return an interpreter of this version; the test is skipped, and says so, where the machine has none."""
-    if version == THIS:
-        return sys.executable
-    built = (Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python")
-    for path in [shutil.which(f"python{version}"), *sorted(map(str, built))]:
-        if path and subprocess.run([path, "-c", "pass"], capture_output=True, check=False).returncode == 0:
-            return path
-    reason = f"Python {version} is not on this machine"
-    if os.environ.get("CI"):
-        pytest.xfail(reason)
-    pytest.skip(reason)
 
 
 def _packages(version: str) -> Path:

@@ -139,19 +139,25 @@ FILES: Mapping[str, str] = {
     ".gitignore": "__pycache__/\n",
 }
 
-SETTINGS = """
+HOST_SETTINGS = """
 [host]
 python = "{python}"
 test_command = ["{python}", "-m", "unittest", "discover", "-s", "tests", "-t", "."]
 
 [hmr]
 enabled = true
+"""
+"""A program whose tests are unittest's, and which may be changed live."""
 
+SETTINGS = (
+    HOST_SETTINGS
+    + """
 [observation]
 window_s = 2
 baseline_s = 600
 min_requests = 40
 """
+)
 
 Edit = Callable[[Path], None]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.support.processes import wait_for
-from e2e.support.shop import Edit, Shop, replacing
+from e2e.support.shop import HOST_SETTINGS, Edit, Shop, replacing
 from e2e.support.terminal import Hub, Terminal
 
 ASGI = '''"""A web program."""
@@ -84,14 +84,9 @@ class Web(unittest.TestCase):
         self.assertTrue(web.VERSION)
 """
 
-SETTINGS = """
-[host]
-python = "{python}"
-test_command = ["{python}", "-m", "unittest", "discover", "-s", "tests", "-t", "."]
-
-[hmr]
-enabled = true
-
+SETTINGS = (
+    HOST_SETTINGS
+    + """
 [observation]
 window_s = 600
 min_requests = 40
@@ -104,6 +99,7 @@ automatic = {automatic}
 health_path = "{health_path}"
 command = {command}
 """
+)
 
 NEWER = replacing("web.py", "VERSION = 1", "VERSION = 2")
 """A constant of a module: that cannot be swapped in."""

@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from urllib.parse import quote
 
+import otlp_samples
 import pytest
 import uvicorn
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -28,6 +29,7 @@ from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
+from otlp_samples import BAD, POINT, RECORD
 
 from homeostat.core.limits import MAX_HTTP_BODY_BYTES
 from homeostat.hub.http_guard import GuardedProtocol
@@ -41,41 +43,11 @@ PATHS = ["/v1/logs", "/v1/metrics"]
 
 
 def logs(*records):
-    request = ExportLogsServiceRequest()
-    scope = request.resource_logs.add().scope_logs.add()
-    scope.scope.name = "shop"
-    for record in records:
-        ParseDict(record, scope.log_records.add())
-    return request.SerializeToString()
-
-
-RECORD = {
-    "severityNumber": 17,
-    "body": {"stringValue": "no order 4711 for ada@example.com"},
-    "attributes": [
-        {"key": "exception.type", "value": {"stringValue": "KeyError"}},
-        {"key": "code.file.path", "value": {"stringValue": "shop.py"}},
-        {"key": "user.password", "value": {"stringValue": "hunter2"}},
-    ],
-}
-BAD = {"severityNumber": 99}
-POINT = {
-    "startTimeUnixNano": "1767605400000000000",
-    "timeUnixNano": "1767605401000000000",
-    "count": "2",
-    "sum": 0.1,
-    "bucketCounts": ["2", "0"],
-    "explicitBounds": [1.0],
-    "attributes": [{"key": "http.route", "value": {"stringValue": "/price"}}],
-}
+    return ParseDict(otlp_samples.logs(*records), ExportLogsServiceRequest()).SerializeToString()
 
 
 def metrics(*points):
-    histogram = {"aggregationTemporality": 1, "dataPoints": list(points)}
-    metric = {"name": "http.server.request.duration", "unit": "s", "histogram": histogram}
-    resource = {"attributes": [{"key": "service.instance.id", "value": {"stringValue": "p-1"}}]}
-    body = {"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": [metric]}]}]}
-    return ParseDict(body, ExportMetricsServiceRequest()).SerializeToString()
+    return ParseDict(otlp_samples.metrics(*points), ExportMetricsServiceRequest()).SerializeToString()
 
 
 def told(answer):

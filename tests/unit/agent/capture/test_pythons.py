@@ -1,15 +1,12 @@
 """The capture in the interpreters that hosts have, which need not be the hub's."""
 
-import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from interpreters import VERSIONS, interpreter
 
 AGENT = Path(__file__).parents[4] / "agent" / "src"
-VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 SERVICE = """
 import asyncio, logging, sys, threading
 from urllib.error import HTTPError
@@ -56,20 +53,6 @@ async def main():
 asyncio.run(main())
 print(sys.version_info[:2], statuses)
 """
-
-
-def interpreter(version: str) -> str:
-    """Return an interpreter of this version that works. No package of ours brings one, so none may be there."""
-    if sys.version_info[:2] == tuple(int(part) for part in version.split(".")):
-        return sys.executable
-    built = (Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python")
-    for path in [shutil.which(f"python{version}"), *sorted(map(str, built))]:
-        if path and subprocess.run([path, "-c", "pass"], capture_output=True).returncode == 0:
-            return path
-    reason = f"Python {version} is not on this machine"
-    if os.environ.get("CI"):
-        pytest.xfail(reason)
-    pytest.skip(reason)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -201,14 +201,18 @@ SERVERS = {
 }
 
 
+def require(packages):
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+
+
 @pytest.mark.parametrize("begin", ["outside", "inside"])
 @pytest.mark.parametrize("name", SERVERS)
 def test_requests_errors_and_latency_are_counted_per_route(name, begin, host, free_port):
     """Also in a program that begins the capture itself, while its server imports it."""
     packages, source, command, stop, template = SERVERS[name]
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
+    require(packages)
     if begin == "inside":
         host.begin_inside = True
         source = "import sitecustomize; sitecustomize.begin()\n" + source
@@ -242,9 +246,7 @@ def test_requests_errors_and_latency_are_counted_per_route(name, begin, host, fr
 def test_a_server_is_known_to_serve_before_anybody_asked_it(name, host, free_port):
     """So that its silence is never taken for the health of a worker."""
     packages, source, command, stop, _ = SERVERS[name]
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
+    require(packages)
     host.write("service.py", source)
     host.write("asgi.py", "import service\napp = service.get_asgi_application()\n")
     arguments = [part.replace("{port}", str(free_port)) for part in command]

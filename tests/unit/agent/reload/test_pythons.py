@@ -1,15 +1,13 @@
 """The reloader in the interpreters that hosts have: the same plan, swap and rollback in each."""
 
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from interpreters import VERSIONS, interpreter
 
 AGENT = Path(__file__).parents[4] / "agent" / "src"
-VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 
 HOST = '''
 import asyncio, sys, traceback
@@ -136,19 +134,6 @@ same(state(), before)
 same((reloader.changes, reloader.generation), ((), 2))
 print("well")
 '''
-
-
-def interpreter(version):
-    if sys.version_info[:2] == tuple(int(part) for part in version.split(".")):
-        return sys.executable
-    built = (Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python")
-    for path in [shutil.which(f"python{version}"), *sorted(map(str, built))]:
-        if path and subprocess.run([path, "-c", "pass"], capture_output=True).returncode == 0:
-            return path
-    reason = f"Python {version} is not on this machine"
-    if os.environ.get("CI"):
-        pytest.xfail(reason)
-    pytest.skip(reason)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
