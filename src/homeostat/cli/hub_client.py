@@ -100,6 +100,10 @@ class HubClient:
         try:
             body = response.json()
         except (ValueError, RecursionError) as error:
+            if response.status_code == 503:  # its server's own word, before a call comes to the hub
+                raise errors.Unavailable(
+                    "hub-busy", f"the hub at {self.url} has too many callers", hint="try again in a few seconds"
+                ) from error
             raise self._not_a_hub() from error
         if not isinstance(body, dict):
             raise self._not_a_hub()

@@ -20,6 +20,8 @@ SCHEMA_VERSION = 1
 """Version of every ``--json`` document; it stands in the field ``schema``."""
 
 _TREACHEROUS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_RAW_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_GUTTER = "  | "
 
 
 def visible(text: str) -> str:
@@ -30,7 +32,8 @@ def visible(text: str) -> str:
 def emit_json(body: dict[str, Any]) -> None:
     """Print one JSON document, versioned."""
     document = {"schema": SCHEMA_VERSION, **body}
-    text = json.dumps(document, indent=2, ensure_ascii=False)
+    # What JSON itself leaves as it is and a terminal obeys is written as JSON's own escape: the same document.
+    text = _RAW_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(document, indent=2, ensure_ascii=False))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
@@ -39,8 +42,14 @@ def emit_json(body: dict[str, Any]) -> None:
 
 
 def show(text: str) -> None:
-    """Print a line of data for people."""
-    sys.stdout.write(_printable(visible(text), sys.stdout) + "\n")
+    """Print one line of data for people."""
+    sys.stdout.write(_printable(_one_line(text), sys.stdout) + "\n")
+
+
+def show_text(text: str) -> None:
+    """Print lines of somebody else, each behind a mark, so that nobody takes one for a line of ours."""
+    for line in text.splitlines():
+        show(_GUTTER + line)
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -73,9 +82,15 @@ def show_diff(diff: str) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the person something that is not data."""
-    sys.stderr.write(_printable(visible(text), sys.stderr) + "\n")
+    """Tell the person something that is not data, on one line."""
+    sys.stderr.write(_printable(_one_line(text), sys.stderr) + "\n")
     sys.stderr.flush()
+
+
+def say_text(text: str) -> None:
+    """Tell the person what somebody else said, each line behind a mark."""
+    for line in text.splitlines():
+        say(_GUTTER + line)
 
 
 class Progress:
@@ -91,7 +106,7 @@ class Progress:
     def update(self, stage: str) -> None:
         """Show this stage, and the time since the beginning."""
         if self._shows:
-            text = f"  {visible(stage)} ... {time.monotonic() - self._since_s:.0f} s"
+            text = f"  {_one_line(stage)} ... {time.monotonic() - self._since_s:.0f} s"
             sys.stderr.write("\r\x1b[K" + _printable(text, sys.stderr))
             sys.stderr.flush()
 
@@ -116,12 +131,17 @@ def span(seconds: float) -> str:
 
 def show_error(error: HomeostatError) -> int:
     """Print an error and its hint; return the exit code of its family."""
-    text = visible(str(error))
+    text = _one_line(str(error))
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     sys.stderr.write((f"\x1b[1;31m{text}\x1b[0m" if colour else _printable(text, sys.stderr)) + "\n")
     if error.hint:
         say(f"hint: {error.hint}")
     return family_of(error).exit_code
+
+
+def _one_line(text: str) -> str:
+    """Return text as one line: what stands behind a line end in it would look like a line of ours."""
+    return visible(text).replace("\n", "\\n")
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from homeostat.adapters.process_start import process_started
 from homeostat.core.errors import InvalidInput, Unavailable
 
 DEFAULT_URL = "http://127.0.0.1:3001"
@@ -30,12 +31,14 @@ class Place:
         """Return the address of the hub that works on this state directory now, None when there is none.
 
         A hub that was killed leaves its file behind, and somebody else may listen at its address:
-        the process it names must live, and belong to the owner of the file.
+        the very process it names must live (after a start of the machine another one has its number),
+        and belong to the owner of the file.
         """
         try:
             facts = json.loads(self.hub_file.read_text(encoding="utf-8"))
             url, pid = str(facts["url"]), int(facts["pid"])
-            alive = Path(f"/proc/{pid}").stat().st_uid == self.hub_file.stat().st_uid
+            ours = Path(f"/proc/{pid}").stat().st_uid == self.hub_file.stat().st_uid
+            alive = ours and process_started(pid) == str(facts["started"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return url if alive else None

@@ -9,7 +9,7 @@ import typer
 
 from homeostat.cli.hub_client import HubClient, segment
 from homeostat.cli.options import AsJson, Repo, StateDir
-from homeostat.cli.output import Progress, emit_json, say, show, show_diff, show_table
+from homeostat.cli.output import Progress, emit_json, say, show, show_diff, show_table, show_text
 from homeostat.cli.place import locate
 from homeostat.core.errors import InvalidInput, OutcomeUnknown
 from homeostat.core.limits import MAX_DIFF_BYTES
@@ -125,9 +125,13 @@ def show_proposal(
         emit_json(body)
         return
     _print_summary(body)
-    show(f"\n{body['description']}\n")
-    for line in body["evidence"]:
-        show(f"  evidence: {line}")
+    show("")
+    show_text(body["description"])
+    show("")
+    for item in body["evidence"]:
+        first, *rest = item.splitlines() or [""]
+        show(f"  evidence: {first}")
+        show_text("\n".join(rest))
     for line in body["log"]:
         show(f"  {line}")
 
@@ -348,7 +352,7 @@ def _print_summary(body: dict[str, Any]) -> None:
             if proof[word]:
                 show(f"  {word.replace('_', ' ')}: {', '.join(proof[word])}")
         if body["state"] == "blocked" and proof["candidate"]:
-            show(proof["candidate"]["output_tail"][-2000:])
+            show_text(proof["candidate"]["output_tail"][-2000:])
     observation = body.get("observation")
     if observation is not None:
         left_s = max(observation["window_s"] - observation["elapsed_s"], 0)

@@ -7,7 +7,7 @@ import typer
 
 from homeostat.cli.hub_client import HubClient, segment
 from homeostat.cli.options import AsJson, Repo, StateDir
-from homeostat.cli.output import emit_json, say, show
+from homeostat.cli.output import emit_json, say, show, show_text
 from homeostat.cli.place import locate
 from homeostat.core.errors import OutcomeUnknown
 
@@ -100,7 +100,7 @@ def _explain(programs: list[dict[str, Any]], changes: list[dict[str, Any]]) -> N
         else:
             show(f"{item['command']}: not restarted: {item['reason']}{pid}")
             if item["last_words"]:
-                show("\n".join(f"  {line}" for line in item["last_words"].splitlines()))
+                show_text(item["last_words"])
     for item in changes:
         show(f"{item['proposal_id'][:8]} {item['title']}: {item['state']}")
         if item["state"] == "observing":

@@ -17,7 +17,7 @@ import typer
 from homeostat.adapters.clock import RandomIds, SystemClock
 from homeostat.adapters.settings import FILE_NAME, load_settings
 from homeostat.cli.options import AsJson, Repo, StateDir
-from homeostat.cli.output import emit_json, say, show, show_table, visible
+from homeostat.cli.output import emit_json, say, say_text, show, show_table, visible
 from homeostat.cli.place import Place, locate
 from homeostat.cli.programs import Program, look_at
 from homeostat.cli.start_commands import Found
@@ -101,7 +101,7 @@ def _say_tests(place: Place) -> None:
     show(f"tests:         {tried.detail}")
     if not tried.passed:
         if tried.output:
-            say(tried.output)
+            say_text(tried.output)
         say(f"until they pass, no proposal can be proved: {tried.remedy}")
 
 

@@ -76,7 +76,7 @@ async def _refusal(request: Request) -> Response | None:
     host = request.headers.get("host")
     if not is_our_host(host):
         return problem(403, "foreign-host", "this hub is 127.0.0.1 or localhost, and was called by another name")
-    if not is_our_origin(request.headers.get("origin"), host):
+    if not all(is_our_origin(origin, host) for origin in request.headers.getlist("origin")):
         return problem(403, "foreign-origin", "pages of other origins may not talk to this hub")
     # INVARIANT: the path that is judged is the one that is routed, never one made from a header.
     path = request.scope["path"]

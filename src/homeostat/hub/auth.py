@@ -41,9 +41,9 @@ def is_our_host(host_header: str | None) -> bool:
     return host_header is not None and _OUR_HOST.fullmatch(host_header) is not None
 
 
-def is_our_origin(origin: str | None, host_header: str | None) -> bool:
-    """Tell whether a request comes from no page, or from a page of this very hub."""
-    return origin is None or (is_our_host(host_header) and origin == f"http://{host_header}")
+def is_our_origin(origin: str, host_header: str | None) -> bool:
+    """Tell whether a page that a request comes from is one of this very hub."""
+    return is_our_host(host_header) and origin == f"http://{host_header}"
 
 
 def caller(request: Request) -> Actor:

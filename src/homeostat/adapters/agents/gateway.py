@@ -24,10 +24,10 @@ from homeostat_agent.sender import BACKOFF_MAX_S
 from homeostat_agent.stream import FramedSocket
 
 from homeostat.adapters.agents.delivery import Delivery, OnTelemetry
-from homeostat.adapters.agents.launch import process_started
 from homeostat.adapters.agents.roster import ForeignLaunch, Roster
 from homeostat.adapters.agents.session import SILENCE_S, Answer, Session, Unanswered, read_standing, shake_hands
 from homeostat.adapters.agents.socket_place import Door
+from homeostat.adapters.process_start import process_started
 from homeostat.core.errors import Unavailable
 from homeostat.core.ids import ProcessId
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult, RunningSource

@@ -30,6 +30,7 @@ from homeostat_agent.launch_file import read_private
 from homeostat_agent.protocol import KEY_BYTES, launch_key
 
 from homeostat.adapters.agents.socket_place import choose_socket_path, private_folder
+from homeostat.adapters.process_start import process_started
 from homeostat.core.errors import Unavailable
 
 SWEEP_AFTER_S = 60.0
@@ -192,13 +193,3 @@ def _may_be_needed(file: Path) -> bool:
         return True  # removed by its owner at this moment
     except (OSError, ValueError, KeyError, TypeError):
         return False  # no agent would believe it either
-
-
-def process_started(pid: int) -> str | None:
-    """Return the start time of a process in the kernel's words; None when there is none. `exec` keeps it."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return fields[19] if len(fields) > 19 and fields[0] != "Z" else None

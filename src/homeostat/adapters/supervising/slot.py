@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from homeostat.adapters.agents.launch import process_started
 from homeostat.adapters.agents.socket_place import Door, choose_socket_path
+from homeostat.adapters.process_start import process_started
 from homeostat.core.errors import Conflict, Unavailable
 
 _PREFIX = "program-"
