@@ -75,9 +75,9 @@ def test_a_deep_and_closed_tree_is_removed(temporary):
     (folder / "closed" / "file").write_text("")
     (folder / "closed").chmod(0)
     handle = os.open(folder, os.O_RDONLY)
-    for _ in range(3000):
-        os.mkdir("d", dir_fd=handle)
-        below = os.open("d", os.O_RDONLY, dir_fd=handle)
+    for _ in range(1100):  # deeper than Python recurses, and a longer path than the kernel takes
+        os.mkdir("deep", dir_fd=handle)
+        below = os.open("deep", os.O_RDONLY, dir_fd=handle)
         os.close(handle)
         handle = below
     os.close(handle)
