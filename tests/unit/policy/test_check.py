@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from builders import POLICY, create, modify, tree
 
@@ -12,6 +14,14 @@ from homeostat.policy.rules.shape import Rule
 CHANGE = tree(modify("a.py", "a = 1\n", "a = 2\n"))
 
 
+def _gate(decision):
+    """Return why the gate itself blocked: a finding about no file, with a way on."""
+    (found,) = decision.findings
+    assert (decision.verdict, found.rule, found.path, found.line) == ("block", "policy", "", None)
+    assert found.remedy
+    return found.message
+
+
 def _rule(check):
     return Rule(id="probe", summary="", check=check)
 
@@ -21,11 +31,11 @@ def test_a_small_ordinary_change_is_allowed():
 
 
 def test_an_empty_rule_set_blocks():
-    assert check_change(POLICY, CHANGE, rules=()).verdict == "block"
+    assert _gate(check_change(POLICY, CHANGE, rules=())).startswith("there are no policy rules")
 
 
 def test_a_change_without_files_blocks():
-    assert check_change(POLICY, tree()).verdict == "block"
+    assert _gate(check_change(POLICY, tree())).startswith("the change touches no file")
 
 
 def test_a_rule_that_raises_blocks_and_says_which():
@@ -35,6 +45,7 @@ def test_a_rule_that_raises_blocks_and_says_which():
     decision = check_change(POLICY, CHANGE, rules=(_rule(broken),))
     assert decision.verdict == "block"
     assert decision.findings[0].rule == "probe"
+    assert "RuntimeError" in decision.findings[0].message
     assert "secret detail" not in decision.findings[0].message
 
 
@@ -59,8 +70,14 @@ def test_a_configured_pattern_is_added_and_changes_the_digest():
 
 @pytest.mark.parametrize("pattern", ["", " ", "/etc/passwd", "../x", "a/../b"])
 def test_a_pattern_that_leaves_the_repository_is_refused(pattern):
-    with pytest.raises(InvalidInput, match="forbidden_paths"):
+    with pytest.raises(InvalidInput, match="forbidden_paths") as refused:
         policy_in_force(PolicySettings(forbidden_paths=(pattern,)))
+    assert refused.value.code == "bad-setting"
+
+
+@pytest.mark.parametrize("field", ["rules_version", "max_files", "max_changed_lines"])
+def test_approvals_are_bound_to_the_version_of_the_rules_and_to_their_limits(field):
+    assert replace(POLICY, **{field: getattr(POLICY, field) + 1}).digest != POLICY.digest
 
 
 CAUGHT = {

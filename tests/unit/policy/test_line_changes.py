@@ -25,6 +25,14 @@ def changes(before: str, after: str) -> tuple[tuple[int, ...], int]:
         ("a b c d", "c d a b", (0, 1), 2),
         ("x x x", "x x x x", (3,), 0),
         ("a x b x c", "a x x b x c", (2,), 0),
+        # The end that both have in common ends where they differ.
+        ("b c", "b b", (1,), 1),
+        # What stands once on either side keeps its order, as much of it as can.
+        ("x b c", "b", (), 2),
+        ("a b", "b b a", (0, 1), 1),
+        ("a b c", "b a c a", (1, 3), 1),
+        ("a c a b", "c b a", (2,), 2),
+        ("b c x a", "d b x", (0,), 2),
     ],
 )
 def test_what_is_new_and_how_much_is_gone_is_told(

@@ -60,9 +60,10 @@ def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFindi
 
 def _secret_kind(line: str) -> str | None:
     for kind, pattern in _KNOWN_FORMS:
-        match = pattern.search(line)
-        if match and not _PLACEHOLDER.search(match[0].rpartition("://")[2]) and not _WORDS_ONLY.fullmatch(match[0]):
-            return kind
+        # Every match counts: a name or an example must not hide what stands behind it in the line.
+        for match in pattern.finditer(line):
+            if not _PLACEHOLDER.search(match[0].rpartition("://")[2]) and not _WORDS_ONLY.fullmatch(match[0]):
+                return kind
     for match in _ASSIGNMENT.finditer(line):
         value = match["value"]
         if not _PLACEHOLDER.search(value) and _looks_random(value):

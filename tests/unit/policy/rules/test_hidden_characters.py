@@ -12,6 +12,14 @@ def test_an_invisible_character_is_found_with_its_line(char):
     assert [finding.line for finding in found] == [2]
 
 
+@pytest.mark.parametrize(
+    ("char", "name"), [("\u202e", "U+202E RIGHT-TO-LEFT OVERRIDE"), ("\x08", "U+0008"), ("\ufeff", "U+FEFF ZERO WIDTH")]
+)
+def test_what_cannot_be_seen_is_named(char, name):
+    (found,) = RULE.check(tree(create("a.py", f"x = '{char}'\n")), POLICY)
+    assert found.message.removesuffix(" NO-BREAK SPACE").endswith(f"character {name}")
+
+
 def test_a_byte_order_mark_counts_only_inside_a_file():
     assert list(RULE.check(tree(create("a.py", "\ufeffx = 1\n")), POLICY)) == []
     assert list(RULE.check(tree(create("a.py", "x = '\ufeff'\n")), POLICY)) != []

@@ -29,6 +29,16 @@ def _found(text):
         'api_key: str = "' + RANDOM + '"',
         '"client_secret": "' + RANDOM + '"',
         "AUTH_TOKEN='" + RANDOM + "'",
+        # Short ones of three kinds of characters, longer ones of two.
+        "password = 'aB3" + "$xY9!'",
+        "password = 'aB3" + "dE6gH'",
+        "password = 'ab3" + "$ef6!'",
+        "password = 'aBc" + "$eFg!'",
+        "password = 'AB3" + "$EF6!'",
+        "password = 'a1b2" + "c3d4e5f6'",
+        # Behind something that is harmless.
+        "from x import fw_somelongnameinsmallletters as n; key = 'hf_" + RANDOM + "'",
+        "urls = 'db://test:test1234@localhost', 'db://admin:" + RANDOM + "@db.internal'",
     ],
 )
 def test_a_secret_in_an_added_line_is_found_and_not_repeated(line):
@@ -53,6 +63,11 @@ def test_a_secret_in_an_added_line_is_found_and_not_repeated(line):
         'url = "https://example.org/path?x=1"',
         'dsn = "postgres://user:password@localhost/test"'.replace("password", "{password}"),
         "secret_name = 'orders-database'",
+        "password = 'a phrase of 4 Words'",
+        "secret_name = 'AbCdEfGh'",
+        "secret_name = 'abcdef12'",
+        "secret_name = 'aaaaAAAA1111'",
+        "dsn = 'postgres://test:test1234@localhost/test'",
         "commit = '4ab0116f3c2d1e0b9a8f7e6d5c4b3a2f1e0d9c8b'",
     ],
 )
@@ -65,5 +80,17 @@ def test_a_secret_that_was_there_before_is_not_reported_again():
     assert list(RULE.check(tree(modify("a.py", line + "x = 1\n", line + "x = 2\n")), POLICY)) == []
 
 
-def test_a_very_long_line_is_still_looked_at():
-    assert _found("x" * 100_000 + " password = '" + RANDOM + "'") != []
+def test_a_changed_line_is_told_by_its_number_in_the_new_file():
+    before = "a = 1\nb = 2\nc = 3\n"
+    after = before.replace("c = 3", "password = '" + RANDOM + "'")
+    assert [found.line for found in RULE.check(tree(modify("a.py", before, after)), POLICY)] == [3]
+
+
+def test_a_file_that_is_no_text_is_looked_at_too():
+    content = b"\xff\xfe\n" + f"password = '{RANDOM}'\n".encode()
+    assert [found.line for found in RULE.check(tree(create("a.bin", content)), POLICY)] == [2]
+
+
+@pytest.mark.parametrize("before", [0, 9_900, 90_050, 100_000])
+def test_a_very_long_line_is_still_looked_at_at_its_beginning_and_its_end(before):
+    assert _found("x" * before + " password = '" + RANDOM + "' " + "x" * (100_000 - before)) != []

@@ -1,7 +1,39 @@
-from builders import POLICY, create, modify, tree
+import pytest
+from builders import POLICY, create, delete, modify, tree
 
 from homeostat.model.proof import PolicySeverity
 from homeostat.policy.rules.size import RULE
+
+
+def _found(*files):
+    return [finding.message for finding in RULE.check(tree(*files), POLICY)]
+
+
+def _lines(count, text="x"):
+    return "\n".join([text] * count)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: create("a.txt", _lines(lines)),
+        lambda lines: delete("a.txt", _lines(lines)),
+        lambda lines: modify("a.txt", _lines(lines // 2), _lines(lines - lines // 2, "y")),
+    ],
+    ids=["added", "removed", "replaced"],
+)
+def test_four_hundred_lines_are_small_and_one_more_is_not(change):
+    assert _found(change(400)) == []
+    (message,) = _found(change(401))
+    assert "400 are the limit" in message
+
+
+def test_twenty_files_are_a_small_change_and_one_more_is_not():
+    files = [create(f"{n}.txt", "x") for n in range(21)]
+    assert _found(*files[:20]) == []
+    (message,) = _found(*files)
+    assert "21 files" in message
+    assert "20 are the limit" in message
 
 
 def test_many_lines_ask_for_a_review():

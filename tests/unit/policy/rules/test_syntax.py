@@ -20,6 +20,7 @@ def _found(path, content):
         ("a.json", "[" * 200_000, None),
         ("a.toml", "a = \n", None),
         ("a.toml", b"\xff\xfe", None),
+        ("a.pyi", "def f() -> : ...\n", 1),
     ],
 )
 def test_a_file_that_does_not_parse_is_found(path, content, line):
@@ -35,6 +36,20 @@ def test_a_file_that_does_not_parse_is_found(path, content, line):
 )
 def test_a_file_that_parses_or_has_no_syntax_is_left_alone(path, content):
     assert _found(path, content) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "named"),
+    [
+        ("a.py", "def f(:\n", "does not compile"),
+        ("a.json", "{", "is not JSON"),
+        ("a.toml", "a = \n", "TOMLDecodeError"),
+        ("a.json", b"\xff{", "UnicodeDecodeError"),
+    ],
+)
+def test_the_finding_says_what_is_wrong_with_the_file(path, content, named):
+    (found,) = RULE.check(tree(create(path, content)), POLICY)
+    assert named in found.message
 
 
 def test_a_deleted_file_is_not_parsed():
