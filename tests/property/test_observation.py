@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.model.settings import ObservationSettings
-from homeostat.rollout.arms import Arm
+from homeostat.rollout.arms import Arm, serves
 from homeostat.rollout.observation import Continue, Hold, Symptom, Well, Worse, judge, judge_symptom
+from homeostat.rollout.tolerance import LEAST_FAILURES, LEAST_TOLERATED
 
 SETTINGS = ObservationSettings(window_s=60)
 
@@ -58,6 +59,10 @@ def test_well_needs_the_window_watched_traffic_a_connection_and_no_rise(
             assert said.units >= SETTINGS.min_requests
             assert said.e_value < 2 / SETTINGS.false_rollback
             assert symptom is None or judge_symptom(symptom).gone or judge_symptom(symptom).rarer
+            if said.rate_after > LEAST_TOLERATED:  # a time before that would have shown it, and did
+                units = baseline.requests if serves(baseline, after) else int(baseline.seconds)
+                assert units >= SETTINGS.min_requests and units * said.rate_after >= LEAST_FAILURES * 0.999
+                assert said.rate_after <= 4 * said.rate_before
         case Worse():
             assert said.rate_after > said.tolerated
         case Continue():
@@ -87,3 +92,21 @@ def test_without_failures_after_it_nothing_is_worse(baseline: Arm, after: Arm) -
         baseline=baseline, after=quiet, symptom=None, elapsed_s=1, watched_s=1, settings=SETTINGS, connected=True
     )
     assert isinstance(said, Continue)
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 2000), st.integers(1, 10**6), st.floats(0, 1))
+def test_failures_that_the_time_before_could_not_have_shown_are_never_called_well(
+    before: int, requests: int, share: float
+) -> None:
+    errors = round(share * requests)
+    said = judge(
+        baseline=Arm(requests=before, errors=0, seconds=before / 10, error_seconds=0),
+        after=Arm(requests=requests, errors=errors, seconds=before / 10, error_seconds=0, serves=True),
+        symptom=None,
+        elapsed_s=61,
+        watched_s=61,
+        settings=SETTINGS,
+        connected=True,
+    )
+    assert not isinstance(said, Well) or said.rate_after <= LEAST_TOLERATED

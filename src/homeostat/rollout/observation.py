@@ -8,8 +8,9 @@ do not hide the one that fails. It says:
   the largest of: an upper confidence bound of the rate before the change, that rate with the tolerated
   rise, and `LEAST_TOLERATED`. The setting `false_rollback` is shared by the bound and the test, so it
   covers the whole watch however often it is asked.
-- `Well` only after the window, when it was watched, with enough units, no more failures than is
-  acceptable, and (where the change claims to fix a finding) with that symptom confirmed gone or rarer.
+- `Well` only after the window, when it was watched, with enough units, no more failures than the time
+  before shows to be usual, and (where the change claims to fix a finding) with that symptom confirmed gone
+  or rarer.
 - `Hold` after the window where the evidence is not enough. Silence is never health: the commonest cause
   of no errors is a program that no longer answers.
 - `Continue` until then.
@@ -25,11 +26,14 @@ from typing import TypeAlias
 from homeostat.model.settings import ObservationSettings
 from homeostat.rollout.apart import Apart, judge_apart
 from homeostat.rollout.arms import Arm, Count, count, serves
-from homeostat.rollout.sequential import chance_of_so_few, e_value, upper_bound
+from homeostat.rollout.sequential import chance_of_at_most, chance_of_so_few, e_value
 from homeostat.rollout.tolerance import LEAST_FAILURES, LEAST_TOLERATED, tolerated_rate
 
-_PLAUSIBLE = 0.1
-"""`Well` accepts a rate that the time before the change does not exclude at this level."""
+_CHANCE = 0.25
+"""`Well` accepts a higher rate than before where, were nothing changed, as few failures before had this chance."""
+
+_DOUBTFUL = 0.1
+"""Evidence at which a rise in one process alone is not called well; a tenth of the time chance alone shows it."""
 
 GONE_ALPHA = 0.05
 RARER_ALPHA = 0.01
@@ -198,12 +202,24 @@ def judge(
     return judged(Hold, doubt) if doubt else judged(Well, _success(symptom))
 
 
-def _acceptable(before: Count, settings: ObservationSettings) -> float:
-    """Return the rate up to which a change is called well. Little traffic before gives no benefit of the doubt."""
-    plausible = 0.0
-    if before.units >= settings.min_requests:
-        plausible = upper_bound(before.failures, before.units, alpha=_PLAUSIBLE)
-    return max(plausible, (1 + settings.max_rise) * before.rate, LEAST_TOLERATED)
+def _rise(before: Count, now: Count, settings: ObservationSettings, *, what: str) -> str:
+    """Return why so many failures are not called well, or an empty text when they are.
+
+    A time before in which failures of the present rate would hardly have shown excludes nothing, and so
+    excuses nothing: what is not known to be usual is held, however little speaks against it.
+    """
+    if now.rate <= LEAST_TOLERATED:
+        return ""
+    needed = max(settings.min_requests, math.ceil(LEAST_FAILURES / now.rate))
+    if before.units < needed:
+        return f"too little was seen before to know whether such a rate of failures is usual (at least {needed} {what})"
+    if now.rate <= (1 + settings.max_rise) * before.rate:
+        return ""
+    # Given their sum, the failures before are binomial with the share of units that lies before.
+    share = before.units / (before.units + now.units)
+    if chance_of_at_most(before.failures, before.failures + now.failures, rate=share) >= _CHANCE:
+        return ""
+    return "a rise of failures that is neither confirmed nor excluded"
 
 
 def _unseen(watched_s: float, settings: ObservationSettings, *, connected: bool) -> str:
@@ -236,9 +252,11 @@ def _doubt(
         return "far fewer requests a second than before: the host may be stuck"
     if now.failures and before.units == 0:
         return "failures, and nothing to compare them with"
-    if now.rate > _acceptable(before, settings):
-        return "a rise of failures that is neither confirmed nor excluded"
-    if apart is not None and apart.e_value >= 1 / _PLAUSIBLE:
+    what = "requests" if by_requests else "seconds"
+    risen = _rise(before, now, settings, what=what)
+    if risen:
+        return risen
+    if apart is not None and apart.e_value >= 1 / _DOUBTFUL:
         return "a rise of failures in one process that is neither confirmed nor excluded"
     if symptom is None:
         return ""
@@ -249,7 +267,7 @@ def _doubt(
     if 0 < symptom.baseline_occurrences <= before.failures:
         others = Count(units=before.units, failures=before.failures - symptom.baseline_occurrences)
         left = Count(units=now.units, failures=max(now.failures - symptom.after_occurrences, 0))
-        if left.rate > _acceptable(others, settings):
+        if _rise(others, left, settings, what=what):
             return "the symptom is gone, but other failures have taken its place"
     return ""
 

@@ -1,12 +1,14 @@
 """Statistics of rare failures that stay valid when they are looked at after every request.
 
-Everything depends on totals only: k failures among n units. The one inequality behind it is Chernoff's
-bound for a binomial, in its Kullback-Leibler form: P(X <= k) <= exp(-n KL(k/n || p)) for k/n <= p. It
-holds for every n, no table or approximation is needed, and for k = 0 it is exact.
+Everything depends on totals only: k failures among n units. What is looked at once rests on the exact
+binomial distribution; what is asked again and again, on a supermartingale or on Chernoff's bound, in its
+Kullback-Leibler form: P(X <= k) <= exp(-n KL(k/n || p)) for k/n <= p, which is exact for k = 0.
 """
 
 import math
 from functools import lru_cache
+
+_MOST_TERMS = 20_000
 
 ALTERNATIVES = 16
 """Rates between the tolerated one and 1 that the mixture bets on, with equal weight."""
@@ -25,17 +27,62 @@ def divergence(a: float, b: float) -> float:
 def upper_bound(failures: int, units: int, *, alpha: float) -> float:
     """Return a rate that the true one exceeds with probability at most `alpha`.
 
-    The Chernoff bound, inverted: the largest p with n KL(k/n || p) <= ln(1/alpha). Never below the exact
-    (Clopper-Pearson) bound, equal to it for k = 0, and 1 where nothing is known.
+    The exact bound of Clopper and Pearson (1934): the largest rate at which so few failures have a
+    chance of `alpha`; 1 where nothing is known.
     """
     if units == 0 or failures >= units:
         return 1.0
-    rate, budget = failures / units, math.log(1 / alpha) / units
-    low, high = rate, 1.0
+    low, high = failures / units, 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if divergence(rate, middle) <= budget else (low, middle)
+        low, high = (middle, high) if chance_of_at_most(failures, units, rate=middle) > alpha else (low, middle)
     return high
+
+
+def chance_of_at_most(failures: int, units: int, *, rate: float) -> float:
+    """Return the exact chance of so few failures among the units, each of which fails with this rate.
+
+    The binomial sum as an incomplete beta function, I(1 - rate; units - failures, failures + 1), by its
+    continued fraction (DLMF 8.17.22). Where that would take too long, Chernoff's bound, which is never below.
+    """
+    if failures >= units or rate <= 0:
+        return 1.0
+    if rate >= 1:
+        return 0.0
+    a, b, x = float(units - failures), failures + 1.0, 1 - rate
+    # The fraction converges quickly on one side of the mean; on the other, the rest to 1 is what it gives.
+    if x < (a + 1) / (a + b + 2):
+        part = _beta_fraction(a, b, x)
+        chance = None if part is None else _beta_front(a, b, x) * part / a
+    else:
+        part = _beta_fraction(b, a, 1 - x)
+        chance = None if part is None else 1 - _beta_front(a, b, x) * part / b
+    if chance is None:
+        seen = failures / units
+        return 1.0 if seen >= rate else math.exp(-units * divergence(seen, rate))
+    return min(max(chance, 0.0), 1.0)
+
+
+def _beta_front(a: float, b: float, x: float) -> float:
+    return math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
+
+
+def _beta_fraction(a: float, b: float, x: float) -> float | None:
+    """Evaluate the continued fraction by Lentz's method; None when it does not settle."""
+    tiny = 1e-300
+    c, d = 1.0, 1 / ((1 - (a + b) * x / (a + 1)) or tiny)
+    total = d
+    for m in range(1, _MOST_TERMS):
+        for term in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d = 1 / ((1 + term * d) or tiny)
+            c = (1 + term / c) or tiny
+            total *= c * d
+        if abs(c * d - 1) < 1e-13:
+            return total
+    return None
 
 
 def e_value(failures: int, units: int, *, tolerated: float) -> float:

@@ -139,7 +139,11 @@ def test_before_the_window_is_over_nothing_is_well(elapsed_s: float) -> None:
         (NOTHING, NOTHING, "too few seconds"),
         (idle(600, 0), idle(10, 0), "too few seconds"),
         (served(1000, 20), served(100, 7), "neither confirmed nor excluded"),
-        (served(20, 0), served(100, 12), "neither confirmed nor excluded"),
+        (served(20, 0), served(100, 12), "too little was seen before"),
+        (served(60, 0), served(1000, 60), "neither confirmed nor excluded"),
+        (served(400, 3), served(4000, 60), "neither confirmed nor excluded"),
+        (served(200, 0), served(10_000, 100), "too little was seen before"),
+        (served(2, 1), served(1000, 300), "too little was seen before"),
         (NOTHING, served(100, 2), "nothing to compare"),
         (served(6000, 0, 600), served(50, 0, 60), "may be stuck"),
     ],
@@ -148,6 +152,33 @@ def test_without_enough_evidence_it_is_held(before: Arm, after: Arm, why: str) -
     said = say(before, after)
     assert isinstance(said, Hold)
     assert why in said.reason
+
+
+@pytest.mark.parametrize("before", [5, 10, 28])
+@pytest.mark.parametrize("after", [served(1233, 97), served(12_330, 970), served(100, 8)])
+def test_a_short_time_before_excuses_no_failures_though_it_does_not_speak_against_them(before: int, after: Arm) -> None:
+    """Chance alone shows 0 of 28 beside 97 of 1,233 one time in nine: no reason to take back, nor to be content."""
+    said = say(served(before, 0), after, settings=replace(SETTINGS, min_requests=5))
+    assert isinstance(said, Hold)
+    assert "too little was seen before" in said.reason
+    assert isinstance(say(served(before, 0), replace(after, errors=0), settings=SETTINGS), Well)
+
+
+def test_what_takes_the_place_of_a_symptom_is_excused_by_no_short_time_before_either() -> None:
+    before, after = served(100, 30), served(2000, 100)
+    said = say(before, after, symptom=symptom(30, before, 0, after))
+    assert isinstance(said, Hold) and "taken its place" in said.reason
+
+
+@pytest.mark.parametrize(("units_before", "rate"), [(100, 0.05), (1000, 0.01), (1000, 0.1)])
+def test_a_harmless_change_is_seldom_held_for_its_failures(units_before: int, rate: float) -> None:
+    """Of 400 at most a quarter, where the time before is long enough to have shown that rate."""
+    chance = random.Random(20260110)
+    held = 0
+    for _ in range(400):
+        before = served(units_before, _failures(chance, units_before, rate))
+        held += isinstance(say(before, served(1000, _failures(chance, 1000, rate), units_before / 10)), Hold)
+    assert held <= 100
 
 
 def test_an_agent_that_is_gone_is_never_well() -> None:
