@@ -221,6 +221,15 @@ class TestLedger:
         assert report == ChainIntact(head=store.ledger.head(), checked=5)
         assert store.ledger.head() == head_of(written[-1])
 
+    def test_the_entries_about_one_subject_are_read_in_order_and_no_others(self, store):
+        subjects = ["a", "b", "a", "c", "a", "a"]
+        written = [store.ledger.append(example_entry("test.done", subject=subject)) for subject in subjects]
+        mine = [entry for entry in written if entry.subject == "a"]
+        assert list(store.ledger.entries(subject="a")) == mine
+        assert list(store.ledger.entries(subject="a", after=mine[0].seq, limit=2)) == mine[1:3]
+        assert list(store.ledger.entries(subject="nobody")) == []
+        assert list(store.ledger.entries(subject="")) == []
+
     def test_what_append_returns_is_what_is_read_back_whatever_the_body_was_made_of(self, store):
         body = {"b": ("x", 1, None, True), "a": {"ü\u2028": ['"\\\x00\x7f']}}
         entry = store.ledger.append(example_entry("test.done", body=body))

@@ -25,7 +25,6 @@ from homeostat.proposals.lifecycle import RestartAsked
 
 _WAITING = frozenset({ProposalState.AWAITING_RESTART})
 _TAKEN_BACK = frozenset({ProposalState.REVERTING})
-_RECENT_ENTRIES = 2_000
 _LAST_LINES = 3
 _MAX_REASON_CHARS = 600
 
@@ -148,17 +147,13 @@ def _take_back(deps: Deps, proposals: Sequence[Proposal], reason: str) -> None:
 
 
 def _record(deps: Deps, programs: Sequence[RestartableProgram]) -> None:
-    """Write down how restarts ended, once each."""
-    ended = [item for item in programs if item.report is not None and item.report.phase.is_over]
-    if not ended:
-        return
-    size = deps.ledger.head().size
-    recent = deps.ledger.entries(after=max(size - _RECENT_ENTRIES, 0), limit=_RECENT_ENTRIES)
-    known = {(entry.subject, entry.body.get("program")) for entry in recent if entry.kind in _ENDS.values()}
-    for item in ended:
+    """Write down how restarts ended, once each, however long their supervisors go on telling it."""
+    for item in programs:
         report = item.report
-        assert report is not None
-        if (report.request_id, item.id) in known:
+        if report is None or not report.phase.is_over:
+            continue
+        about = deps.ledger.entries(subject=report.request_id)
+        if any(entry.kind in _ENDS.values() and entry.body.get("program") == item.id for entry in about):
             continue
         entry = EntryDraft(
             kind=_ENDS[report.phase],

@@ -74,7 +74,9 @@ class LedgerStore(Protocol):
         """Append one entry in a transaction of its own."""
         ...
 
-    def entries(self, *, after: int = 0, limit: int = 1000) -> Sequence[LedgerEntry]: ...
+    def entries(self, *, after: int = 0, limit: int = 1000, subject: str | None = None) -> Sequence[LedgerEntry]:
+        """Return entries in order; those about one `subject` are found without a look at the others."""
+        ...
 
     def head(self) -> LedgerHead:
         """Return the signed head; size 0 and 64 zeros when the ledger is empty."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 
 from homeostat.adapters.keys import Ed25519Signer
 from homeostat.adapters.store.documents import encode_proposal
@@ -236,9 +237,12 @@ class MemoryLedger:
         with self._memory.writing() as rows:
             return self._memory.append(rows, entry)
 
-    def entries(self, *, after: int = 0, limit: int = 1000) -> Sequence[LedgerEntry]:
+    def entries(self, *, after: int = 0, limit: int = 1000, subject: str | None = None) -> Sequence[LedgerEntry]:
         start = max(after, 0)
-        return self._memory.rows.ledger[start : start + max(limit, 0)]
+        if subject is None:
+            return self._memory.rows.ledger[start : start + max(limit, 0)]
+        about = (entry for entry in self._memory.rows.ledger[start:] if entry.subject == subject)
+        return list(islice(about, max(limit, 0)))
 
     def head(self) -> LedgerHead:
         return _head(self._memory.rows)

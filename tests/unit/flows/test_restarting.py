@@ -10,6 +10,7 @@ from homeostat.flows.observing import observe
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.restarting import AskedRestart, request_restart, watch_restarts
 from homeostat.flows.reverting import request_revert
+from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import ProposalState
 from homeostat.model.restart import RestartPhase
 from homeostat.model.settings import RestartSettings
@@ -72,7 +73,7 @@ def beat(world, deps=None):
 
 
 def kinds(world, prefix="restart."):
-    return [entry.kind for entry in world.deps.ledger.entries() if entry.kind.startswith(prefix)]
+    return [entry.kind for entry in world.deps.ledger.entries(limit=10_000) if entry.kind.startswith(prefix)]
 
 
 def test_a_restart_that_goes_well_takes_the_change_from_waiting_to_observing():
@@ -89,6 +90,19 @@ def test_a_restart_that_goes_well_takes_the_change_from_waiting_to_observing():
     assert row(world, proposal).state is S.OBSERVING
     assert kinds(world) == ["restart.asked", "restart.done"]
     assert world.restarter.calls == [(WEB, asked.request_id)]
+
+
+def test_the_end_of_a_restart_is_written_down_once_however_much_comes_after_it():
+    world = world_with(WEB, JOBS)
+    request_restart(world.deps, actor=OWNER)
+    world.restarter.end(WEB, P.DONE)
+    beat(world)
+    for number in range(2_500):
+        world.deps.ledger.append(EntryDraft(kind="finding.found", actor=OWNER.id, subject=f"f-{number}", body={}))
+    world.restarter.end(JOBS, P.FAILED, reason="no", pid=4711)
+    beat(world)
+    beat(world)
+    assert kinds(world) == ["restart.asked", "restart.done", "restart.failed"]
 
 
 def test_a_restart_that_fails_takes_the_change_back_with_the_reason_and_the_last_words():

@@ -24,6 +24,7 @@ _COLUMNS = ("seq", "at", "kind", "actor", "subject", "body", "prev_hash", "entry
 
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM ledger"  # noqa: S608 - names of ours
 _READ = f"{_SELECT} WHERE seq > ? ORDER BY seq LIMIT ?"
+_READ_ABOUT = f"{_SELECT} WHERE subject = ? AND seq > ? ORDER BY seq LIMIT ?"
 _IS_MOVE = "kind >= ? AND kind < ?"
 _ROWS_AT_ONCE = 1000
 _INSERT = f"INSERT INTO ledger ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
@@ -91,9 +92,11 @@ class SqlLedger:
         with self.transaction() as current:
             return current.append(entry)
 
-    def entries(self, *, after: int = 0, limit: int = 1000) -> Sequence[LedgerEntry]:
+    def entries(self, *, after: int = 0, limit: int = 1000, subject: str | None = None) -> Sequence[LedgerEntry]:
         """Return entries in order. `IntegrityFailure` for a row that no writer of ours could have left."""
         with self._database.reading() as connection:
+            if subject is not None:
+                return list(_streamed(connection, _READ_ABOUT, (subject, after, max(limit, 0))))
             return list(stream_entries(connection, after=after, limit=max(limit, 0)))
 
     def head(self) -> LedgerHead:
