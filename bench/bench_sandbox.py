@@ -20,9 +20,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.figures import Figure, number
-from homeostat.adapters.sandbox.identity import unprivileged_uid
+from homeostat.adapters.sandbox.identity import unprivileged_uid, write_identity
 from homeostat.adapters.sandbox.interpreter import HostInterpreter, read_interpreter
 from homeostat.adapters.sandbox.layout import Site, lay_out, shown_to_all
 from homeostat.adapters.sandbox.run import End, Zygote, run_in_sandbox
@@ -53,11 +54,11 @@ def main() -> dict[str, float]:
     read_interpreter(python)
     found["asking the interpreter, again"] = _since_ms(started)
     usable = {item.name for item in isolation if item.usable}
-    with _container(python) as container, _warm(interpreter) as zygote:
+    with _container(python) as container, _warm(interpreter) as warm:
         starts: dict[str, Callable[[], float]] = {_BARE: lambda: _timed([python, *_PROGRAM])}
         for kind in Kind:
             if kind.value in usable:
-                starts[kind.value] = lambda kind=kind: _in_sandbox(kind, interpreter, zygote)  # type: ignore[misc]
+                starts[kind.value] = lambda kind=kind: _in_sandbox(kind, interpreter, warm)  # type: ignore[misc]
         started = time.perf_counter()
         with _warm(interpreter) as another:
             _in_sandbox(next(iter(Kind)), interpreter, another)
@@ -69,13 +70,24 @@ def main() -> dict[str, float]:
     return found
 
 
+class _Warm(NamedTuple):
+    """What all starts share, as the two runs of a proof do."""
+
+    zygote: Zygote
+    identity: str
+
+
 @contextmanager
-def _warm(interpreter: HostInterpreter) -> Iterator[Zygote]:
+def _warm(interpreter: HostInterpreter) -> Iterator[_Warm]:
     """Start a zygote as a proof does, with what both runs are shown mounted ahead."""
     with tempfile.TemporaryDirectory(prefix="homeostat-bench-") as root:
         Path(root).chmod(0o711)
-        with Zygote(shown_to_all(interpreter, repository=_REPOSITORY, limits=_LIMITS, root=root)) as zygote:
-            yield zygote
+        empty = Path(root, "root")
+        empty.mkdir()
+        identity = write_identity(Path(root, "identity"), unprivileged_uid())
+        shown = shown_to_all(interpreter, repository=_REPOSITORY, identity=identity, limits=_LIMITS, root=str(empty))
+        with Zygote(shown) as zygote:
+            yield _Warm(zygote, identity)
 
 
 def _in_turns(starts: dict[str, Callable[[], float]]) -> dict[str, float]:
@@ -100,7 +112,7 @@ def _timed(command: list[str]) -> float:
     return taken
 
 
-def _in_sandbox(kind: Kind, interpreter: HostInterpreter, zygote: Zygote) -> float:
+def _in_sandbox(kind: Kind, interpreter: HostInterpreter, warm: _Warm) -> float:
     folder = Path(tempfile.mkdtemp(prefix="homeostat-bench-"))
     folder.chmod(0o711)
     try:
@@ -110,7 +122,7 @@ def _in_sandbox(kind: Kind, interpreter: HostInterpreter, zygote: Zygote) -> flo
         started = time.perf_counter()
         spec = lay_out(
             kind,
-            site=Site(repository=_REPOSITORY, **paths),
+            site=Site(repository=_REPOSITORY, identity=warm.identity, **paths),
             interpreter=interpreter,
             command=("python", *_PROGRAM),
             extra_env={},
@@ -118,7 +130,7 @@ def _in_sandbox(kind: Kind, interpreter: HostInterpreter, zygote: Zygote) -> flo
             uid=unprivileged_uid(),
         )
         assert isinstance(spec, SandboxSpec), spec
-        ended = run_in_sandbox(spec, zygote=zygote, output_chars=100)
+        ended = run_in_sandbox(spec, zygote=warm.zygote, output_chars=100)
         taken = _since_ms(started)
         assert (ended.end, ended.code, ended.output_tail) == (End.EXITED, 0, "1\n"), ended
         return taken

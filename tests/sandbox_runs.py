@@ -15,7 +15,7 @@ import homeostat_agent
 import pytest
 
 import homeostat
-from homeostat.adapters.sandbox.identity import unprivileged_uid
+from homeostat.adapters.sandbox.identity import unprivileged_uid, write_identity
 from homeostat.adapters.sandbox.interpreter import read_interpreter
 from homeostat.adapters.sandbox.layout import Site, lay_out
 from homeostat.adapters.sandbox.run import Ended, Zygote, run_in_sandbox
@@ -81,6 +81,7 @@ class Place:
             results=str(folder / "results"),
             private=str(folder / "private"),
             probe=str(folder / "probe"),
+            identity=write_identity(folder / "identity", unprivileged_uid()),
             staging=str(folder / "staging"),
         )
 

@@ -175,7 +175,9 @@ def test_the_read_only_parts_stay_as_they_are(kind):
     assert run_code(kind, code).output_tail == "done"
 
 
-def test_results_and_checkout_full_of_traps_are_read_and_removed(shop, kind):
+def test_results_and_checkout_full_of_traps_are_read_and_removed(shop, kind, monkeypatch):
+    # A folder of our own for temporary files: others run proofs at the same time.
+    monkeypatch.setattr(tempfile, "tempdir", str(shop.root.parent))
     traps = (
         "import os\n"
         "results = os.environ['HOMEOSTAT_PROBE_RESULTS']\n"
@@ -189,7 +191,7 @@ def test_results_and_checkout_full_of_traps_are_read_and_removed(shop, kind):
     runs = prove(shop.job(candidate=shop.change(**{"src/shop/price.py": traps})), [kind])
     assert runs.candidate is not None
     assert runs.candidate.outcomes
-    assert not list(Path(tempfile.gettempdir()).glob("homeostat-proof-*/*candidate"))
+    assert not list(shop.root.parent.glob("homeostat-proof-*"))
 
 
 FORGERIES = {

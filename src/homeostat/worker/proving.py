@@ -10,7 +10,7 @@ from homeostat_agent.redact import clean_text
 
 from homeostat.adapters.git.checkout import write_checkout
 from homeostat.adapters.sandbox.folder import proof_folder, sweep_stale_folders
-from homeostat.adapters.sandbox.identity import unprivileged_uid
+from homeostat.adapters.sandbox.identity import unprivileged_uid, write_identity
 from homeostat.adapters.sandbox.interpreter import HostInterpreter, read_interpreter
 from homeostat.adapters.sandbox.layout import Site, lay_out, seen_from_inside, shown_to_all
 from homeostat.adapters.sandbox.run import End, Ended, Zygote, run_in_sandbox
@@ -23,6 +23,7 @@ from homeostat.ports.proving import ProofJob, ProofRuns
 from homeostat.worker.results import read_results
 
 _OUTPUT_CHARS = 8000
+_IDENTITY = "identity"
 _PROBE = Path(__file__).parent / "probe"
 _LIMIT_WORDS = {
     End.TIME: "it was ended after {timeout_s:g} s",
@@ -63,7 +64,8 @@ def _shown_to_both(job: ProofJob, interpreter: HostInterpreter, folder: Path) ->
     root = folder / "root"
     root.mkdir()
     repository = str(Path(job.repository).resolve())
-    return shown_to_all(interpreter, repository=repository, limits=_limits(job), root=str(root))
+    identity = write_identity(folder / _IDENTITY, unprivileged_uid())
+    return shown_to_all(interpreter, repository=repository, identity=identity, limits=_limits(job), root=str(root))
 
 
 def _limits(job: ProofJob) -> Limits:
@@ -129,6 +131,7 @@ def _site(job: ProofJob, place: Path) -> Site:
         results=str(place / "results"),
         private=str(place / "private"),
         probe=str(place / "probe"),
+        identity=str(place.parent / _IDENTITY),
         staging=str(place / "staging"),
     )
 

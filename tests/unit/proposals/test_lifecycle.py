@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from builders import BASE, NOW, OWNER, proposal
@@ -144,6 +145,137 @@ def test_what_the_ledger_and_the_log_are_told_of_an_event(kind):
         f"2026-01-02T03:04:05.000+00:00 {outcome.proposal.state.value}: {reason}",
     )
     assert (outcome.proposal.updated_at, outcome.proposal.version) == (NOW, start.version)
+
+
+LATER, ON_DISK, BACK = (NOW + timedelta(minutes=minutes) for minutes in (60, 50, 55))
+FULL = replace(
+    APPLICATION,
+    live=None,
+    live_detail="old",
+    processes=("p",),
+    on_disk_at=NOW,
+    observed_from=NOW,
+    restart_id="old",
+    restart_asked_at=NOW,
+    reverting_at=NOW,
+    files_back_at=NOW,
+    reverting_from=S.OBSERVING,
+    revert_parent=CommitId("d" * 40),
+    revert_commit=CommitId("e" * 40),
+    revert_reason="old",
+)
+"""Every field holds something, so that whatever an event leaves alone or empties is seen."""
+
+OLD_REVIEW = replace(REVIEW, notes="old")
+EDITED = EVENTS[life.Edited]
+LEFT = {
+    life.ValidationStarted: ({}, {}),
+    life.Proved: ({"proof": report(ProofVerdict.PASSED)}, {}),
+    life.Approved: ({"review": REVIEW, "apply_requested": True}, {}),
+    life.ApplyAsked: ({"apply_requested": True}, {}),
+    life.Rejected: ({"review": replace(REVIEW, decision="rejected", notes="no")}, {}),
+    life.Deferred: ({"review": replace(REVIEW, decision="deferred")}, {}),
+    life.Resumed: ({"review": None, "proof": None}, {}),
+    life.Edited: (
+        {
+            "revision": 2,
+            "title": EDITED.title,
+            "rationale": EDITED.rationale,
+            "evidence": (),
+            "change": EDITED.change,
+            "diff": EDITED.diff,
+            "files": EDITED.files,
+            "editors": (OWNER.id,),
+            "provenance": {FIRST_TITLE: proposal().title},
+            "proof": None,
+            "review": None,
+            "apply_requested": False,
+        },
+        {},
+    ),
+    life.ApplyStarted: ({"application": APPLICATION}, {}),
+    life.WentLive: ({}, {"live": True, "live_detail": "swapped", "on_disk_at": ON_DISK, "observed_from": LATER}),
+    life.RestartNeeded: ({}, {"live": False, "live_detail": "an import changed", "on_disk_at": ON_DISK}),
+    life.ApplyFailed: ({"apply_requested": False}, {"files_back_at": BACK}),
+    life.RestartAsked: ({}, {"restart_id": "r", "restart_asked_at": LATER}),
+    life.RestartSeen: ({}, {"observed_from": LATER}),
+    life.ObservedWell: ({}, {}),
+    life.RevertStarted: (
+        {},
+        {
+            "reverting_at": LATER,
+            "reverting_from": S.AWAITING_RESTART,
+            "revert_parent": COMMIT,
+            "revert_commit": BASE,
+            "revert_reason": "asked",
+            "automatic_revert": False,
+        },
+    ),
+    life.RevertReplanned: ({}, {"revert_parent": BASE, "revert_commit": COMMIT}),
+    life.RevertWaits: ({}, {"files_back_at": BACK}),
+    life.Reverted: ({}, {"files_back_at": BACK}),
+    life.RevertAborted: (
+        {},
+        {
+            "reverting_at": None,
+            "reverting_from": None,
+            "files_back_at": None,
+            "revert_parent": None,
+            "revert_commit": None,
+        },
+    ),
+    life.Restored: ({"apply_requested": False}, {}),
+}
+
+
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
+def test_an_event_leaves_this_in_the_row_and_nothing_else(kind, asked):
+    event = EVENTS[kind]
+    times = {"on_disk_at": ON_DISK, "files_back_at": BACK}
+    event = replace(event, **{name: at for name, at in times.items() if hasattr(event, name)})
+    start = replace(
+        proposal(state=min(life.ALLOWED_FROM[kind]), evidence=("old",), application=FULL),
+        review=OLD_REVIEW,
+        proof=report(ProofVerdict.FAILED),
+        apply_requested=asked,
+    )
+    after = life.step(start, event, at=LATER).proposal
+    row, application = LEFT[kind]
+    told = {"state": after.state, "state_reason": after.state_reason, "log": after.log, "updated_at": LATER}
+    assert after == replace(start, **{"application": replace(FULL, **application), **row, **told})
+
+
+def test_an_application_that_never_began_may_fail_and_leaves_none():
+    failed = life.step(proposal(state=S.APPROVED, apply_requested=True), EVENTS[life.ApplyFailed], at=NOW).proposal
+    assert (failed.state, failed.application, failed.apply_requested) == (S.FAILED, None, False)
+
+
+def test_a_restoration_keeps_what_the_row_knows_unless_it_brings_its_own():
+    lost = life.step(replace(at_state(S.APPROVED), review=OLD_REVIEW, application=None), EVENTS[life.Restored], at=NOW)
+    assert (lost.proposal.review, lost.proposal.application) == (OLD_REVIEW, None)
+    own = replace(EVENTS[life.Restored], review=REVIEW, application=FULL)
+    found = life.step(replace(at_state(S.APPROVED), review=OLD_REVIEW), own, at=NOW)
+    assert (found.proposal.review, found.proposal.application) == (REVIEW, FULL)
+
+
+def test_an_edit_tells_whether_the_row_says_it_already():
+    edited = go(at_state(S.BLOCKED), EDITED)
+    assert EDITED.is_as(edited)
+    for field, other in (("title", "x"), ("rationale", "x"), ("evidence", ("x",)), ("change", proposal().change)):
+        assert not replace(EDITED, **{field: other}).is_as(edited)
+
+
+def test_a_refusal_names_the_state_and_what_is_not_possible_in_it():
+    refused = life.step(at_state(S.REVERTED), life.ApplyAsked(), at=NOW)
+    assert refused.reasons == (f"proposal {proposal().id} is reverted: apply asked is not possible now",)
+
+
+def test_all_that_a_proof_said_is_the_reason():
+    said = replace(report(ProofVerdict.FAILED), reasons=("one", "two"))
+    assert life.step(at_state(S.VALIDATING), life.Proved(report=said), at=NOW).proposal.state_reason == (
+        "failed: one; two"
+    )
 
 
 def test_what_is_done_by_itself_or_alone_is_told_so():

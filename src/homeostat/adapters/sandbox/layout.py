@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from homeostat.adapters.sandbox.identity import NAME
 from homeostat.adapters.sandbox.interpreter import HostInterpreter
 from homeostat.adapters.sandbox.spec import Bind, Kind, Limits, SandboxSpec, Shown, is_within
 from homeostat.model.verdict import Denied
@@ -26,14 +27,14 @@ _ETC = (
 """Of /etc only what libraries read; not one file that may hold a secret."""
 
 _NOWHERE = ("/", "/proc", "/sys", "/dev", "/run", "/usr", "/etc", "/bin", "/lib")
-_NAME = "homeostat"
 _INSIDE = "/run/homeostat"
 _HOME = "/tmp/home"  # noqa: S108 - the sandbox's own /tmp
+_TEMPORARY = "tmp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """The folders of one run, all of them ours and empty but for `tree` and `probe`."""
+    """The folders of one run, all of them ours and empty but for `tree`, `probe` and `identity`."""
 
     repository: str
     """Real path of the host's repository; never shown itself."""
@@ -46,7 +47,11 @@ class Site:
     """Home, and temporary files where there is no private /tmp."""
 
     probe: str
+    identity: str
+    """Holds what `identity.write_identity` wrote; several runs of one user may share it."""
+
     staging: str
+    """Where a root is put together that was not made ahead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +79,9 @@ def seen_from_inside(kind: Kind, site: Site) -> Seen:
             home=_HOME,
             tmp="/tmp",  # noqa: S108
         )
-    home, tmp = (os.path.join(site.private, name) for name in ("home", "tmp"))  # noqa: PTH118
-    return Seen(root=site.tree, results=site.results, probe=site.probe, home=home, tmp=tmp)
+    return Seen(
+        root=site.tree, results=site.results, probe=site.probe, home=site.private, tmp=f"{site.private}/{_TEMPORARY}"
+    )
 
 
 def lay_out(
@@ -90,8 +96,8 @@ def lay_out(
 ) -> SandboxSpec | Denied:
     """Return the run as a spec, or why this kind of sandbox cannot hold it.
 
-    Makes mount points in the site's `tree` and files in its `staging`, and hands what may be written
-    to `uid`; touches nothing else.
+    Makes mount points in the site's `tree`, or a folder in `private`, and hands what may be written
+    to `uid`; touches nothing else. On a disk each file that is made costs a millisecond and more.
     """
     repository = site.repository
     if repository in _NOWHERE:
@@ -106,19 +112,16 @@ def lay_out(
     binds.append(Bind(source=site.probe, target=seen.probe))
     binds.append(Bind(source=site.tree, target=seen.root, writable=True))
     binds.append(Bind(source=site.results, target=seen.results, writable=True))
-    home, tmp = (Path(site.private, name) for name in ("home", "tmp"))
-    home.mkdir(mode=0o700)
+    Path(site.private).chmod(0o700)
     if kind.mounts:
-        binds += _identity_files(Path(site.staging), uid)
-        binds.append(Bind(source=str(home), target=seen.home, writable=True))
+        binds += _identity_files(site.identity)
+        binds.append(Bind(source=site.private, target=seen.home, writable=True))
     else:
-        tmp.mkdir(mode=0o700)
+        Path(seen.tmp).mkdir(mode=0o700)
         binds = [Bind(source=bind.source, target=bind.source, writable=bind.writable) for bind in binds]
         binds.append(Bind(source=site.private, target=site.private, writable=True))
     if uid is not None:
         _hand_over(uid, site.tree, site.results, site.private)
-    root_folder = Path(site.staging, "root")
-    root_folder.mkdir()
     return SandboxSpec(
         kind=kind,
         argv=tuple(_command(kind, command, site, interpreter, inside)),
@@ -126,22 +129,23 @@ def lay_out(
         env={**_environment(seen, interpreter), **extra_env, **_python_path(kind, site, interpreter, extra_env)},
         binds=tuple(sorted(binds, key=_depth)),
         limits=limits,
-        staging=str(root_folder),
+        staging=site.staging,
         uid=uid,
     )
 
 
-def shown_to_all(interpreter: HostInterpreter, *, repository: str, limits: Limits, root: str) -> Shown:
+def shown_to_all(interpreter: HostInterpreter, *, repository: str, identity: str, limits: Limits, root: str) -> Shown:
     """Return what every run of this interpreter on this repository is shown, to be mounted ahead at `root`.
 
-    It is part of what `lay_out` says for a kind with mounts: all but what lies below a folder of the run.
+    It is part of what `lay_out` says for a kind with mounts and this `identity`: all but the folders of the run.
     """
     own = (repository, _INSIDE, _HOME)
-    binds = tuple(
+    binds = [
         Bind(source=real, target=path)
         for path, real in _exposed(interpreter, repository)
         if not any(is_within(path, place) for place in own)
-    )
+    ]
+    binds += _identity_files(identity)
     return Shown(root=root, binds=tuple(sorted(binds, key=_depth)), temporary_mb=limits.temporary_mb)
 
 
@@ -230,21 +234,8 @@ def _closed_folder(path: str) -> str | None:
     return None
 
 
-def _identity_files(staging: Path, uid: int | None) -> list[Bind]:
-    """Write a passwd and group file that know only the sandbox's own user."""
-    number = os.getuid() if uid is None else uid
-    group = os.getgid() if uid is None else uid
-    texts = {
-        "passwd": f"{_NAME}:x:{number}:{group}::/tmp/home:/bin/sh\n",
-        "group": f"{_NAME}:x:{group}:\n",
-    }
-    binds = []
-    for name, text in texts.items():
-        path = staging / name
-        path.write_text(text)
-        path.chmod(0o644)
-        binds.append(Bind(source=str(path), target=f"/etc/{name}"))
-    return binds
+def _identity_files(folder: str) -> list[Bind]:
+    return [Bind(source=f"{folder}/{name}", target=f"/etc/{name}") for name in ("passwd", "group")]
 
 
 def _hand_over(uid: int, *folders: str) -> None:
@@ -262,8 +253,8 @@ def _environment(seen: Seen, interpreter: HostInterpreter) -> dict[str, str]:
         "PATH": ":".join(dict.fromkeys((*binaries, "/usr/local/bin", "/usr/bin", "/bin"))),
         "HOME": seen.home,
         "TMPDIR": seen.tmp,
-        "USER": _NAME,
-        "LOGNAME": _NAME,
+        "USER": NAME,
+        "LOGNAME": NAME,
         "LANG": "C.UTF-8",
         "TZ": "UTC",
         "PYTHONDONTWRITEBYTECODE": "1",

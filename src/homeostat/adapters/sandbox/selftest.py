@@ -22,7 +22,7 @@ from typing import Any
 
 from homeostat.adapters.sandbox import escape_probe, innermost
 from homeostat.adapters.sandbox.folder import proof_folder, sweep_stale_folders
-from homeostat.adapters.sandbox.identity import unprivileged_uid
+from homeostat.adapters.sandbox.identity import unprivileged_uid, write_identity
 from homeostat.adapters.sandbox.interpreter import HostInterpreter, read_interpreter
 from homeostat.adapters.sandbox.layout import Site, lay_out, seen_from_inside, shown_to_all
 from homeostat.adapters.sandbox.run import End, Ended, Zygote, run_in_sandbox
@@ -35,6 +35,7 @@ _LIMITS = Limits(timeout_s=20.0, memory_mb=128, tree_memory_mb=512, max_processe
 _TOO_MUCH_MEMORY_MB = 256
 _SHORT_S = 0.5
 _REPOSITORY = "/homeostat-selftest/repository"
+_IDENTITY = "identity"
 _MAX_OUTPUT = 60_000
 _VICTIM_BYTES = b"untouched"
 _KEY_OF_MEMORY = 0x686F6D65
@@ -84,7 +85,10 @@ def _zygote(place: Path) -> Zygote:
     root = place / "root"
     root.mkdir()
     python = _interpreter(sys.executable)
-    return Zygote(shown_to_all(python, repository=_REPOSITORY, limits=_LIMITS, root=str(root)))
+    shown = shown_to_all(
+        python, repository=_REPOSITORY, identity=str(place / _IDENTITY), limits=_LIMITS, root=str(root)
+    )
+    return Zygote(shown)
 
 
 def _examine(kind: Kind, targets: _Targets, zygote: Zygote) -> Isolation:
@@ -193,7 +197,7 @@ def _spec(
             continue
         place = folder / str(len(refusals))
         place.mkdir()
-        site = _site(place)
+        site = _site(place, identity=targets.folder.parent / _IDENTITY)
         seen = seen_from_inside(kind, site)
         lock = Path(site.results, "lock")
         facts = {
@@ -222,7 +226,7 @@ def _spec(
     raise InvalidInput(refusals[0].code, refusals[0].reasons[0], hint=refusals[0].hint)
 
 
-def _site(place: Path) -> Site:
+def _site(place: Path, *, identity: Path) -> Site:
     place.chmod(0o711)
     for name in ("tree", "results", "private", "probe", "staging"):
         (place / name).mkdir(mode=0o755)
@@ -233,6 +237,7 @@ def _site(place: Path) -> Site:
         results=str(place / "results"),
         private=str(place / "private"),
         probe=str(place / "probe"),
+        identity=str(identity),
         staging=str(place / "staging"),
     )
 
@@ -240,6 +245,7 @@ def _site(place: Path) -> Site:
 @contextmanager
 def _targets(place: Path, state_folder: Path | None, landlock_abi: int | None) -> Iterator[_Targets]:
     uid = unprivileged_uid()
+    write_identity(place / _IDENTITY, uid)
     with ExitStack() as stack:
         folder = place / "targets"
         folder.mkdir()

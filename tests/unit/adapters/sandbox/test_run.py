@@ -303,7 +303,8 @@ def mounted_ahead(made, limits=LIMITS):
     root = made.folder / "root"
     root.mkdir()
     interpreter = read_interpreter(sys.executable)
-    shown = shown_to_all(interpreter, repository=made.site.repository, limits=limits, root=str(root))
+    site = made.site
+    shown = shown_to_all(interpreter, repository=site.repository, identity=site.identity, limits=limits, root=str(root))
     with Zygote(shown) as zygote:
         yield zygote
 
