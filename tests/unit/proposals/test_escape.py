@@ -25,6 +25,7 @@ HOSTILE = st.text(alphabet="#*_`~<>[]()!&|\\-+=:./ \n\r\t0123abc\u2028\u202e\x0c
         ("`code` & more", "\\`code\\` &amp; more"),
         ("red\x1b[31m", "redU+001B\\[31m"),
         ("abc\u202etxt", "abcU+202Etxt"),
+        ("private \ue000, half \udc80", "private U+E000, half U+DC80"),
         ("  spaces   here ", "spaces here"),
         ("", ""),
     ],
@@ -38,6 +39,7 @@ def test_one_line(text: str, shown: str) -> None:
     [
         ("para one\n\n\n\npara two\n", "para one\n\npara two"),
         ("- a\n- b", "- a\n- b"),
+        ("X marks\nwhat X", "X marks\nwhat X"),
         ("1. a\n2. b", "1. a\n2. b"),
         ("# Heading", "\\# Heading"),
         ("   ## Review", "\\## Review"),

@@ -1,10 +1,12 @@
 """The listing: every proposal can be reached, newest first, however many there are."""
 
+import os
 import random
 import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from builders import proposal
 
@@ -13,6 +15,7 @@ from homeostat.model.proposal import Category, ProposalState, Severity, Tally
 from homeostat.proposals.index import MAX_TABLE_ROWS, IndexRow, render_index, row_of
 from homeostat.proposals.markdown import record_path
 
+GOLDEN = Path(__file__).parents[2] / "golden" / "index.md"
 AT = datetime(2026, 1, 10, tzinfo=UTC)
 
 
@@ -44,6 +47,34 @@ def test_no_proposals_are_said_to_be_none() -> None:
     assert "Total: 0" in page
     assert "No proposals yet." in page
     assert "nothing decided yet" in page
+
+
+def test_the_page_is_as_it_was_agreed() -> None:
+    """Set RENEW_GOLDEN=1 to write what is rendered now, then read the difference."""
+    same_time = [
+        row_of(
+            proposal(
+                id=ProposalId(f"{number:08x}-0000-4000-8000-000000000000"),
+                title="" if number == 1 else f"Number {number}",
+                created_at=AT,
+                state=state,
+            )
+        )
+        for number, state in enumerate((ProposalState.PENDING, ProposalState.REVERTED, ProposalState.OBSERVING))
+    ]
+    tallies = [
+        Tally(month=month, state=state, category=Category.BUGFIX, severity=Severity.LOW, count=count)
+        for month in ("2025/12", "2026/01")
+        for count, state in enumerate(ProposalState, start=1)
+    ]
+    page = render_index(same_time, tallies)
+    if os.environ.get("RENEW_GOLDEN"):
+        GOLDEN.write_bytes(page)
+    assert page == GOLDEN.read_bytes()
+
+
+def test_a_title_that_is_no_text_can_still_be_listed() -> None:
+    assert b"| [" in page_of([replace(rows(1)[0], path="proposals/\udcff.md")])
 
 
 def test_newest_first_with_a_link_to_each_record() -> None:

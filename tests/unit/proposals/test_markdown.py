@@ -1,7 +1,10 @@
 """The record of a proposal: the source document's format, always the same bytes, nothing forged."""
 
+import hashlib
 import os
 import re
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -16,7 +19,16 @@ from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ActorId, CommitId, FindingId, ProposalId
 from homeostat.model.proof import PolicyFinding, PolicySeverity, ProofReport, ProofVerdict, TestRun
 from homeostat.model.proposal import Application, Category, Proposal, ProposalState, Review, Severity
-from homeostat.proposals.markdown import FIRST_TITLE, parse_header, record_path, render, templates
+from homeostat.proposals.index import render_index, row_of
+from homeostat.proposals.markdown import (
+    FIRST_TITLE,
+    edited_path,
+    is_as_written,
+    parse_header,
+    record_path,
+    render,
+    templates,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 AT = datetime(2026, 1, 10, 14, 32, tzinfo=UTC)
@@ -309,6 +321,103 @@ def test_no_text_can_forge_a_heading_or_the_status(title: str, text: str, diff: 
 def test_what_is_not_a_header_is_refused(record: bytes) -> None:
     with pytest.raises(InvalidInput):
         parse_header(record)
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (b"# Something else\n\n---\n", "this is not the record of a proposal"),
+        (b"# Proposal: x\n", "this is not the record of a proposal"),
+        (b"# Proposal: x\n**ID**: 1\n**ID**: 2\n\n---\n", "two lines 'ID'"),
+        (b"# Proposal: x\nchatter\n\n---\n", "'chatter' is not a line of a header"),
+        (b"# Proposal: x\n  **ID**: 1\n\n---\n", "'  **ID**: 1' is not a line of a header"),
+        (b"# Proposal: x\n" + b"y" * 100 + b"\n\n---\n", f"{'y' * 60!r} is not a line"),
+        (b"# Proposal: x\n**Status**: pending\n\n---\n", "the header has no ID, or no status that is known"),
+        (b"# Proposal: \xff\n\xff\n\n---\n", "is not a line of a header"),
+    ],
+)
+def test_a_header_that_is_refused_says_why(record: bytes, said: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_header(record)
+    assert refused.value.code == "bad-record"
+    assert said in refused.value.message
+
+
+def test_a_record_that_anyone_touched_is_told_from_one_that_we_wrote() -> None:
+    record = render(submitted())
+    assert is_as_written(record)
+    for touched in (b"", record[:-1], record + b"\n", record.replace(b"zero", b"none"), record.rpartition(b"<!--")[0]):
+        assert not is_as_written(touched)
+    # Ours with another's seal in its text, and one of ours around one of ours.
+    assert is_as_written(render(replace(submitted(), diff=record.decode())))
+    assert not is_as_written(record + record.replace(b"zero", b"none"))
+
+
+def test_a_persons_version_is_kept_under_the_digest_of_what_it_says() -> None:
+    assert edited_path(submitted().id, b"mine") == (
+        "proposals/edited/11111111-2222-3333-4444-555555555555-" + hashlib.sha256(b"mine").hexdigest()[:12] + ".md"
+    )
+
+
+@pytest.fixture
+def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_greenwich")
+def test_times_are_those_of_greenwich_wherever_the_hub_stands() -> None:
+    row = replace(submitted(), created_at=datetime(2026, 1, 31, 23, 30, tzinfo=UTC))
+    assert b"**Created**: 2026-01-31T23:30:00Z" in render(row)
+    assert record_path(row).startswith("proposals/2026/01/")
+    assert b"| 2026-01-31 23:30 |" in render_index([row_of(row)], [])
+
+
+def test_what_is_missing_is_said_to_be() -> None:
+    bare = render(replace(submitted(), title="", rationale="", files=(), log=())).decode()
+    assert bare.startswith("# Proposal: untitled\n")
+    assert "## Problem Statement\nNot stated.\n" in bare
+    assert "## Affected Files\nNone.\n" in bare
+    assert "## Implementation Log\n\nNothing yet.\n" in bare
+
+
+def test_everyone_who_edited_is_named() -> None:
+    page = render(replace(submitted(), editors=(ActorId("person-1"), ActorId("person-2")))).decode()
+    assert "**Edited by**: person-1, person-2\n" in page
+
+
+def test_a_diff_that_is_no_text_can_still_be_written() -> None:
+    assert b"+?\n" in render(replace(submitted(), diff="+\udcff\n"))
+
+
+def test_a_proof_that_was_tried_again_says_what_ended_the_first() -> None:
+    row = replace(submitted(), proof=replace(PASSED, deaths=("the worker was killed",)))
+    assert "tried again after this: the worker was killed" in render(row).decode()
+
+
+def test_tests_that_failed_leave_the_box_of_policy_ticked_and_name_a_missing_sandbox() -> None:
+    row = replace(submitted(), proof=replace(PASSED, verdict=ProofVerdict.FAILED, sandbox=""))
+    assert boxes(row)["Policy tests pass"]
+    assert not boxes(row)["The host's own tests pass in the sandbox"]
+    assert "in the sandbox (failed, no sandbox)" in render(row).decode()
+
+
+@pytest.mark.parametrize("path", ["a.yaml", "a.yml", "A.YAML"])
+def test_a_yaml_file_that_nobody_checked_is_said_to_be_unchecked(path: str) -> None:
+    assert "- [ ] yamllint passes (not run)" in render(replace(submitted(), files=(path,))).decode()
+
+
+@pytest.mark.parametrize("category", list(Category))
+def test_the_blank_form_is_that_of_the_source_document(category: Category) -> None:
+    """Set RENEW_GOLDEN=1 to write what is made now, then read the difference."""
+    path = GOLDEN / f"template_{category.value}.md"
+    form = templates()[f"proposals/templates/{category.value}.md"]
+    if os.environ.get("RENEW_GOLDEN"):
+        path.write_bytes(form)
+    assert form == path.read_bytes()
 
 
 def test_the_path_has_year_month_id_and_a_short_title() -> None:
