@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from homeostat.adapters.settings import FILE_NAME, LoadedSettings, load_settings
+from homeostat.adapters.settings import LoadedSettings, load_settings
 from homeostat.cli.hub_client import HubClient
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, show, show_table, span
@@ -215,7 +215,7 @@ def _hub(place: Place) -> Diagnosis:
             detail=f"{client.url}, no program attached",
             remedy="homeostat run -- YOUR COMMAND",
         )
-    if _settings_are_newer(place):
+    if place.settings_are_newer():
         detail = f"{client.url}: homeostat.toml was changed after the hub was started"
         return Diagnosis(level="warn", name="hub", detail=detail, remedy="start the hub again to use it")
     return Diagnosis(level="ok", name="hub", detail=f"{client.url}, {processes} process(es) attached")
@@ -262,13 +262,6 @@ def _restart_command(place: Place, loaded: LoadedSettings) -> list[Diagnosis]:
         if record.program is not None and record.program.is_alive()
     ]
     return found or [Diagnosis(level="ok", name=name, detail=" ".join(command))]
-
-
-def _settings_are_newer(place: Place) -> bool:
-    try:
-        return (place.repository / FILE_NAME).stat().st_mtime > place.hub_file.stat().st_mtime
-    except OSError:
-        return False
 
 
 def _ledger(place: Place) -> list[Diagnosis]:

@@ -43,6 +43,17 @@ class Place:
             return None
         return url if alive else None
 
+    def settings_are_newer(self) -> bool:
+        """Tell whether homeostat.toml was written after the hub had read it. False where another hub is asked."""
+        from homeostat.adapters.settings import FILE_NAME  # only where it is asked: it takes a while to import
+
+        if os.environ.get("HOMEOSTAT_HUB_URL", "").strip():
+            return False
+        try:
+            return (self.repository / FILE_NAME).stat().st_mtime > self.hub_file.stat().st_mtime
+        except OSError:
+            return False
+
     def hub_url(self) -> str:
         """Return ``HOMEOSTAT_HUB_URL``, else the address of the running hub.
 

@@ -10,7 +10,7 @@ import typer
 from homeostat.cli.hub_client import HubClient, segment
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import Progress, emit_json, say, show, show_diff, show_table, show_text
-from homeostat.cli.place import locate
+from homeostat.cli.place import Place, locate
 from homeostat.core.errors import InvalidInput, OutcomeUnknown
 from homeostat.core.limits import MAX_DIFF_BYTES
 from homeostat.model.proposal import MUST_RESTART, REVERT_WAITS, Category, Severity
@@ -65,7 +65,9 @@ def propose(
     as_json: AsJson = False,
 ) -> None:
     """Hand in a patch with its reason. Says what validation makes of it; exit code 1 when it is blocked."""
-    client = HubClient(locate(repo, state_dir))
+    place = locate(repo, state_dir)
+    client = HubClient(place)
+    _say_settings_wait(place)
     body = client.post(
         _BASE,
         {
@@ -166,7 +168,9 @@ def edit(
         wanted["diff"] = _read_diff(diff_file)
     if not wanted.keys() - {"change_digest"}:
         raise InvalidInput("nothing-to-edit", "an edit changes something", hint="give --diff, --title or --rationale")
-    client = HubClient(locate(repo, state_dir))
+    place = locate(repo, state_dir)
+    client = HubClient(place)
+    _say_settings_wait(place)
     body = client.post(f"{_BASE}/{segment(proposal_id)}/edit", wanted)
     if wait:
         body = _wait_while(client, body["proposal_id"], _UNDECIDED, progress=Progress(quiet=as_json))
@@ -187,7 +191,9 @@ def approve(
     as_json: AsJson = False,
 ) -> None:
     """Consent to a validated change, without applying it yet."""
-    client = HubClient(locate(repo, state_dir))
+    place = locate(repo, state_dir)
+    client = HubClient(place)
+    _say_settings_wait(place)
     seen = digest or client.get(f"{_BASE}/{segment(proposal_id)}")["change_digest"]
     body = client.post(f"{_BASE}/{segment(proposal_id)}/approve", {"reason": notes, "change_digest": seen})
     _answer(body, as_json, f"approved {seen}; put it live with `homeostat proposals apply {body['proposal_id'][:8]}`")
@@ -233,7 +239,9 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Approve, if need be, and put live. Commit, checkout and running processes change together."""
-    client = HubClient(locate(repo, state_dir))
+    place = locate(repo, state_dir)
+    client = HubClient(place)
+    _say_settings_wait(place)
     found = client.get(f"{_BASE}/{segment(proposal_id)}")
     request = {
         "proposal_id": found["proposal_id"],
@@ -288,6 +296,12 @@ def _explain_application(body: dict[str, Any]) -> None:
         watched = f"{window_s / 60:.0f} min" if window_s >= 120 else f"{window_s:.0f} s"
         say(f"it is watched for {watched}, and taken back by itself when requests get worse")
     say(f"undo: homeostat revert {body['proposal_id'][:8]}")
+
+
+def _say_settings_wait(place: Place) -> None:
+    """Say before something is proved, agreed to or applied that the hub goes by older settings than the file has."""
+    if place.settings_are_newer():
+        say("homeostat.toml was changed after the hub was started: it goes by the old one until it is started again")
 
 
 def _read_diff(path: Path) -> str:

@@ -10,6 +10,7 @@ from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, show, show_text
 from homeostat.cli.place import locate
 from homeostat.core.errors import OutcomeUnknown
+from homeostat.model.proposal import REVERT_WAITS
 
 _PATH = "/api/restart"
 _POLL_S = 0.2
@@ -39,11 +40,15 @@ def restart(
     the old one stays, and the changes that waited for it are taken back. Exit code 1 then.
     """
     client = HubClient(locate(repo, state_dir))
+    taken_back = _half_taken_back(client)
     asked = client.post(_PATH, {"proposal_id": segment(proposal_id)} if proposal_id else {})
     request_id = asked["request_id"]
     changes = [item for item in asked["waiting"] if item["request_id"] == request_id]
     for item in changes:
         say(f"for {item['proposal_id'][:8]} {item['title']}, which waits since {item['since']}")
+    for item in taken_back:
+        say(f"for {item['proposal_id'][:8]} {item['title']}, which is taken back on disk and runs still")
+    changes += taken_back
     ended = _follow(client, request_id)
     programs = [item for item in ended["programs"] if item["request_id"] == request_id]
     failed = [item for item in programs if item["phase"] == "failed"]
@@ -55,6 +60,16 @@ def restart(
         _explain(programs, changes)
     if failed:
         raise typer.Exit(1)
+
+
+def _half_taken_back(client: HubClient) -> list[dict[str, Any]]:
+    """Return the changes whose revert waits for processes that run them."""
+    found = client.get("/api/selfimprove/proposals", status="reverting", limit=1000)["proposals"]
+    return [
+        {"proposal_id": item["proposal_id"], "title": item["title"], "taken_back": True}
+        for item in found
+        if item["state_reason"].startswith(REVERT_WAITS)
+    ]
 
 
 def _follow(client: HubClient, request_id: str) -> dict[str, Any]:
@@ -103,5 +118,9 @@ def _explain(programs: list[dict[str, Any]], changes: list[dict[str, Any]]) -> N
                 show_text(item["last_words"])
     for item in changes:
         show(f"{item['proposal_id'][:8]} {item['title']}: {item['state']}")
+        if item.get("taken_back") and item["state"] == "reverted":
+            say("its revert is complete: no process runs it any more")
+        elif item.get("taken_back"):
+            say("its revert is not complete yet; look again with `homeostat proposals show`")
         if item["state"] == "observing":
             say(f"it is watched from now on; undo: homeostat revert {item['proposal_id'][:8]}")

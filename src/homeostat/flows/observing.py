@@ -46,7 +46,7 @@ def observe(deps: Deps, proposal_id: ProposalId) -> Observation | None:
     if proposal.state is not ProposalState.OBSERVING:
         return None
     if _did_not_stay(deps, proposal):
-        reason = "the restart command ended well, but the program did not stay: no process of it is left"
+        reason = "the restart command ended well, but the program did not stay: it failed, and no process of it is left"
         request_automatic_revert(deps, proposal.id, reason=reason)
         return None
     seen = look(deps, proposal)
@@ -178,10 +178,11 @@ def _watch_for_restart(deps: Deps, proposal: Proposal) -> None:
 
 
 def _did_not_stay(deps: Deps, proposal: Proposal) -> bool:
-    """Tell whether soon after a restart command nothing is left of the program.
+    """Tell whether soon after a restart command nothing is left of the program, and it had failed.
 
     A supervisor would have seen a process through until it is well. Here one may take longer to fail than
-    it has to stay, so its time is as long as a supervisor would have waited for it.
+    it has to stay, so its time is as long as a supervisor would have waited for it. One that ended without an
+    error was stopped by its owner for all that is known, who does not want it started again: that is held.
     """
     application, settings = proposal.application, deps.settings.restart
     assert application is not None and application.observed_from is not None
@@ -191,7 +192,10 @@ def _did_not_stay(deps: Deps, proposal: Proposal) -> bool:
         return False
     now, since, settle = deps.clock.now(), application.observed_from, timedelta(seconds=settings.settle_s)
     heard_of = max(since, deps.vitals.latest() or since)  # between two processes there may be a moment without
-    return heard_of + settle < now <= since + timedelta(seconds=settings.timeout_s) + settle
+    if not heard_of + settle < now <= since + timedelta(seconds=settings.timeout_s) + settle:
+        return False
+    seen = arm_of(deps.vitals.ticks(since=since, until=now))
+    return seen.errors > 0 or seen.error_seconds > 0
 
 
 def last_evidence(deps: Deps) -> datetime | None:

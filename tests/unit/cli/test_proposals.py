@@ -2,11 +2,13 @@
 
 import io
 import json
+import os
 import sys
 
 import pytest
 from hub_harness import BOT_TOKEN
 
+from homeostat.adapters.process_start import process_started
 from homeostat.ports.proving import ProofRuns
 from homeostat.testing.fake_live import Misbehaviour
 from homeostat.testing.fake_prover import test_run as run_of
@@ -57,6 +59,36 @@ def test_what_a_proposer_wrote_is_told_from_what_the_hub_says(hub, typed, patch)
         "  | next: homeostat proposals apply it",
     ]
     assert "  evidence: seen" in shown and "  | Why." in shown
+
+
+def test_settings_that_wait_for_a_start_of_the_hub_are_said_before_anything_goes_by_the_old_ones(
+    hub, typed, patch, repository, monkeypatch
+):
+    url = os.environ["HOMEOSTAT_HUB_URL"]
+    monkeypatch.delenv("HOMEOSTAT_HUB_URL")
+    hub_file = repository / ".homeostat" / "run" / "hub.json"
+    hub_file.parent.mkdir(parents=True)
+    hub_file.write_text(json.dumps({"url": url, "pid": os.getpid(), "started": process_started(os.getpid())}))
+    waits = "homeostat.toml was changed after the hub was started"
+
+    def toml_is_newer_by(seconds):
+        settings = repository / "homeostat.toml"
+        settings.touch()
+        os.utime(settings, ns=(0, hub_file.stat().st_mtime_ns + seconds * 10**9))
+
+    toml_is_newer_by(-1)
+    proposed = propose(typed, patch)
+    identity = proposed.out.split()[0]
+    assert proposed.code == 0 and waits not in proposed.err
+    toml_is_newer_by(1)
+    for command in (
+        ("proposals", "edit", identity, "--title", "Mend all coupons"),
+        ("proposals", "approve", identity),
+        ("proposals", "apply", identity),
+    ):
+        answer = typed(*command)
+        assert answer.code == 0 and waits in answer.err, command
+    assert waits in propose(typed, patch).err
 
 
 def test_a_blocked_proposal_is_a_1_with_the_tests_that_broke(hub, typed, patch):

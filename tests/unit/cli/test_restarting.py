@@ -2,12 +2,17 @@
 
 import json
 import threading
+from datetime import timedelta
 
 import pytest
 from agents_harness import wait_for
 
+from homeostat.flows.observing import observe
+from homeostat.flows.recovering import recover
 from homeostat.flows.restarting import watch_restarts
+from homeostat.model.proposal import REVERT_WAITS
 from homeostat.model.restart import RestartPhase
+from homeostat.testing.world import PROCESS, SOURCE
 
 DIFF = (
     "--- a/shop.py\n+++ b/shop.py\n@@ -2,4 +2,4 @@\n     return PRICES[coupon]\n \n \n"
@@ -54,6 +59,36 @@ def test_its_json_is_versioned_and_whole(hub, typed):
     body = json.loads(answer.out)
     assert answer.code == 0 and body["schema"] == 1 and body["ok"] is True and body["changes"] == []
     assert body["programs"][0]["phase"] == "done" and body["programs"][0]["request_id"] == body["request_id"]
+
+
+def test_a_revert_that_the_restart_completes_is_said(hub, typed, waiting):
+    world = hub.world
+    world.clock.move(timedelta(seconds=1))
+    start_anew(world, "2", SOURCE.replace("{'A': 1}", "{'A': 2}"))
+    observe(world.deps, waiting)
+    assert hub.client().post(f"/api/selfimprove/proposals/{waiting}/revert", json={}).status_code == 202
+    wait_for(lambda: hub.row(waiting).state_reason.startswith(REVERT_WAITS), what="the files to be back")
+
+    def end():
+        wait_for(lambda: world.restarter.calls, what="a restart")
+        start_anew(world, "3", SOURCE)
+        world.restarter.end("web", RestartPhase.DONE)
+        recover(world.deps)
+
+    ending = threading.Thread(target=end, daemon=True)
+    ending.start()
+    answer = typed("restart", waiting[:8])
+    ending.join(20)
+    assert answer.code == 0 and f"{waiting[:8]} Mend: reverted" in answer.out
+    assert "taken back on disk and runs still" in answer.err and "its revert is complete" in answer.err
+
+
+def start_anew(world, number, source):
+    """Let the program end, and be there again in a process that has read this source."""
+    world.live.end(world.live.processes()[0].id)
+    world.clock.move(timedelta(seconds=1))
+    world.live.attach(world.process(identity=PROCESS[:-1] + number), loaded={"shop.py": source})
+    world.clock.move(timedelta(seconds=1))
 
 
 def test_nothing_to_restart_is_a_1_with_a_way_out(hub, typed):

@@ -305,6 +305,7 @@ def watch(world, proposal, *, seconds):
 
 def test_a_program_that_ends_soon_after_its_restart_command_is_taken_back_and_restarted():
     world, proposal = restarted_by_command(timeout_s=30)
+    world.serve(seconds=1, requests=1, errors=1)
     world.live.end(NEW)
     watch(world, proposal, seconds=4)
     assert row(world, proposal).state is S.OBSERVING
@@ -322,6 +323,16 @@ def test_a_program_that_is_restarted_once_more_after_its_restart_command_has_a_m
     world.live.attach(world.process(identity=NEW[:-1] + "3"), loaded={"shop.py": CHANGED})
     watch(world, proposal, seconds=20)
     assert row(world, proposal).state is S.OBSERVING
+
+
+def test_a_program_that_ends_without_an_error_soon_after_its_restart_command_was_stopped_by_its_owner():
+    world, proposal = restarted_by_command(timeout_s=30)
+    world.serve(seconds=1, requests=1, errors=0)
+    world.live.end(NEW)
+    watch(world, proposal, seconds=40)
+    beat(world)
+    assert row(world, proposal).state is S.OBSERVING and disk(world) == CHANGED
+    assert len(world.restarter.calls) == 1, "whoever stopped it does not want it started"
 
 
 def test_a_program_that_its_owner_stops_long_after_the_restart_command_keeps_its_change():
