@@ -1,4 +1,4 @@
-"""How fast text is cleaned, and how well: real log lines one by one, and lines with labelled secrets.
+"""How fast text is cleaned, and how well: real log lines, and lines with labelled secrets.
 
 Run: ``python -m bench redaction``. The log lines are the Loghub samples of the public test data; the labelled
 ones come from `homeostat.testing.secret_lines`. Beside ours stands detect-secrets with all its plug-ins, on the
@@ -29,6 +29,7 @@ NO_LINES = "not measured: no log lines in HOMEOSTAT_TEST_DATA"
 _CHUNK = 400
 _ROUNDS = 5
 _EVERY_NTH_FOR_PEER = 30
+_HUB = "hub, raw lines (RE2 screens)"
 _SECRET_MARKS = ("[REDACTED_KEY]", "[REDACTED]")
 
 
@@ -58,12 +59,13 @@ def main() -> dict[str, float]:
 def _speeds(lines: list[str]) -> dict[str, float]:
     cleaned = [clean(line) for line in lines]
     alone = _re2_alone()
-    assert cleaned == [clean_text(line) for line in lines] == [alone(line) for line in lines]
+    assert cleaned == [clean_text(line) for line in lines] == [alone(line) for line in lines] == clean_all(lines)
     changed = _share(range(len(lines)), lambda at: lines[at] != cleaned[at])
     speeds = {
-        "hub, raw lines (RE2 screens)": _speed(lines, lambda part: [clean(line) for line in part]),
-        "hub, lines an agent has cleaned": _speed(cleaned, lambda part: [clean(line) for line in part]),
-        "hub, as a batch in which each is there twice": _speed(lines, lambda part: clean_all([*part, *part]), weight=2),
+        _HUB: _speed(lines, clean_all),
+        "hub, raw lines one by one": _speed(lines, lambda part: [clean(line) for line in part]),
+        "hub, lines an agent has cleaned": _speed(cleaned, clean_all),
+        "hub, raw lines of which each is there twice": _speed(lines, lambda part: clean_all([*part, *part]), weight=2),
         "agent, raw lines (standard library)": _speed(lines, lambda part: [clean_text(line) for line in part]),
         "RE2 alone, raw lines (not used)": _speed(lines, lambda part: [alone(line) for line in part]),
     }
@@ -72,7 +74,7 @@ def _speeds(lines: list[str]) -> dict[str, float]:
     print(f"{f'{len(lines)} log lines, {changed:.0%} changed':<46}{'MB/s':>9}{'us/line':>9}")
     for what, speed in speeds.items():
         print(f"{what:<46}{speed:>9.2f}{bytes_per_line / speed:>9.1f}")
-    ratio = speeds["hub, raw lines (RE2 screens)"] / speeds["detect-secrets, raw lines"]
+    ratio = speeds[_HUB] / speeds["detect-secrets, raw lines"]
     print(f"{'hub, times detect-secrets':<46}{ratio:>9.0f}")
     return {f"{what} MB/s": speed for what, speed in speeds.items()} | {"times detect-secrets": ratio}
 
@@ -153,9 +155,11 @@ def _tell(figures: dict[str, float], name: str, recall: float, false: float) -> 
 
 
 FOUND = """\
-Half of the lines hold an address or a path. Such a line is screened twice, because what was replaced could let another
-rule match: that is two of its calls into RE2, of which each takes a microsecond whatever the text. The rest is the
-standard library's substitution, a call of Python for each match. A line that holds nothing costs one call into RE2.
+A call into RE2 takes a microsecond whatever the text, and half of the lines hold an address or a path, after whose
+replacement they are looked at once more, because it could let another rule match. So the lines of a request in which
+the same rules match are one text to these rules and to that second look, with a character between them that no match
+crosses; only what is not at rest then is cleaned alone. What is left is the first look at each line, a quarter, and
+the standard library's substitution, a call of Python for each match.
 """
 
 
@@ -175,11 +179,17 @@ def figures(results: dict[str, float]) -> list[Figure]:
     ]
     if "times detect-secrets" not in results:
         return [Figure(what="speed on raw lines", measured=NO_LINES, aim="15 MB/s, 100 times detect-secrets"), *found]
-    hub, agent = results["hub, raw lines (RE2 screens) MB/s"], results["agent, raw lines (standard library) MB/s"]
+    hub, agent = results[f"{_HUB} MB/s"], results["agent, raw lines (standard library) MB/s"]
     peer, times = results["detect-secrets, raw lines MB/s"], results["times detect-secrets"]
     beside = f"detect-secrets {peer:.2f} MB/s"
     return [
-        Figure(what="hub, raw lines", measured=number(hub, "MB/s"), beside=beside, aim="15 MB/s", met=hub >= 15),
+        Figure(
+            what=f"hub, raw lines, {_CHUNK} at once",
+            measured=number(hub, "MB/s"),
+            beside=f"{beside}; one by one {number(results['hub, raw lines one by one MB/s'], 'MB/s')}",
+            aim="15 MB/s",
+            met=hub >= 15,
+        ),
         Figure(what="hub, times detect-secrets", measured=number(times, "times"), aim="100 times", met=times >= 100),
         Figure(what="agent, raw lines, standard library alone", measured=number(agent, "MB/s"), beside=beside),
         *found,

@@ -52,6 +52,34 @@ def test_agent_and_hub_agree(text: str) -> None:
     assert redact.clean(text) == clean_text(text)
 
 
+neighbours = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
+
+
+@settings(max_examples=400)
+@given(st.lists(neighbours | hostile, max_size=12), st.sampled_from((20_000, 40, 8)))
+@example(["sha256:", "a1B2c3D4" * 5], 20_000)
+@example(["see 8.8.8.8", "8.8.8.8", "9", ".8.8.8.8", "x 8.8.8.8"], 20_000)
+@example(["/a=/b/c/d", "/b/c/d /e/f/g", "=/b/c/d"], 20_000)
+def test_texts_of_a_batch_are_cleaned_as_if_each_were_alone(batch: list[str], limit: int) -> None:
+    assert redact.clean_all(batch, max_chars=limit) == [redact.clean(text, max_chars=limit) for text in batch]
+
+
+@pytest.mark.skipif(not redact.HAS_RE2, reason="google-re2 is not installed")
+@settings(max_examples=400)
+@given(st.lists(neighbours | hostile, min_size=2, max_size=6))
+def test_to_rules_that_are_applied_together_the_end_of_a_text_is_as_good_as_the_end_of_all(batch: list[str]) -> None:
+    """Each such rule, not only in texts in which the screen finds it; and the screen itself misses none."""
+    batch = [plain_text(text).replace("\n", " ") for text in batch]
+    joined = redact._EDGE.join(batch)
+    for rule in rules():
+        pattern = re.compile(rule.quick or rule.pattern, re.ASCII)
+        if rule.name in redact.TOGETHER:
+            apart = redact._EDGE.join(pattern.sub(rule.replace, text) for text in batch)
+            assert pattern.sub(rule.replace, joined) == apart, rule.name
+        if any(re.search(rule.pattern, text, re.ASCII) for text in batch):
+            assert re.search(rule.pattern, joined, re.ASCII), rule.name
+
+
 @pytest.mark.skipif(not redact.HAS_RE2, reason="google-re2 is not installed")
 @settings(max_examples=400)
 @given(texts)

@@ -5,7 +5,6 @@ needs a bearer token, this description of the interface included. Blocking work 
 thread pool: the routes are plain functions.
 """
 
-from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any
 
@@ -13,8 +12,10 @@ from anyio import to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from homeostat import __version__
 from homeostat.core.errors import HomeostatError
@@ -27,8 +28,6 @@ from homeostat.hub.routes import findings, proposals, restart, selfimprove, stat
 
 OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
 """What is answered without a token: probes cannot carry one, and they say no more than well or not."""
-
-Next = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(context: HubContext) -> FastAPI:
@@ -53,7 +52,7 @@ def create_app(context: HubContext) -> FastAPI:
         (Exception, crash),
     ):
         app.add_exception_handler(kind, handler)
-    app.middleware("http")(_gate)
+    app.add_middleware(_Gate)
     app.add_middleware(BodyLimit)
 
     @lru_cache(maxsize=1)
@@ -64,12 +63,25 @@ def create_app(context: HubContext) -> FastAPI:
     return app
 
 
-async def _gate(request: Request, call_next: Next) -> Response:
-    refused = await _refusal(request)
-    response = await call_next(request) if refused is None else refused
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
+class _Gate:
+    """Lets in whoever may call, and says of every answer that it is for nobody else and is what it says it is."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Cache-Control"] = "no-store"
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        await (await _refusal(Request(scope)) or self._app)(scope, receive, marked)
 
 
 async def _refusal(request: Request) -> Response | None:
