@@ -15,11 +15,11 @@ import sys
 import types
 from pathlib import Path
 
-import pytest
 from homeostat_agent.reload import Change, Module, Reloader
 from homeostat_agent.reload.plan import plan_module
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from small_process import run_in_small_process
 
 _numbers = itertools.count()
 
@@ -409,17 +409,22 @@ def hold(space):
     return held
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    root = tmp_path_factory.mktemp("repository")
-    sys.path.insert(0, str(root))
-    yield root
-    sys.path.remove(str(root))
+def test_a_swapped_module_behaves_as_a_fresh_import(tmp_path):
+    run_in_small_process(check_random_modules, tmp_path)
 
 
-@given(sources=modules(), with_held=st.booleans(), prepared=st.booleans())
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-def test_a_swapped_module_behaves_as_a_fresh_import(repository, sources, with_held, prepared):
+def check_random_modules(root):
+    sys.path.insert(0, root)
+
+    @given(sources=modules(), with_held=st.booleans(), prepared=st.booleans())
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    def check(sources, with_held, prepared):
+        check_module(root, sources, with_held, prepared)
+
+    check()
+
+
+def check_module(root, sources, with_held, prepared):
     old, new = sources
     name = f"host{next(_numbers)}"
     try:
@@ -427,13 +432,13 @@ def test_a_swapped_module_behaves_as_a_fresh_import(repository, sources, with_he
     except Exception:
         event("the new source does not even import")
         return
-    path = Path(repository, f"{name}.py")
+    path = Path(root, f"{name}.py")
     path.write_text(old)
     importlib.invalidate_caches()
     sys.dont_write_bytecode = True
     module = importlib.import_module(name)
     try:
-        reloader = Reloader(str(repository), patience_s=0.0)
+        reloader = Reloader(root, patience_s=0.0)
         change = Change("c", (Module(path.name, old, new),), "safe")
         if prepared:  # what is held comes up after that, and may be old by the time of the swap
             reloader.prepare(change)

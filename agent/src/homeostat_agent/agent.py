@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from homeostat_agent.capture.failures import Failures
     from homeostat_agent.connection import HubConnection
     from homeostat_agent.handover.member import Member
+    from homeostat_agent.haste import Haste
     from homeostat_agent.launch_file import Launch
     from homeostat_agent.reload import Reloader
 
@@ -187,10 +188,10 @@ class Agent:
             process_id=self.process_id,
         )
 
-    def _make_reloader(self) -> Reloader:
+    def _make_reloader(self, haste: Haste) -> Reloader:
         from homeostat_agent.reload import Reloader
 
-        return Reloader(self._launch.repository)
+        return Reloader(self._launch.repository, haste=haste)
 
 
 def new_process_id() -> str:

@@ -38,11 +38,13 @@ class HubConnection:
         """Send one sealed frame. `too-large` and `not-json` leave the connection usable, all else ends it."""
         self._stream.send(self._seals.outward.seal(kind, payload), deadline_s=deadline_s)
 
-    def receive(
-        self, *, deadline_s: Callable[[], float], wake: Wake | None = None
-    ) -> tuple[str, dict[str, Any]] | None:
-        """Return the next checked frame, or None when the time is up or `wake` was set."""
-        body = self._stream.receive(deadline_s=deadline_s, wake=wake.descriptor if wake is not None else None)
+    def wait_readable(self, *, deadline_s: Callable[[], float], wake: Wake) -> bool:
+        """Wait until there is something to receive; False when the time is up or `wake` was set."""
+        return self._stream.wait_readable(deadline_s=deadline_s, wake=wake.descriptor)
+
+    def receive(self, *, deadline_s: Callable[[], float]) -> tuple[str, dict[str, Any]] | None:
+        """Return the next checked frame, or None when the time is up."""
+        body = self._stream.receive(deadline_s=deadline_s)
         return None if body is None else self._seals.inward.open(body)
 
     def close(self) -> None:

@@ -6,11 +6,11 @@ and nothing is raised: an exception is the answer *failed*, and counted.
 
 from __future__ import annotations
 
-import contextlib
+from homeostat_agent.haste import Haste
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from homeostat_agent.commands import Command
@@ -39,11 +39,13 @@ class Control:
         process_id: str,
         hmr_enabled: bool,
         hmr_mode: str,
-        make_reloader: Callable[[], Reloader],
+        make_reloader: Callable[[Haste], Reloader],
     ) -> None:
         self.process_id = process_id
         self.faults = 0
         """Exceptions that came out of a command; each was answered as *failed*."""
+        self.haste = Haste()
+        """What commands are carried out in; for whoever receives and answers them, too."""
         self._hmr_mode = hmr_mode
         self._disabled = "" if hmr_enabled else "hot module reload is disabled for this process"
         self._busy = False
@@ -62,19 +64,6 @@ class Control:
         """Ids of the live changes in force, oldest first."""
         return [str(change) for change in self._reloader.changes] if self._reloader is not None else []
 
-    @contextlib.contextmanager
-    def in_haste(self, command: Command) -> Iterator[None]:
-        """Let whoever carries the command out, and answers it, wait less for the program's threads.
-
-        Only for a change that was prepared, or is in force: a thread beside busy ones waits 5 ms for each of
-        them each time it lets go of the interpreter, as it does to send.
-        """
-        if self._reloader is None or command.kind not in ("swap", "rollback"):
-            yield
-            return
-        with self._reloader.haste:
-            yield
-
     def execute(self, command: Command, *, hub_now_ms: int) -> Answer:
         """Carry out one command, or say why not. Never raises."""
         refusal = command.refusal(process_id=self.process_id, generation=self.generation, hub_now_ms=hub_now_ms)
@@ -92,11 +81,10 @@ class Control:
     def become_forked_child(self, process_id: str) -> None:
         """Go on in a forked child. One that was copied in the middle of a change takes no more of them."""
         self.process_id = process_id
+        self.haste.end()
         if self._busy:
             # The thread that was at it does not exist here: its locks stay shut and its work half done.
             self._busy = False
-            if self._reloader is not None:
-                self._reloader.haste.relax()
             self._disabled = "this process was forked in the middle of a change and must be restarted"
 
     def _carry_out(self, command: Command) -> Answer:
@@ -127,7 +115,7 @@ class Control:
 
     def _reload(self) -> Reloader:
         if self._reloader is None:
-            self._reloader = self._make_reloader()
+            self._reloader = self._make_reloader(self.haste)
         return self._reloader
 
     @staticmethod

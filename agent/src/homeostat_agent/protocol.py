@@ -110,20 +110,28 @@ class FrameReader:
         """Take what was received; take out every whole frame with `next_body` before feeding again."""
         self._buffer += data
 
+    def has_body(self) -> bool:
+        """Tell whether `next_body` would return one."""
+        return 0 < self._end() <= len(self._buffer)
+
     def next_body(self) -> bytes | None:
         """Return the next whole body, or None when more bytes are needed."""
-        if len(self._buffer) < HEADER_BYTES:
-            return None
-        length = int.from_bytes(self._buffer[:HEADER_BYTES], "big")
-        # The limit holds before the bytes have come: a length alone must not make us wait for them.
-        if length > self.limit:
-            raise ProtocolError("too-large", f"a frame of {length} bytes, at most {self.limit} here")
-        end = HEADER_BYTES + length
-        if len(self._buffer) < end:
+        end = self._end()
+        if not 0 < end <= len(self._buffer):
             return None
         body = bytes(self._buffer[HEADER_BYTES:end])
         del self._buffer[:end]
         return body
+
+    def _end(self) -> int:
+        """Return where the frame ends that the buffer begins with; 0 before that is known."""
+        if len(self._buffer) < HEADER_BYTES:
+            return 0
+        length = int.from_bytes(self._buffer[:HEADER_BYTES], "big")
+        # The limit holds before the bytes have come: a length alone must not make us wait for them.
+        if length > self.limit:
+            raise ProtocolError("too-large", f"a frame of {length} bytes, at most {self.limit} here")
+        return HEADER_BYTES + length
 
 
 def _encode(value: Mapping[str, Any]) -> bytes:

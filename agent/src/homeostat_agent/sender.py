@@ -65,6 +65,11 @@ _monotonic_s = time.monotonic
 _NEVER = float("inf")
 
 
+def _at_once() -> float:
+    """Return a deadline that has passed: what is there is taken, and nothing is waited for."""
+    return 0.0
+
+
 class Sender:
     """Owns the thread and the connection. `start`, `pause`, `resume` and `stop` are for other threads."""
 
@@ -210,23 +215,25 @@ class Sender:
         tick = self._deadline(TICK_S)
         if connection is None:
             self._wake.wait(min(TICK_S, max(self._next_dial_s - _monotonic_s(), 0.01)))
-        else:
-            received = connection.receive(deadline_s=tick, wake=self._wake)
-            if received is not None:
-                kind, payload = received
-                if kind != "command":
-                    raise ProtocolError("unexpected-type", f"the hub sent {kind}")
-                self._obey(connection, parse_command(payload))
+        elif connection.wait_readable(deadline_s=tick, wake=self._wake):
+            # Each system call of ours lets the program's threads in, and beside busy ones we would
+            # wait 5 ms for each of them every time.
+            with self._control.haste.hurried():
+                received = connection.receive(deadline_s=_at_once)
+                if received is not None:
+                    kind, payload = received
+                    if kind != "command":
+                        raise ProtocolError("unexpected-type", f"the hub sent {kind}")
+                    self._obey(connection, parse_command(payload))
         self._wake.clear()
 
     def _obey(self, connection: HubConnection, command: Command) -> None:
-        with self._control.in_haste(command):
-            if command.kind in ("swap", "rollback"):
-                # So that no interval of vitals lies half before and half after a change.
-                self._take_vitals(now=True)
-                self._deliver_vitals(connection)
-            answer = self._control.execute(command, hub_now_ms=connection.hub_now_ms())
-            connection.send("answer", answer, deadline_s=self._deadline(WRITE_S))
+        if command.kind in ("swap", "rollback"):
+            # So that no interval of vitals lies half before and half after a change.
+            self._take_vitals(now=True)
+            self._deliver_vitals(connection)
+        answer = self._control.execute(command, hub_now_ms=connection.hub_now_ms())
+        connection.send("answer", answer, deadline_s=self._deadline(WRITE_S))
 
     def _connect(self) -> None:
         # Set first: whatever fails, the next try is later, and later still. Jitter only shortens, so

@@ -81,8 +81,13 @@ class FramedSocket:
             else:
                 self._wait(select.POLLOUT, deadline_s)
 
-    def receive(self, *, deadline_s: Callable[[], float], wake: Descriptor | None = None) -> bytes | None:
-        """Return the next frame's body, or None when the deadline passed or `wake` became readable.
+    def wait_readable(self, *, deadline_s: Callable[[], float], wake: Descriptor) -> bool:
+        """Wait until there is something to `receive`; False when the deadline passed or `wake` became readable."""
+        self._check_ours()
+        return self.reader.has_body() or self._wait_readable(deadline_s, wake)
+
+    def receive(self, *, deadline_s: Callable[[], float]) -> bytes | None:
+        """Return the next frame's body, or None when the deadline passed.
 
         At least one look at the socket is taken, so a deadline in the past polls. `closed` when the
         peer ended the stream between frames, `truncated` within one.
@@ -95,7 +100,7 @@ class FramedSocket:
             try:
                 data = self._socket.recv(_CHUNK_BYTES)
             except BlockingIOError:
-                if not self._wait_readable(deadline_s, wake):
+                if not self._wait_readable(deadline_s, None):
                     return None
                 continue
             except OSError as error:

@@ -1,12 +1,9 @@
 """Commands carried out in this process: every one is answered, and nothing is raised."""
 
-import sys
-
 import pytest
 from homeostat_agent.commands import Command, digest_of
 from homeostat_agent.control import Control
 from homeostat_agent.reload import Outcome, Reloader
-from homeostat_agent.reload.haste import SWITCH_S, Haste
 
 PROCESS = "0b9c7b4e-6f2a-4c0f-8e1d-2a4f3c5d6e7f"
 CHANGE = {
@@ -24,7 +21,6 @@ class ScriptedReloader:
     def __init__(self, outcome=None, error=None):
         self.generation = 0
         self.changes = ()
-        self.haste = Haste()
         self.asked = []
         self._outcome, self._error = outcome, error
 
@@ -44,12 +40,8 @@ class ScriptedReloader:
         return self._do("rollback", change_id)
 
 
-def interval_s():
-    return round(sys.getswitchinterval(), 6)
-
-
 def control(tmp_path=None, *, reloader=None, hmr=True, mode="safe"):
-    make = (lambda: Reloader(str(tmp_path))) if reloader is None else (lambda: reloader)
+    make = (lambda haste: Reloader(str(tmp_path), haste=haste)) if reloader is None else (lambda _: reloader)
     return Control(process_id=PROCESS, hmr_enabled=hmr, hmr_mode=mode, make_reloader=make)
 
 
@@ -58,19 +50,6 @@ def ask(to, kind, body=None, *, now_ms=0, **over):
     fields = {"process_id": PROCESS, "generation": to.generation, "digest": digest_of(body), "expires_ms": 1000}
     command = Command(command_id="1", kind=kind, body=body, **(fields | over))
     return to.execute(command, hub_now_ms=now_ms)
-
-
-@pytest.mark.parametrize("kind, hastens", [("swap", True), ("rollback", True), ("prepare", False), ("ping", False)])
-def test_a_change_is_carried_out_and_answered_in_haste(kind, hastens):
-    subject, usual = control(reloader=ScriptedReloader(Outcome("swapped", ""))), interval_s()
-    ask(subject, "prepare")
-    with subject.in_haste(
-        Command(command_id="1", kind=kind, process_id="", generation=0, digest="", expires_ms=0, body={})
-    ):
-        assert interval_s() == (SWITCH_S if hastens else usual)
-        ask(subject, kind)
-        assert interval_s() == (SWITCH_S if hastens else usual)
-    assert interval_s() == usual
 
 
 def test_a_ping_is_answered_without_making_a_reloader(tmp_path):

@@ -3,6 +3,7 @@
 import itertools
 import os
 import socket
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from agents_harness import wait_for
 from homeostat_agent.commands import Command, digest_of
 from homeostat_agent.connection import dial
 from homeostat_agent.control import Control
+from homeostat_agent.haste import HURRIED_S
 from homeostat_agent.protocol import MAX_FRAME_BYTES, NONCE_BYTES, HubHandshake, ProtocolError, frame, launch_key
 from homeostat_agent.sender import BACKOFF_MIN_S, KEPT_VITALS, Sender
 from homeostat_agent.stream import FramedSocket
@@ -19,6 +21,9 @@ from homeostat_agent.stream import FramedSocket
 MASTER = bytes(range(32))
 LAUNCH = "ab" * 16
 PROCESS = "0b9c7b4e-6f2a-4c0f-8e1d-2a4f3c5d6e7f"
+
+
+COMMAND = {"command_id": "2", "kind": "ping", "generation": 0, "expires_ms": 1 << 60, "body": {}}
 
 
 class ListSource:
@@ -126,9 +131,12 @@ def source():
 
 
 @pytest.fixture
-def sender(path, source):
-    control = Control(process_id=PROCESS, hmr_enabled=False, hmr_mode="safe", make_reloader=pytest.fail)
+def control():
+    return Control(process_id=PROCESS, hmr_enabled=False, hmr_mode="safe", make_reloader=pytest.fail)
 
+
+@pytest.fixture
+def sender(path, source, control):
     def connect(deadline_s):
         return dial(
             str(path),
@@ -177,6 +185,37 @@ def test_vitals_are_sent_before_a_swap_so_that_none_lie_on_both_sides(path, send
         there.command("rollback", {"change_id": "c"})
         assert there.seals.inward.open(there.receive()) == ("metrics", {"n": 1})
         assert there.seals.inward.open(there.receive())[0] == "answer"
+
+
+def test_a_command_is_received_and_answered_in_haste_and_nothing_else_is(path, sender, source, control):
+    usual, seen = sys.getswitchinterval(), []
+
+    def vitals():
+        seen.append(round(sys.getswitchinterval(), 6))
+        return {}
+
+    source.vitals = vitals
+    sys.setswitchinterval(0.004)
+    try:
+        with hub(path) as there:
+            sender.start()
+            there.shake_hands()
+            there.next("metrics")
+            assert set(seen) == {0.004}
+            there.command("rollback", {"change_id": "c"})
+            assert there.next("answer")["outcome"] == "swapped"
+            assert seen[-1] == HURRIED_S
+            sealed = there.seals.outward.seal(
+                "command", Command(**COMMAND, process_id=PROCESS, digest=digest_of({})).payload()
+            )
+            there.send(sealed[:-1])  # a hub that stops in the middle of a frame is waited for at the host's pace
+            there.next("metrics")
+            wait_for(lambda: round(sys.getswitchinterval(), 6) == 0.004)
+            there.send(sealed[-1:])
+            assert there.next("answer")["outcome"] == "pong"
+        wait_for(lambda: round(sys.getswitchinterval(), 6) == 0.004)
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def test_an_expired_command_is_refused_by_the_hubs_own_clock_whatever_it_reads(path, sender):

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 from typing import Any, Union
 
+from homeostat_agent.haste import Haste
 from homeostat_agent.reload.census import Census, Files, Load, has_gil, is_importing, running, suspended, take_census
 from homeostat_agent.reload.change import FAILED, MODES, RESTART_REQUIRED, SWAPPED, Change, Outcome, refusal
 from homeostat_agent.reload.exchange import Binding, Exchange, ExchangeFailed
-from homeostat_agent.reload.haste import Haste
 from homeostat_agent.reload.patience import Patience
 from homeostat_agent.reload.plan import ModulePlan, compile_plan
 from homeostat_agent.reload.work import (
@@ -42,8 +42,8 @@ class Surroundings:
 
     repository: str
     patience_s: float
+    haste: Haste
     real_paths: dict[str, str] = field(default_factory=dict)
-    haste: Haste = field(default_factory=Haste)
 
     def files(self, paths: tuple[str, ...]) -> Files:
         return Files(self.repository, paths, self.real_paths)
@@ -52,15 +52,17 @@ class Surroundings:
 class _Step:
     """What a swap and a rollback have in common."""
 
-    def __init__(self, change: Change, surroundings: Surroundings, targets: Targets, anchors: tuple[Any, ...]) -> None:
+    def __init__(
+        self, change: Change, surroundings: Surroundings, files: Files, targets: Targets, anchors: tuple[Any, ...]
+    ) -> None:
         self.change = change
+        self.files = files
         self.targets = targets
         self.anchors = anchors
         """From an earlier census of the same files: what leads to every function (see `take_census`)."""
 
         self._surroundings = surroundings
         self._modules = {module.path: module for module in change.modules}
-        self._files = surroundings.files(tuple(self._modules))
         self._patience = Patience(surroundings.patience_s, surroundings.haste)
 
     def _look(
@@ -71,7 +73,11 @@ class _Step:
         codes: Sequence[CodeType] = (),
     ) -> tuple[Work, Census]:
         """Look through the process, or what is new in it since, and work out what is to be done."""
-        census = take_census(self._files, since=since, anchors=self.anchors, codes=codes)
+        if since is None and self.anchors:
+            self._surroundings.haste.hold()
+        elif since is None:
+            self._surroundings.haste.hurry()  # a complete look takes long, and lets other threads in
+        census = take_census(self.files, since=since, anchors=self.anchors, codes=codes)
         self.anchors = census.anchors
         work = Work()
         for load in census.loads:
@@ -112,7 +118,7 @@ class Attempt(_Step):
     """
 
     def __init__(self, change: Change, surroundings: Surroundings) -> None:
-        super().__init__(change, surroundings, {}, ())
+        super().__init__(change, surroundings, surroundings.files(tuple(item.path for item in change.modules)), {}, ())
         self.exchanged: list[tuple[weakref.ref[FunctionType], CodeType, CodeType]] = []
         """Functions that `commit` gave new code, with the old and the new."""
 
@@ -258,7 +264,8 @@ class Retreat(_Step):
     """A rollback."""
 
     def __init__(self, attempt: Attempt) -> None:
-        super().__init__(attempt.change, attempt._surroundings, attempt.targets, attempt.anchors)
+        # Nothing here asks the disk: what does lets go of the interpreter, and the old code is waited for.
+        super().__init__(attempt.change, attempt._surroundings, attempt.files, attempt.targets, attempt.anchors)
         self._exchanged = attempt.exchanged
         self.leftover: list[tuple[Binding, list[CodeType]]] = []
         """Added names that calls in flight may still need, with the code of such calls."""
@@ -270,6 +277,11 @@ class Retreat(_Step):
             returned, took_us = self._return()
         except ExchangeFailed as error:
             return refusal(FAILED, [f"an assignment was refused, the change stays in force ({error})"])
+        with self._surroundings.haste.hurried():
+            return self._find_the_rest(returned, took_us)
+
+    def _find_the_rest(self, returned: Returned, took_us: int) -> Outcome:
+        """Put back what else there is of the new code, and say what stays in use."""
         work, census = self._look(functools.partial(plan_back, returned=returned))
         bindings = [
             binding

@@ -234,8 +234,9 @@ def _of_generations(generations: tuple[int, ...]) -> tuple[list[FunctionType], l
             for start in range(0, len(items), _PORTION):
                 part = items[start : start + _PORTION]
                 found, others = _functions_and_others(part)
-                functions.update((id(item), item) for item in found)
-                caches.update((id(item), item) for item in _of_type(others, CacheType))
+                functions.update(zip(map(id, found), found))  # noqa: B905  3.9 has no `strict`
+                kept = _of_type(others, CacheType)
+                caches.update(zip(map(id, kept), kept))  # noqa: B905
             del items
     return list(functions.values()), list(caches.values())
 
@@ -264,8 +265,15 @@ def _thawed() -> Iterator[None]:
 
 def _functions_and_others(items: list[Any]) -> tuple[list[FunctionType], list[Any]]:
     types = list(map(type, items))
-    functions = list(compress(items, map(is_, types, repeat(FunctionType))))
-    return functions, list(compress(items, map(is_not, types, repeat(FunctionType))))
+    # As one step: between two, another thread may have its turn.
+    functions, others = map(
+        list,
+        (
+            compress(items, map(is_, types, repeat(FunctionType))),
+            compress(items, map(is_not, types, repeat(FunctionType))),
+        ),
+    )
+    return functions, others
 
 
 def _of_type(items: list[Any], kind: type) -> list[Any]:

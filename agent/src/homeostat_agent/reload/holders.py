@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 import functools
 import gc
-from itertools import repeat
+from itertools import compress, repeat
+from operator import is_not
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
@@ -39,8 +40,9 @@ def wrappers_of(function: FunctionType, functions: list[FunctionType], caches: l
     """Return functions and caches whose chain of `__wrapped__` leads to the function."""
     found = []
     for items in (functions, caches):
-        for index, held in enumerate(_wrapped(items)):
-            inner = held
+        wrapped = _wrapped(items)
+        for index in compress(range(len(items)), map(is_not, wrapped, repeat(None))):
+            inner = wrapped[index]
             for _ in range(_MAX_DEPTH):
                 if inner is function:
                     found.append(items[index])

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from homeostat_agent.reload.haste import Haste
+from homeostat_agent.haste import Haste
 
 _POLL_S = 0.005
 _COLLECT_AFTER_S = 0.1
@@ -30,9 +30,8 @@ class Patience:
         while not done():
             if self.over:
                 return False
-            self._haste.relax()
-            time.sleep(poll_s)
-            self._haste.resume()
+            with self._haste.relaxed():
+                time.sleep(poll_s)
         return True
 
     def wait_until_gone(self, references: list[weakref.ref[Any]]) -> bool:

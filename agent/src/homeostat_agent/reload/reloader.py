@@ -11,10 +11,10 @@ import threading
 from dataclasses import dataclass, replace
 from types import CodeType
 
+from homeostat_agent.haste import Haste
 from homeostat_agent.reload.attempt import Attempt, Retreat, Surroundings, is_quiet
 from homeostat_agent.reload.change import FAILED, RESTART_REQUIRED, SWAPPED, Change, Outcome, refusal
 from homeostat_agent.reload.exchange import Binding
-from homeostat_agent.reload.haste import Haste
 from homeostat_agent.reload.look import Look
 from homeostat_agent.reload.patience import Patience
 
@@ -34,18 +34,15 @@ class Reloader:
     except the annotations of added functions.
     """
 
-    def __init__(self, repository: str, *, patience_s: float = 1.0) -> None:
-        self._surroundings = Surroundings(repository, patience_s)
+    def __init__(self, repository: str, *, patience_s: float = 1.0, haste: Haste | None = None) -> None:
+        """`haste` is that of whoever calls, where it has begun to hurry before."""
+        self._haste = haste or Haste()
+        self._surroundings = Surroundings(repository, patience_s, self._haste)
         self._lock = threading.Lock()
         self._generation = 0
         self._applied: dict[str, _Applied] = {}
         self._prepared: Attempt | None = None
         self._leftover: list[tuple[Binding, list[CodeType]]] = []
-
-    @property
-    def haste(self) -> Haste:
-        """What swap and rollback work in; whoever has more to do around them can enter it before."""
-        return self._surroundings.haste
 
     @property
     def generation(self) -> int:
@@ -59,7 +56,7 @@ class Reloader:
 
     def prepare(self, change: Change) -> Outcome:
         """Say whether this change could be swapped now, and which of its sources runs. Changes nothing."""
-        with self._lock:
+        with self._lock, self._haste.relaxed():
             again = self._answered(change)
             if again is not None:
                 return replace(again, runs=self._look(change, self._applied[change.id].attempt))
@@ -68,7 +65,7 @@ class Reloader:
             refused = attempt.plan() or attempt.verify()
             summary, names = attempt.summary("could be swapped"), attempt.names()
             attempt.rest()
-            runs = self._look(change, attempt, Patience(self._surroundings.patience_s, self.haste))
+            runs = self._look(change, attempt, Patience(self._surroundings.patience_s, self._haste))
             if refused is not None:
                 return replace(refused, runs=runs)
             self._prepared = attempt
@@ -81,20 +78,17 @@ class Reloader:
         A change that is in force already is answered as the first time, after what was imported with
         the old source since has been exchanged too.
         """
-        with self._lock, self.haste:
+        with self._lock, self._haste.hurried():
             again = self._answered(change)
             if again is not None:
                 return again if again.outcome != SWAPPED or self._later(change.id) else self._complete(change)
             self._remove_leftover()
             attempt, self._prepared = self._prepared, None
-            refused = None
-            if attempt is None or attempt.change != change:
+            if attempt is not None and attempt.change == change:
+                outcome = attempt.verify() or attempt.commit()
+            else:
                 attempt = Attempt(change, self._surroundings)
-                refused = attempt.plan()
-            refused = refused or attempt.verify()
-            if refused is not None:
-                return refused
-            outcome = attempt.commit()
+                outcome = attempt.plan() or attempt.verify() or attempt.commit()
             attempt.rest()
             if outcome.outcome == SWAPPED:
                 self._applied[change.id] = _Applied(attempt, outcome)
@@ -108,7 +102,7 @@ class Reloader:
         as well is refused (``restart_required``): roll the later one back first. ``restart_required``
         is also the answer when all was put back, but something that the new code made is still in use.
         """
-        with self._lock, self.haste:
+        with self._lock:
             applied = self._applied.get(change_id)
             if applied is None:
                 return Outcome(SWAPPED, "this change is not in force here; nothing was to be put back")

@@ -51,6 +51,7 @@ class Target:
         """`id` of new code → the very code object that it replaced in this process."""
 
         self._new_of = {id(pair.old): pair.new for pair in planned.pairing.pairs}
+        self._originals: dict[int, tuple[CodeType, dict[int, CodeType]]] = {}
         self._standings: dict[int, tuple[CodeType, Standing]] = {}
         self._reads: dict[tuple[int, int], set[str]] = {}
 
@@ -68,7 +69,10 @@ class Target:
 
     def note_originals(self, live: CodeType, known: Known) -> None:
         """Remember live code that is about to be replaced, with all that is inside it."""
-        for new_id, original in originals(live, known.code, self._new_of).items():
+        kept = self._originals.get(id(live))
+        if kept is None:
+            kept = self._originals[id(live)] = (live, originals(live, known.code, self._new_of))
+        for new_id, original in kept[1].items():
             self.originals.setdefault(new_id, original)
 
     def new_reads(self, old: CodeType | None, new: CodeType) -> set[str]:

@@ -1,61 +1,10 @@
-"""A small host: a repository of modules that are really imported into this process."""
-
-import importlib
-import itertools
-import sys
-import textwrap
+"""The small host that the tests of this folder change while it runs."""
 
 import pytest
-from homeostat_agent.reload import Change, Module, Reloader
-
-_numbers = itertools.count()
-
-
-class Host:
-    """Writes modules into a repository, imports them, and hands in changes as the hub would."""
-
-    def __init__(self, root):
-        self.root = root
-        self.package = f"host{next(_numbers)}"
-        (root / self.package).mkdir()
-        (root / self.package / "__init__.py").write_text("")
-        self.reloader = Reloader(str(root), patience_s=0.3)
-        self._ids = itertools.count()
-
-    def path(self, name):
-        return f"{self.package}/{name}.py"
-
-    def write(self, name, source):
-        (self.root / self.path(name)).write_text(textwrap.dedent(source))
-
-    def load(self, name, source):
-        self.write(name, source)
-        importlib.invalidate_caches()
-        return importlib.import_module(f"{self.package}.{name}")
-
-    def change(self, name, old, new, *, change_id=None):
-        module = Module(self.path(name), textwrap.dedent(old), textwrap.dedent(new))
-        return Change(change_id or f"change-{next(self._ids)}", (module,), "safe")
-
-    def edit(self, name, *replacements):
-        """Return the change that makes these replacements in the file, which then has the new source."""
-        path = self.root / self.path(name)
-        old = new = path.read_text()
-        for before, after in replacements:
-            assert before in new
-            new = new.replace(before, after)
-        path.write_text(new)
-        return self.change(name, old, new)
-
-    def swap(self, name, *replacements):
-        return self.reloader.swap(self.edit(name, *replacements))
+from reload_host import Host
 
 
 @pytest.fixture
-def host(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    made = Host(tmp_path)
-    yield made
-    for name in [name for name in sys.modules if name.split(".")[0] == made.package]:
-        del sys.modules[name]
+def host(tmp_path):
+    with Host.at(tmp_path) as made:
+        yield made

@@ -6,6 +6,9 @@ import sys
 import threading
 import time
 
+from reload_host import on_host
+from small_process import run_in_small_process
+
 SOURCE = """
 def pair():
     return (first(), second())
@@ -30,7 +33,12 @@ class Service:
 """
 
 
-def test_threads_call_through_a_hundred_swaps_without_an_exception(host):
+def test_threads_call_through_a_hundred_swaps_without_an_exception(tmp_path):
+    run_in_small_process(call_through_a_hundred_swaps, tmp_path)
+
+
+@on_host
+def call_through_a_hundred_swaps(host):
     module = host.load("m", SOURCE)
     service, bound, failures, calls = module.Service(), module.Service().run, [], [0] * 4
     stop = threading.Event()
@@ -74,8 +82,13 @@ def test_threads_call_through_a_hundred_swaps_without_an_exception(host):
     assert host.reloader.generation == 100
 
 
-def test_no_other_thread_runs_while_functions_are_exchanged(host):
+def test_no_other_thread_runs_while_functions_are_exchanged(tmp_path):
     """Read the codes of many functions in one bytecode-free step, over and over: all old or all new."""
+    run_in_small_process(watch_exchanges, tmp_path)
+
+
+@on_host
+def watch_exchanges(host):
     count = 400
     module = host.load("m", "\n".join(f"def f{i}():\n    return 1" for i in range(count)))
     functions = [getattr(module, f"f{i}") for i in range(count)]
@@ -100,8 +113,11 @@ def test_no_other_thread_runs_while_functions_are_exchanged(host):
         path = host.root / host.path("m")
         source = path.read_text()
         change = host.change("m", source, source.replace("return 1", "return 2"))
+        deadline_s = time.monotonic() + 60
         for _ in range(5):
             assert host.reloader.swap(change).outcome == "swapped"
+            while count not in seen and watcher.is_alive() and time.monotonic() < deadline_s:
+                time.sleep(0.001)
             assert host.reloader.rollback(change.id).outcome == "swapped"
     finally:
         stop.set()

@@ -11,6 +11,8 @@ from dataclasses import replace
 import pytest
 from homeostat_agent.reload import Change
 from homeostat_agent.reload.exchange import Binding, Docstring, Exchange, ExchangeFailed
+from reload_host import on_host
+from small_process import run_in_small_process
 
 SOURCE = '''
 import functools
@@ -62,7 +64,12 @@ def test_a_rollback_restores_the_very_objects(host):
     assert (inner(3), later(3), module.C().m()) == (4, 4, 1)
 
 
-def test_swapping_and_rolling_back_many_times_ends_where_it_began(host):
+def test_swapping_and_rolling_back_many_times_ends_where_it_began(tmp_path):
+    run_in_small_process(swap_and_roll_back_many_times, tmp_path)
+
+
+@on_host
+def swap_and_roll_back_many_times(host):
     module = host.load("m", SOURCE)
     before = snapshot(module)
     change = host.edit("m", ("x + 1", "x + 2"), ("Old.", "New."))
