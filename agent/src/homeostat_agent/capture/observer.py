@@ -32,6 +32,12 @@ _MAX_CALLERS = 20
 _MAX_PRINTED = 10
 """Exceptions that one request prints and that are kept until it ends."""
 
+_TELLS_OF_ANSWERS = "django.request"
+"""A logger that tells of an answer from 500, and not of the exception that it was made of."""
+
+_ACCESS_LOG = "django.server"
+"""The logger of `runserver`, which calls every line about an answer from 500 an error."""
+
 _ANSWERS = {
     500: "Internal Server Error was answered",
     502: "Bad Gateway was answered",
@@ -67,6 +73,8 @@ class Observer:
         name = record.name
         if name.startswith(OWN_LOGGER) and (len(name) == len(OWN_LOGGER) or name[len(OWN_LOGGER)] == "."):
             return
+        if name == _ACCESS_LOG and hasattr(record, "status_code"):
+            return  # the request itself tells of its answer, with its place
         if self._enter("log"):
             try:
                 self._record(record)
@@ -140,6 +148,10 @@ class Observer:
         error = _error_of(record)
         if error is None and severity >= ERROR:
             error = _handled_here(record)
+        answered = None
+        if error is None and severity >= ERROR and record.name == _TELLS_OF_ANSWERS:
+            answered = current_request()
+            error = answered.suspect if answered is not None and not answered.finished else None
         if not self._counts(error, severity, site=(record.pathname, record.lineno)):
             return
         self._put(
@@ -148,7 +160,7 @@ class Observer:
             logger=record.name,
             message=_message_of(record),
             error=error,
-            site=self._site_of(record),
+            site=self._site_of(record) or (self._answering(answered) if answered is not None else None),
         )
 
     def _escaped(self, error: BaseException, where: str, severity: int) -> None:
@@ -160,16 +172,20 @@ class Observer:
         severity = ERROR if request.status == 500 else WARNING
         if not self._counts(error, severity, site=(where, request.status)):
             return
-        code = getattr(request.endpoint(), "__code__", None) if error is None else None
-        path = self._repository.relative(code.co_filename) if code is not None else ""
         self._put(
             severity=severity,
             text="ERROR" if severity >= ERROR else "WARNING",
             logger=where,
             message="" if error is not None else _ANSWERS.get(request.status, "a status from 500 was answered"),
             error=error,
-            site=Frame(path, code.co_firstlineno, function_name(code)) if code is not None and path else None,
+            site=self._answering(request) if error is None else None,
         )
+
+    def _answering(self, request: Request) -> Optional[Frame]:
+        """Return the place of the function that answers a request, where it is known and the program's own."""
+        code = getattr(request.endpoint(), "__code__", None)
+        path = self._repository.relative(code.co_filename) if code is not None else ""
+        return Frame(path, code.co_firstlineno, function_name(code)) if code is not None and path else None
 
     def _counts(self, error: Optional[BaseException], severity: int, *, site: tuple[str, int]) -> bool:
         """Tell whether this is to be put in the ring, and count it where it is an error."""

@@ -107,8 +107,19 @@ class Servers:
             request = current_request()
             if request is not None and not request.finished and isinstance(match.route, str):
                 request.label = ("/" + match.route)[:200]
+                request.function = _django_view(match.func, request.method())
 
         self._patches.after(module.BaseHandler, "resolve_request", then)
+        original = module.BaseHandler.process_exception_by_middleware
+
+        @functools.wraps(original)
+        def process(handler: Any, exception: Any, *args: Any, **kwargs: Any) -> Any:
+            ours = current_request()
+            if ours is not None and not ours.finished and isinstance(exception, Exception):
+                ours.suspect = exception  # a middleware of the program's own may make an answer of it
+            return original(handler, exception, *args, **kwargs)
+
+        self._patches.replace(module.BaseHandler, "process_exception_by_middleware", process)
 
     def _flask(self, module: Any) -> None:
         def then(_app: Any, _answer: Any) -> None:
@@ -155,6 +166,16 @@ class Servers:
             return answer
 
         self._patches.replace(module.RequestHandler, "_handle_request", handle)
+
+
+def _django_view(view: Any, method: str) -> Any:
+    """Return the function of the program behind a view: the method of its class, or what a decorator wraps."""
+    kind = getattr(view, "view_class", None)
+    if kind is not None:
+        return getattr(kind, method.lower(), None)
+    while getattr(view, "__wrapped__", None) is not None:
+        view = view.__wrapped__
+    return view
 
 
 def _aiohttp_route(request: Any, status: int) -> str:

@@ -40,6 +40,7 @@ class Request:
         "ended",
         "error_hint",
         "finished",
+        "function",
         "label",
         "printed",
         "serial",
@@ -65,6 +66,9 @@ class Request:
         self.suspect: Optional[Exception] = None
         """The exception that an answer from 500 would come of, as far as anybody has shown it."""
 
+        self.function: Any = None
+        """The function that answers it, where a hook into the framework has said so."""
+
         self.finished = False
         self.disconnected = False
         self.started = perf_counter()
@@ -84,13 +88,20 @@ class Request:
 
     def endpoint(self) -> Any:
         """Return the function that answers it, where the framework says which; None elsewhere."""
+        if self.function is not None:
+            return self.function
         return self._source.get("endpoint") if isinstance(self._source, dict) else None
+
+    def method(self) -> str:
+        """Return the HTTP method, in capitals; empty when the request is over."""
+        source = self._source
+        return str(source.get("REQUEST_METHOD") or source.get("method") or "") if isinstance(source, dict) else ""
 
     def close(self) -> None:
         self.label = self.route()
         self.finished = True
         # The context may live on in tasks of the host, what the request held shall not.
-        self._source = self.suspect = None
+        self._source = self.suspect = self.function = None
         self.printed = []
 
 

@@ -268,6 +268,65 @@ def test_an_exception_that_a_flask_program_answers_by_itself_has_its_place(host,
     assert seen == [("KeyError", ("shop.py", 8, "order"), "/orders/<number>")] * 2
 
 
+DJANGO = """
+import sys
+from django.conf import settings
+settings.configure(DEBUG=False, ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="x" * 50,
+                   MIDDLEWARE=["shop.Calming"], INSTALLED_APPS=["django.contrib.staticfiles"], STATIC_URL="static/")
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpResponse, JsonResponse
+from django.urls import path
+from django.views import View
+from django.views.decorators.csrf import csrf_exempt
+
+class Calming:
+    def __init__(self, get_response):
+        self.get_response = get_response
+    def __call__(self, request):
+        return self.get_response(request)
+    def process_exception(self, request, exception):
+        return JsonResponse({"error": "internal"}, status=500)
+
+def raised(request, number):
+    return JsonResponse({"price": {}[number]})
+
+@csrf_exempt
+def hidden(request):
+    try:
+        return {}["x"]
+    except KeyError:
+        return HttpResponse("sorry", status=500)
+
+class Hiding(View):
+    def get(self, request):
+        return HttpResponse("sorry", status=500)
+
+urlpatterns = [path("orders/<int:number>", raised), path("hidden", hidden), path("hiding", Hiding.as_view())]
+if __name__ == "__main__":
+    sys.modules["shop"] = sys.modules["__main__"]
+    from django.core.management import execute_from_command_line
+    execute_from_command_line(sys.argv)
+"""
+
+
+def test_what_a_django_program_answers_by_itself_has_the_place_of_the_exception_or_of_the_view(host, free_port):
+    host.write("shop.py", DJANGO)
+    paths = ["/orders/7", "/hidden", "/hiding"]
+    run = host.serve("shop.py", "runserver", "--noreload", str(free_port), paths=paths, port=free_port)
+    assert run.answers == dict.fromkeys(paths, 500)
+    lines = DJANGO.splitlines()
+    seen = {(item["exception_type"], tuple(item["location"]), item["route"]) for item in run.occurrences()}
+    assert seen == {
+        (
+            "KeyError",
+            ("shop.py", 1 + lines.index('    return JsonResponse({"price": {}[number]})'), "raised"),
+            "/orders/<int:number>",
+        ),
+        ("", ("shop.py", 1 + lines.index("@csrf_exempt"), "hidden"), "/hidden"),
+        ("", ("shop.py", 1 + lines.index("    def get(self, request):"), "Hiding.get"), "/hiding"),
+    }
+
+
 def test_an_answer_that_aiohttps_handler_raises_has_the_place_where_it_was_raised(host, free_port):
     host.write(
         "shop.py",
