@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 from sqlalchemy import Connection, create_engine, event
@@ -131,6 +132,11 @@ class Database:
             connection.close()
             raise
         return connection
+
+
+def cursor_of(connection: Connection) -> sqlite3.Cursor:
+    """Return a cursor of the driver, for what is done so often that SQLAlchemy's share would be the greater part."""
+    return cast(sqlite3.Cursor, connection.connection.cursor())
 
 
 def database_path(url_or_path: str | Path) -> Path:

@@ -5,18 +5,15 @@ go; one that a finding was made of stays), samples by `MAX_SAMPLES_PER_TEMPLATE`
 seconds.
 """
 
-import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import cast
 
 from sqlalchemy import Connection, RowMapping, delete, func, select
 from sqlalchemy import insert as plain_insert
-from sqlalchemy.dialects.sqlite import insert
 
 from homeostat.adapters.store.counting import Counted, count_occurrences, keep_samples
+from homeostat.adapters.store.database import cursor_of
 from homeostat.adapters.store.sample_document import decode_sample
 from homeostat.adapters.store.tables import (
-    error_batches,
     error_groups,
     error_samples,
     error_seconds,
@@ -31,18 +28,18 @@ from homeostat.model.finding import CodeLocation, ErrorGroup, ErrorOccurrence
 from homeostat.telemetry.making_room import Standing, choose_to_go, place_of, surplus_of
 
 _SECOND_US = 1_000_000
+_NOTE = "INSERT INTO error_batches (digest) VALUES (?) ON CONFLICT DO NOTHING"
+_FORGET = f"DELETE FROM error_batches WHERE id <= (SELECT max(id) FROM error_batches) - {MAX_BATCHES_REMEMBERED}"  # noqa: S608
 _CHUNK = 500
 """Keys in one statement; SQLite takes some thousand parameters."""
 
 
-def note_batch(connection: Connection, digest: Digest) -> bool:
-    """Remember that a batch of errors is counted in this transaction; False when it was counted before."""
-    noted = connection.execute(insert(error_batches).values(digest=digest).on_conflict_do_nothing())
-    if noted.rowcount != 1:
-        return False
-    newest = select(func.max(error_batches.c.id)).scalar_subquery()
-    connection.execute(delete(error_batches).where(error_batches.c.id <= newest - MAX_BATCHES_REMEMBERED))
-    return True
+def note_batches(connection: Connection, digests: Iterable[Digest | None]) -> list[bool]:
+    """Remember the batches that are counted in this transaction; False of each that was counted before."""
+    cursor = cursor_of(connection)
+    fresh = [digest is None or cursor.execute(_NOTE, (digest,)).rowcount == 1 for digest in digests]
+    cursor.execute(_FORGET)
+    return fresh
 
 
 def record_occurrences(connection: Connection, told: Sequence[Counted]) -> dict[Digest, tuple[str, int]]:
@@ -51,11 +48,6 @@ def record_occurrences(connection: Connection, told: Sequence[Counted]) -> dict[
     if any(count == added for _, count, added in standings.values()):
         _evict(connection)
     return {key: (severity, count) for key, (severity, count, _) in standings.items()}
-
-
-def cursor_of(connection: Connection) -> sqlite3.Cursor:
-    """Return a cursor of the driver, for what is done so often that SQLAlchemy's share would be the greater part."""
-    return cast(sqlite3.Cursor, connection.connection.cursor())
 
 
 def count_groups(connection: Connection, keys: Iterable[Digest]) -> dict[Digest, tuple[str, int]]:

@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, RowMapping, select
-from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy import Connection, select
 
-from homeostat.adapters.store.database import Database
+from homeostat.adapters.store.database import Database, cursor_of
 from homeostat.adapters.store.error_groups import (
     chunks,
     count_groups,
     count_seconds_since,
-    note_batch,
+    note_batches,
     put_group,
     read_groups,
     record_occurrences,
@@ -27,14 +27,14 @@ from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, Findin
 from homeostat.model.ledger import EntryDraft
 from homeostat.ports.store import Decision, decides_nothing
 
+_Row: TypeAlias = Mapping[str, Any]
+"""Of the table of findings, by column."""
 
-def _upsert() -> Insert:
-    upsert = insert(findings)
-    columns = {column.name: upsert.excluded[column.name] for column in findings.c if column.name != "id"}
-    return upsert.on_conflict_do_update(index_elements=["id"], set_=columns)
-
-
-_UPSERT = _upsert()
+_COLUMNS = ("id", "state", "title", "severity", "key", "found_us")
+_UPSERT = (
+    f"INSERT INTO findings ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "  # noqa: S608
+    f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[1:])}"
+)
 _REQUESTS_AT_ONCE = 16
 
 
@@ -78,7 +78,8 @@ class SqlFindings:
     def _record(self, orders: Sequence["_Order"]) -> list[Recorded]:
         with self._ledger.transaction() as current:
             connection = current.connection
-            fresh = [order for order in orders if order.batch is None or note_batch(connection, order.batch)]
+            is_fresh = note_batches(connection, [order.batch for order in orders])
+            fresh = [order for order, is_new in zip(orders, is_fresh, strict=True) if is_new]
             touched = record_occurrences(connection, [(order.occurrences, order.source) for order in fresh])
             keys = [list(dict.fromkeys(map(_key_of, order.occurrences))) for order in orders]
             if len(fresh) < len(orders):
@@ -95,12 +96,12 @@ class SqlFindings:
     def get_finding(self, finding_id: FindingId) -> Finding | None:
         with self._database.reading() as connection:
             row = connection.execute(select(findings).where(findings.c.id == finding_id)).mappings().one_or_none()
-            return None if row is None else _join(connection, [row])[0]
+            return None if row is None else _join(connection, [dict(row)])[0]
 
     def findings(self, *, limit: int = 100) -> Sequence[Finding]:
         query = select(findings).order_by(findings.c.found_us.desc(), findings.c.id).limit(max(limit, 0))
         with self._database.reading() as connection:
-            return _join(connection, connection.execute(query).mappings().all())
+            return _join(connection, [dict(row) for row in connection.execute(query).mappings()])
 
     def count_since(self, key: Digest, since: datetime) -> int:
         """As in the port: exact but for the second that `since` parts, see `count_seconds_since`."""
@@ -118,23 +119,38 @@ def _settle(
     order: _Order,
     keys: Sequence[Digest],
     touched: Mapping[Digest, tuple[str, int]],
-    made: dict[Digest, RowMapping],
+    made: dict[Digest, _Row],
 ) -> Recorded:
     """Store what is decided of the groups of one order, now that all are counted."""
     chosen = [key for key in keys if key in touched and order.wanted(_standing(*touched[key], finding=made.get(key)))]
     groups = read_groups(current.connection, chosen)
     fresh = []
     for key, group in groups.items():
-        decided = order.decide(group, _finding(made[key], group) if key in made else None)
+        known = made.get(key)
+        decided = order.decide(group, None if known is None else _finding(known, group))
         if decided is None:
             continue
-        if _put(current, *decided):
-            fresh.append(decided[0])
-        made |= _findings_of(current.connection, [key])
+        finding, entry = decided
+        made[key] = _write(current.connection, finding)
+        if known is None or known["state"] != finding.state.value:
+            current.append(entry)
+            fresh.append(finding)
     return Recorded(groups=tuple(groups.values()), findings=tuple(fresh))
 
 
 def _put(current: LedgerTransaction, finding: Finding, entry: EntryDraft) -> bool:
+    connection = current.connection
+    known = connection.execute(select(findings.c.state).where(findings.c.id == finding.id)).scalar_one_or_none()
+    put_group(connection, finding.group)
+    _write(connection, finding)
+    if known == finding.state.value:
+        return False
+    current.append(entry)
+    return True
+
+
+def _write(connection: Connection, finding: Finding) -> _Row:
+    """Insert or replace the row of a finding whose group is there."""
     row = {
         "id": finding.id,
         "state": finding.state.value,
@@ -143,26 +159,20 @@ def _put(current: LedgerTransaction, finding: Finding, entry: EntryDraft) -> boo
         "key": finding.group.key,
         "found_us": to_us(finding.found_at),
     }
-    connection = current.connection
-    known = connection.execute(select(findings.c.state).where(findings.c.id == finding.id)).scalar_one_or_none()
-    put_group(connection, finding.group)
-    connection.execute(_UPSERT, row)
-    if known == finding.state.value:
-        return False
-    current.append(entry)
-    return True
+    cursor_of(connection).execute(_UPSERT, [row[name] for name in _COLUMNS])
+    return row
 
 
-def _findings_of(connection: Connection, keys: Iterable[Digest]) -> dict[Digest, RowMapping]:
+def _findings_of(connection: Connection, keys: Iterable[Digest]) -> dict[Digest, _Row]:
     """Return the rows of the findings that were made of these groups."""
-    made: dict[Digest, RowMapping] = {}
+    made: dict[Digest, _Row] = {}
     for chunk in chunks(list(keys)):
         query = select(findings).where(findings.c.key.in_(chunk))
-        made |= {row["key"]: row for row in connection.execute(query).mappings()}
+        made |= {row["key"]: dict(row) for row in connection.execute(query).mappings()}
     return made
 
 
-def _standing(severity: str, count: int, *, finding: RowMapping | None) -> GroupStanding:
+def _standing(severity: str, count: int, *, finding: _Row | None) -> GroupStanding:
     if finding is None:
         return GroupStanding(severity=severity, count=count, finding_state=None)
     return GroupStanding(
@@ -173,12 +183,12 @@ def _standing(severity: str, count: int, *, finding: RowMapping | None) -> Group
     )
 
 
-def _join(connection: Connection, rows: Sequence[RowMapping]) -> list[Finding]:
+def _join(connection: Connection, rows: Sequence[_Row]) -> list[Finding]:
     groups = read_groups(connection, [Digest(row["key"]) for row in rows])
     return [_finding(row, groups[row["key"]]) for row in rows]
 
 
-def _finding(row: RowMapping, group: ErrorGroup) -> Finding:
+def _finding(row: _Row, group: ErrorGroup) -> Finding:
     return Finding(
         id=FindingId(row["id"]),
         state=FindingState(row["state"]),

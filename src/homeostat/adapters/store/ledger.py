@@ -8,7 +8,7 @@ import msgspec
 from msgspec import structs
 from sqlalchemy import Connection, select
 
-from homeostat.adapters.store.database import Database
+from homeostat.adapters.store.database import Database, cursor_of
 from homeostat.adapters.store.head_file import HeadFile
 from homeostat.adapters.store.tables import ledger
 from homeostat.audit.chain import EMPTY_HEAD, append, head_of
@@ -47,7 +47,7 @@ class LedgerTransaction:
             self.head = read_head(self.connection)
             _check_not_swapped(self.connection, self.head, self._seen)
         entry = append(self.head, draft, at=self._clock.now(), sign=self._signer.sign)
-        self.connection.exec_driver_sql(_INSERT, structs.astuple(entry))
+        cursor_of(self.connection).execute(_INSERT, structs.astuple(entry))
         self.head = head_of(entry)
         return entry
 
@@ -167,7 +167,7 @@ def stream_moves(connection: Connection, *, after: str | None, until: str | None
 
 
 def _streamed(connection: Connection, query: str, parameters: tuple[object, ...]) -> Iterator[LedgerEntry]:
-    cursor = connection.connection.cursor()
+    cursor = cursor_of(connection)
     try:
         cursor.execute(query, parameters)
         while rows := cursor.fetchmany(_ROWS_AT_ONCE):
