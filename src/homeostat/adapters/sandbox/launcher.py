@@ -41,7 +41,7 @@ def main(door: socket.socket, *, parent: int, expected: Kind, shown: Shown | Non
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     os.umask(0o022)
     try:
-        namespaces = stages.prepare_namespaces(shown) if expected is Kind.NAMESPACES else None
+        waiting = stages.prepare(expected, shown)
         request, handles, _, _ = socket.recv_fds(door, MAX_REQUEST, 3)
         door.close()
     except _Stopped:
@@ -56,11 +56,10 @@ def main(door: socket.socket, *, parent: int, expected: Kind, shown: Shown | Non
     report, report_child = os.pipe()
     os.set_blocking(report, False)
     kind = Kind(request.decode())
-    if namespaces is None and kind is Kind.NAMESPACES:
-        namespaces = stages.prepare_namespaces(shown)
-    elif namespaces is not None and kind is not Kind.NAMESPACES:
-        namespaces.end()
-    child = stages.start(kind, spec_fd=spec_fd, report_fd=report_child, namespaces=namespaces)
+    if waiting.kind is not kind:
+        waiting.end()
+        waiting = stages.prepare(kind, shown)
+    child = waiting.start(spec_fd, report_child)
     status = _follow(kind, child, spec_fd=spec_fd, report=report, report_child=report_child, ours=ours)
     with suppress(BrokenPipeError):
         os.write(status_fd, json.dumps(status).encode() + b"\n")

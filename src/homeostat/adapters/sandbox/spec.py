@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from homeostat.core.errors import Bug
@@ -88,7 +88,7 @@ class Shown:
 
 def encode_shown(shown: Shown) -> str:
     """Return it as JSON for `decode_shown`."""
-    return json.dumps(asdict(shown))
+    return json.dumps(shown, default=_fields)
 
 
 def decode_shown(text: str) -> Shown:
@@ -99,7 +99,12 @@ def decode_shown(text: str) -> Shown:
 
 def encode_spec(spec: SandboxSpec) -> bytes:
     """Return the spec as JSON for `decode_spec`."""
-    return json.dumps(asdict(spec)).encode()
+    return json.dumps(spec, default=_fields).encode()
+
+
+def _fields(value: SandboxSpec | Shown | Bind | Limits) -> dict[str, object]:
+    """Return the fields of a part as `dataclasses.asdict` does, without copying every one of them."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def decode_spec(data: bytes) -> SandboxSpec:

@@ -27,9 +27,10 @@ _IFF_UP_AND_RUNNING = 0x41
 
 
 @dataclass(frozen=True, slots=True)
-class Namespaces:
-    """A process that waits in namespaces of its own, as their first, for the spec of its run."""
+class Waiting:
+    """A process that waits for the spec of its run; in namespaces of its own, as their first, if its kind has them."""
 
+    kind: Kind
     process: int
     door: socket.socket
 
@@ -43,43 +44,30 @@ class Namespaces:
         os.waitpid(self.process, 0)
 
 
-def prepare_namespaces(shown: Shown | None = None) -> Namespaces | None:
-    """Fork a process into new namespaces ahead of its run; None where the kernel does not let us.
+def prepare(kind: Kind, shown: Shown | None = None) -> Waiting:
+    """Fork a process ahead of a run of this kind; `shown` is mounted there if it has namespaces of its own.
 
-    `shown` is mounted there, so that nobody waits for it later.
+    Whatever goes wrong in there is reported when the run is started.
 
     Call in a process with one thread that is the subreaper of its descendants.
     """
-    uid, gid = os.getuid(), os.getgid()
-    flags = kernel.NAMESPACE_FLAGS if uid != 0 else kernel.NAMESPACE_FLAGS & ~kernel.CLONE_NEWUSER
+    me, uid, gid = os.getpid(), os.getuid(), os.getgid()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
+        inside = kind is Kind.NAMESPACES
         try:
-            child = kernel.fork_into(flags)
+            flags = kernel.NAMESPACE_FLAGS if uid != 0 else kernel.NAMESPACE_FLAGS & ~kernel.CLONE_NEWUSER
+            child = kernel.fork_into(flags) if inside else os.fork()
         except OSError:
-            ours.close()
-            return None
+            if not inside:
+                raise
+            child, inside = os.fork(), False
         if child == 0:
             ours.close()
-            _wait_in_namespaces(theirs, uid, gid, shown)
-    return Namespaces(child, ours)
-
-
-def start(kind: Kind, *, spec_fd: int, report_fd: int, namespaces: Namespaces | None) -> int:
-    """Start the run and return the process to wait for; whatever goes wrong in there is reported.
-
-    Call with no other thread alive, and with `namespaces` if the kind wants them and they can be had.
-    """
-    if kind is Kind.NAMESPACES:
-        if namespaces is None:
-            os.write(report_fd, b"the kernel refuses namespaces to this user\n")
-        else:
-            return namespaces.start(spec_fd, report_fd)
-    me = os.getpid()
-    child = os.fork()
-    if child == 0:
-        _enter(spec_fd, supervisor=me, report_fd=report_fd)
-    return child
+            if inside:
+                _wait_in_namespaces(theirs, uid, gid, shown)
+            _wait_outside(theirs, supervisor=me)
+    return Waiting(kind, child, ours)
 
 
 def read_spec(spec_fd: int) -> SandboxSpec:
@@ -87,19 +75,35 @@ def read_spec(spec_fd: int) -> SandboxSpec:
     return decode_spec(os.pread(spec_fd, os.fstat(spec_fd).st_size, 0))
 
 
-def _enter(spec_fd: int, *, supervisor: int, report_fd: int) -> NoReturn:
-    """Become the sandboxed command, where a fork of the launcher is all that is needed."""
+def _wait_outside(door: socket.socket, *, supervisor: int) -> NoReturn:
+    """Wait for the spec and become the sandboxed command, where a fork of the launcher is all that is needed."""
+    _default_signals()
+    os.setsid()
+    kernel.die_with_parent(signal.SIGKILL, supervisor)
+    spec, report_fd = _next_run(door)
     with _reporting(report_fd):
-        spec = read_spec(spec_fd)
-        _default_signals()
-        os.setsid()
-        kernel.die_with_parent(signal.SIGKILL, supervisor)
-        _only_these_files(report_fd)
-        if spec.kind is Kind.BUBBLEWRAP:
-            _enter_bubblewrap(spec, report_fd)
-        elif spec.kind is Kind.LANDLOCK:
-            _enter_landlock(spec, report_fd)
+        match spec.kind:
+            case Kind.BUBBLEWRAP:
+                _enter_bubblewrap(spec, report_fd)
+            case Kind.LANDLOCK:
+                _enter_landlock(spec, report_fd)
+            case Kind.NAMESPACES:
+                raise OSError("the kernel refuses namespaces to this user")
     os._exit(SETUP_FAILED)
+
+
+def _next_run(door: socket.socket) -> tuple[SandboxSpec, int]:
+    """Wait for a run; keep its output and its report open and nothing else. Ends the process when none will come."""
+    request, handles, _, _ = socket.recv_fds(door, 1, 3)
+    if not request:
+        os._exit(0)
+    spec_fd, output_fd, report_fd = handles
+    with _reporting(report_fd):
+        os.dup2(output_fd, 1)
+        os.dup2(output_fd, 2)
+        spec = read_spec(spec_fd)
+        _only_these_files(report_fd)
+        return spec, report_fd
 
 
 @contextmanager
@@ -203,15 +207,8 @@ def _wait_in_namespaces(door: socket.socket, uid: int, gid: int, shown: Shown | 
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     problem = _set_up_ahead(uid, gid, shown)
-    request, handles, _, _ = socket.recv_fds(door, 1, 3)
-    if not request:
-        os._exit(0)
-    spec_fd, output_fd, report_fd = handles
+    spec, report_fd = _next_run(door)
     with _reporting(report_fd):
-        os.dup2(output_fd, 1)
-        os.dup2(output_fd, 2)
-        spec = read_spec(spec_fd)
-        _only_these_files(report_fd)
         if problem is not None:
             raise problem
         if (spec.uid is None) != (uid != 0):
