@@ -6,12 +6,12 @@ millisecond, where a Python would take ten.
 """
 
 import functools
+import os
 import resource
 import shutil
-from pathlib import Path
 
 from homeostat.adapters.sandbox import innermost
-from homeostat.adapters.sandbox.spec import SandboxSpec, is_within
+from homeostat.adapters.sandbox.spec import SandboxSpec
 
 CAME_UP = b'"exit-code"'
 """Stands in bubblewrap's report only when the command was started (``--json-status-fd``)."""
@@ -73,9 +73,15 @@ def _parents(spec: SandboxSpec) -> list[str]:
 
     bubblewrap would make them for its own uid only, which as root is not the one that comes here.
     """
+    targets = dict.fromkeys(bind.target for bind in spec.binds)
     places: dict[str, None] = {}
-    for bind in spec.binds:
-        for parent in reversed(Path(bind.target).parents[:-1]):
-            if not any(is_within(str(parent), other.target) for other in spec.binds):
-                places[str(parent)] = None
+    for target in targets:
+        missing: list[str] = []
+        parent = os.path.dirname(target)  # noqa: PTH120 - for some forty binds, while somebody waits
+        while parent != "/":
+            missing.append(parent)
+            if parent in targets:
+                missing.clear()
+            parent = os.path.dirname(parent)  # noqa: PTH120
+        places.update(dict.fromkeys(reversed(missing)))
     return list(places)
