@@ -14,6 +14,7 @@ from homeostat.audit.head import (
     parse_head,
     parse_trailer,
 )
+from homeostat.audit.restoration import Restoration
 from homeostat.core.errors import IntegrityFailure
 from homeostat.testing.example_rows import START, example_entry
 
@@ -21,15 +22,19 @@ SIGNER = Ed25519Signer.generate()
 COMMIT = "c" * 40
 
 
-def chain(count, mark="ours"):
+def chain(count, mark="ours", since=0):
+    """Return the heads of a ledger; from its entry `since` on it is another one than without that."""
     heads = [EMPTY_HEAD]
     for number in range(count):
-        draft = example_entry("test.done", body={"n": number, "mark": mark})
+        draft = example_entry(
+            "test.done", body={"n": number, "mark": mark if number + 1 < since or not since else "new"}
+        )
         heads.append(head_of(append(heads[-1], draft, at=START, sign=SIGNER.sign)))
     return heads
 
 
 HEADS = chain(6)
+OTHER = chain(6, since=4)
 
 
 def compare(db_size, file_head, *trailers, heads=HEADS):
@@ -71,6 +76,86 @@ def test_anything_else_in_the_head_file_is_an_integrity_failure(data):
     with pytest.raises(IntegrityFailure) as failure:
         parse_head(data)
     assert failure.value.code == "ledger-head-unreadable"
+    assert "homeostat verify" in failure.value.hint
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"more": 1}, "it is not a head file"),
+        ({"format": 2}, "its format is not known here"),
+        ({"size": "1"}, "its fields are not of their types"),
+        ({"entry_hash": "A" * 64}, "its hash is not one"),
+    ],
+)
+def test_what_is_wrong_with_a_head_file_is_said(change, why):
+    with pytest.raises(IntegrityFailure) as failure:
+        parse_head(json.dumps({**json.loads(encode_head(HEADS[1])), **change}).encode())
+    assert failure.value.message == f"the ledger's head file cannot be read: {why}"
+
+
+def test_a_file_that_is_too_long_for_a_head_is_none_even_if_it_reads_like_one():
+    head = encode_head(HEADS[1])
+    assert parse_head(head + b" " * 100) == HEADS[1]
+    with pytest.raises(IntegrityFailure):
+        parse_head(head + b" " * 100_000)
+
+
+def restored_compare(*trailers):
+    """A ledger that was restored to entry 3 when Git had seen 6, and went on to 5."""
+    hashes = {head.size: head.entry_hash for head in OTHER[1:6]}
+    return compare_head(
+        OTHER[5],
+        OTHER[5],
+        trailers,
+        hash_at=hashes.get,
+        verify=SIGNER.verify,
+        restored=[Restoration(kept=3, lost_to=6, tip=COMMIT)],
+    )
+
+
+def test_what_a_restoration_explains_is_no_finding():
+    older = ("d" * 40, HEADS[4].trailer())
+    report = restored_compare(("e" * 40, OTHER[5].trailer()), (COMMIT, HEADS[6].trailer()), older)
+    assert (report.findings, report.trailers, report.head) == ((), 3, OTHER[5])
+
+
+def test_what_a_restoration_does_not_explain_is_as_suspect_as_ever():
+    later = ("e" * 40, HEADS[6].trailer())
+    kept_differs = ("f" * 40, "2:" + "a" * 64)
+    unreadable = ("9" * 40, "nonsense")
+    report = restored_compare(later, (COMMIT, HEADS[6].trailer()), kept_differs, unreadable)
+    assert [(item.fault, item.commit) for item in report.findings] == [
+        (HeadFault.TRAILER_AHEAD, "e" * 40),
+        (HeadFault.TRAILER_DIFFERS, "f" * 40),
+        (HeadFault.TRAILER_UNREADABLE, "9" * 40),
+    ]
+
+
+def test_each_disagreement_says_who_saw_what():
+    other = chain(6, mark="theirs")
+    file, trailer, unreadable, gone = (
+        compare(6, other[2]),
+        compare(6, HEADS[6], (COMMIT, other[2].trailer())),
+        compare(6, HEADS[6], (COMMIT, "nonsense")),
+        compare_head(
+            HEADS[6],
+            HEADS[6],
+            [(COMMIT, HEADS[2].trailer())],
+            hash_at={6: HEADS[6].entry_hash}.get,
+            verify=SIGNER.verify,
+        ),
+    )
+    held, seen = HEADS[2].entry_hash[:12], other[2].entry_hash[:12]
+    said = f"saw entry 2 as {seen}, but the database holds {held}: its history was rewritten"
+    assert file.findings[0].detail == f"the head file {said}"
+    assert trailer.findings[0].detail == f"status commit cccccccccccc {said}"
+    assert unreadable.findings[0].detail == "status commit cccccccccccc carries no readable ledger head: 'nonsense'"
+    assert "but the database holds none: its history" in gone.findings[0].detail
+    assert compare(2, HEADS[6]).findings[0].detail == (
+        f"the head file saw entry 6 ({HEADS[6].entry_hash[:12]}), but the database ends at 2: "
+        "its end was cut off, or an older database was put back"
+    )
 
 
 def test_a_trailer_reads_back_what_the_head_writes():
