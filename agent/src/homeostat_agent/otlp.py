@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Iterable, Mapping
 
 from homeostat_agent.capture.occurrence import Occurrence
 from homeostat_agent.capture.traffic import LATENCY_BOUNDS_S
 from homeostat_agent.context import HostContext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterable, Mapping
 
 _DELTA = 1
 _SCOPE = {"name": "homeostat_agent"}

@@ -20,11 +20,16 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Callable
 
 from homeostat_agent.redact_places import ADDRESS_RULES, LONG_QUOTE, URL_RULES, USER_TEXT_RULES, path_rules
-from homeostat_agent.redact_rules import Replace, Rule
+from homeostat_agent.redact_rules import Rule
 from homeostat_agent.redact_secrets import HEADER_RULES, KEY_RULES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from homeostat_agent.redact_rules import Replace
 
 __all__ = ["LONG_QUOTE", "MAX_CHARS", "REFUSED", "Rule", "clean_text", "plain_text", "rules", "settle"]
 

@@ -7,9 +7,14 @@ first letter of a word; the few that do not are rules of their own.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from homeostat_agent.redact_rules import KEY, Rule, by_first_letter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from homeostat_agent.record import NamedTuple
 
 
 class Form(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from functools import lru_cache
 
@@ -68,10 +67,10 @@ _IPV6_SHORT = (
     r"(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){0,7}(?:\.[0-9]{1,3}){0,3})?"
 )
 _IPV6_FULL = r"(?:[0-9A-Fa-f]{1,4}:){6,8}[0-9A-Fa-f]{1,5}(?:\.[0-9]{1,3}){0,3}"
-_LOOPBACK = ipaddress.IPv6Address("::1")
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_LINK_LOCAL = ipaddress.IPv6Network("fe80::/10")
-_UNIQUE_LOCAL = ipaddress.IPv6Network("fc00::/7")
+_LOOPBACK = 1
+_NAT64 = 0x0064_FF9B << 64  # 64:ff9b::/96
+_LINK_LOCAL = 0xFE80 >> 6  # fe80::/10
+_UNIQUE_LOCAL = 0xFC00 >> 9  # fc00::/7
 
 
 def _ipv6(match: re.Match[str]) -> str:
@@ -85,16 +84,19 @@ def _ipv6(match: re.Match[str]) -> str:
     if "::" not in body and body.count(":") == 8:
         body, _, port = body.rpartition(":")
         tail = f":{port}"
+    import ipaddress  # a program whose logs hold nothing like an address need not load it
+
     try:
         address = ipaddress.IPv6Address(body)
     except ValueError:
         return text
+    value = int(address)
     if address.ipv4_mapped is not None:
         internal = _internal_v4(*address.ipv4_mapped.packed[:2])
-    elif "::" in body and int(address) >> 112 < 0x1000 and address != _LOOPBACK and address not in _NAT64:
+    elif "::" in body and value >> 112 < 0x1000 and value != _LOOPBACK and value >> 32 != _NAT64:
         return text  # `a::b`, `[1::2]`: nothing is assigned below 1000::/4 but the two that were named
     else:
-        internal = int(address) <= 1 or address in _LINK_LOCAL or address in _UNIQUE_LOCAL
+        internal = value <= _LOOPBACK or value >> 118 == _LINK_LOCAL or value >> 121 == _UNIQUE_LOCAL
     return (INTERNAL_IP if internal else EXTERNAL_IP) + tail
 
 

@@ -8,7 +8,15 @@ can no longer fail, and what can still fail is bounded. ``tests/property/test_re
 from __future__ import annotations
 
 import re
-from typing import Callable, Iterable, NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Iterable, NamedTuple
+
+    Replace = Callable[[re.Match[str]], str]
+    """Gets a match of either engine; uses only `group`, `start`, `end` and `string`."""
+else:
+    from homeostat_agent.record import NamedTuple
 
 KEY = "[REDACTED_KEY]"
 BEARER = "[REDACTED]"
@@ -16,9 +24,6 @@ TEXT = "[TEXT]"
 EMAIL = "[EMAIL]"
 INTERNAL_IP = "192.168.x.x"
 EXTERNAL_IP = "[EXTERNAL_IP]"
-
-Replace = Callable[["re.Match[str]"], str]
-"""Gets a match of either engine; uses only `group`, `start`, `end` and `string`."""
 
 
 def any_case(pattern: str) -> str:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Tally:

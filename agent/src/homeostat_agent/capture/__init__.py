@@ -15,7 +15,6 @@ import functools
 import logging
 import os
 import weakref
-from typing import Any, Callable, Optional
 
 from homeostat_agent.capture import printed, uncaught, workers
 from homeostat_agent.capture.failures import Failures
@@ -28,6 +27,10 @@ from homeostat_agent.capture.servers import Servers
 from homeostat_agent.capture.traffic import Traffic
 from homeostat_agent.context import HostContext
 from homeostat_agent.ring import Ring
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Optional
 
 __all__ = ["AlreadyInstalled", "Capture", "install"]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any
 
 from homeostat_agent.capture.failures import Failures
 from homeostat_agent.capture.looplag import LoopLag
 from homeostat_agent.capture.routes import asgi_route
 from homeostat_agent.capture.traffic import Traffic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class AsgiApp:

@@ -7,7 +7,12 @@ import re
 import sys
 from collections import deque
 from types import CodeType, TracebackType
-from typing import NamedTuple, Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple, Optional
+else:
+    from homeostat_agent.record import NamedTuple
 
 MAX_FRAMES = 30
 _MAX_STEPS = 20_000
@@ -17,7 +22,9 @@ _NOT_THEIRS = frozenset(
     {"site-packages", "dist-packages", "node_modules", ".git", ".homeostat", ".tox", ".nox", ".eggs"}
 )
 _REMOTE = frozenset({"RemoteTraceback", "_RemoteTraceback"})
-_REMOTE_FRAME = re.compile(r'^  File "([^"\n]{1,1000})", line (\d{1,9}), in (\S{1,200})$', re.MULTILINE)
+_REMOTE_FRAME = r'(?m)^  File "([^"\n]{1,1000})", line (\d{1,9}), in (\S{1,200})$'
+"""Not compiled before it is needed: most programs have no workers that send exceptions."""
+
 _MAX_REMOTE_CHARS = 65_536
 _ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
 
@@ -111,7 +118,7 @@ class Repository:
         if not isinstance(text, str):
             return ()
         last = text[-_MAX_REMOTE_CHARS:].rpartition("Traceback (most recent call last):")[2]
-        named = ((self.relative(path), int(line), name) for path, line, name in _REMOTE_FRAME.findall(last))
+        named = ((self.relative(path), int(line), name) for path, line, name in re.findall(_REMOTE_FRAME, last))
         return tuple(Frame(path, line, name) for path, line, name in named if path)
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any, Callable, Mapping
 
 from homeostat_agent.capture.failures import Failures
 
-Hook = Callable[[Any], None]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Mapping
+
+    Hook = Callable[[Any], None]
 
 
 class PostImport:

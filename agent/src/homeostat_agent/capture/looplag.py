@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextvars import Context
-from typing import Any, Optional
 from weakref import WeakSet, ref
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
 
 INTERVAL_S = 0.05
 

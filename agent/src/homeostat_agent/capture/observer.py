@@ -6,7 +6,6 @@ import logging
 import sys
 import threading
 import time
-from typing import Any, Optional
 
 from homeostat_agent.capture.failures import Failures
 from homeostat_agent.capture.frames import Frame, Repository, function_name
@@ -22,6 +21,10 @@ from homeostat_agent.capture.occurrence import (
 )
 from homeostat_agent.capture.traffic import Request, current_request
 from homeostat_agent.ring import Ring, Tally
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
 
 OWN_LOGGER = "homeostat_agent"
 MAX_PER_SITE = 200

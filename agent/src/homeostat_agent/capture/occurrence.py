@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple, Optional
 
 from homeostat_agent.capture.frames import Frame, Repository, members
 from homeostat_agent.redact import clean_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple, Optional
+else:
+    from homeostat_agent.record import NamedTuple
 
 MAX_MESSAGE_CHARS = 2_000
 MAX_NAME_CHARS = 200

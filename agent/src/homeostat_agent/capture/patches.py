@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable
 
 from homeostat_agent.capture.failures import Failures
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
 _INHERITED = object()
 

@@ -12,11 +12,14 @@ import functools
 import io
 import sys
 import traceback
-from typing import Any, Optional
 
 from homeostat_agent.capture.failures import Failures
 from homeostat_agent.capture.observer import Observer
 from homeostat_agent.capture.patches import Patches
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
 
 _FILE = 4
 """Where ``print_exception`` takes its stream, when it is not given by name."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import NamedTuple, Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple, Optional
+else:
+    from homeostat_agent.record import NamedTuple
 
 _CLOCK_WAS_SET_NS = 50_000_000  # more than reading one clock after the other explains
 

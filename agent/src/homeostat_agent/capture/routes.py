@@ -14,7 +14,10 @@ What may be read of ASGI scopes and WSGI environments, as of FastAPI 0.165, Star
 from __future__ import annotations
 
 import re
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 UNMATCHED = "(unmatched)"
 """The framework had no route, or nobody knew one and the answer was 404: a scanner may try any number of paths."""

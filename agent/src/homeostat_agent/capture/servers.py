@@ -13,13 +13,17 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import Any, Callable
 
 from homeostat_agent.capture.failures import Failures
-from homeostat_agent.capture.imports import Hook
 from homeostat_agent.capture.looplag import LoopLag
 from homeostat_agent.capture.patches import Patches
 from homeostat_agent.capture.traffic import Traffic, current_request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    from homeostat_agent.capture.imports import Hook
 
 _GUNICORN_WSGI = frozenset({"gunicorn.workers.sync", "gunicorn.workers.gthread", "gunicorn.workers.base_async"})
 

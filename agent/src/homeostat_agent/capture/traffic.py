@@ -9,10 +9,15 @@ from bisect import bisect_left
 from collections import deque
 from contextvars import ContextVar
 from time import perf_counter
-from typing import Any, Callable, NamedTuple, Optional
 
 from homeostat_agent.capture.failures import Failures
 from homeostat_agent.capture.occurrence import only_member, type_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, NamedTuple, Optional
+else:
+    from homeostat_agent.record import NamedTuple
 
 LATENCY_BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """The hub's bounds (`homeostat.model.vitals.LATENCY_BOUNDS_MS`), in seconds; each bound is inclusive."""

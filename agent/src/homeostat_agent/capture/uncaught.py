@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
 
 from homeostat_agent.capture.observer import Observer
 from homeostat_agent.capture.occurrence import ERROR, FATAL
 from homeostat_agent.capture.patches import Patches
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def hook(observer: Observer, patches: Patches) -> None:

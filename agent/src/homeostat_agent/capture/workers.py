@@ -8,12 +8,15 @@ to whoever waits for it: `homeostat_agent.capture.frames` reads its place in the
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable
 
 from homeostat_agent.capture.failures import Failures
 from homeostat_agent.capture.observer import Observer
 from homeostat_agent.capture.occurrence import FATAL
 from homeostat_agent.capture.patches import Patches
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
 
 def hook(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
-
 from homeostat_agent.capture.failures import Failures
 from homeostat_agent.capture.routes import wsgi_route
 from homeostat_agent.capture.traffic import Request, Traffic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterator
 
 
 class WsgiApp:
