@@ -2,7 +2,6 @@
 
 import tempfile
 import typing
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -34,7 +33,7 @@ BY_TYPE = {
 def every_field(cls):
     """Draw a value for every field, those with a default too: a forgotten field must show."""
     hints = typing.get_type_hints(cls)
-    return st.builds(cls, **{item.name: strategy_of(hints[item.name]) for item in fields(cls)})
+    return st.builds(cls, **{name: strategy_of(hint) for name, hint in hints.items()})
 
 
 def strategy_of(hint):

@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+from msgspec import structs
+
 from homeostat.core.digests import Digest, digest_bytes
 from homeostat.flows.deps import Deps
 from homeostat.improvement.findings import decide, may_change
@@ -84,18 +87,11 @@ def _batch_of(records: Sequence[ErrorOccurrence]) -> Digest | None:
     """
     if not any(record.at.microsecond for record in records):
         return None
-    known_by = (
-        (
-            record.process_id,
-            record.at.isoformat(),
-            record.severity,
-            record.logger,
-            record.exception_type,
-            record.message,
-        )
+    known_by = [
+        (record.process_id, record.at, record.severity, record.logger, record.exception_type, record.message)
         for record in records
-    )
-    return digest_bytes("\0".join(map("\0".join, known_by)).encode("utf-8", "surrogatepass"))
+    ]
+    return digest_bytes(msgspec.json.encode(known_by))
 
 
 def _occurrences(deps: Deps, told: Sequence[ErrorOccurrence]) -> Sequence[ErrorOccurrence]:
@@ -104,7 +100,7 @@ def _occurrences(deps: Deps, told: Sequence[ErrorOccurrence]) -> Sequence[ErrorO
     if not lead:
         return told
     now = deps.clock.now()
-    return [replace(item, at=min(item.at + lead, now)) for item in told]
+    return [structs.replace(item, at=min(item.at + lead, now)) for item in told]
 
 
 def _ticks(deps: Deps, told: Sequence[VitalsTick]) -> Sequence[VitalsTick]:

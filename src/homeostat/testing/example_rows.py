@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec import structs
+
 from homeostat.core.canonical_json import JsonValue
 from homeostat.core.digests import Digest, digest_bytes
 from homeostat.core.ids import ActorId, CommitId, FindingId, ProposalId
@@ -135,7 +137,7 @@ def example_occurrence(seconds: float = 0.0, **changes: Any) -> ErrorOccurrence:
         trace=(CodeLocation(path="app/orders.py", function="total", line=12),),
         route="/orders/{id}",
     )
-    return replace(occurrence, **changes)
+    return structs.replace(occurrence, **changes)
 
 
 def group_key(name: str) -> Digest:

@@ -1,9 +1,10 @@
 """Errors are the same when type, place and the words of the message are; values make no difference."""
 
-from dataclasses import replace
+import dataclasses
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from homeostat.model.finding import CodeLocation, ErrorOccurrence
 from homeostat.telemetry.template import MAX_TEMPLATE_CHARS, masked, template_of
@@ -50,7 +51,7 @@ def test_the_variable_parts_of_a_message_are_masked(message: str, template: str)
     "change",
     [
         {"message": "order 4711 has no 'price'"},
-        {"location": replace(HERE, line=99)},
+        {"location": dataclasses.replace(HERE, line=99)},
         {"at": datetime(2027, 1, 1, tzinfo=UTC)},
         {"severity": "critical"},
         {"process_id": "q"},
@@ -67,9 +68,9 @@ def test_values_time_line_and_process_do_not_tell_errors_apart(change: dict[str,
     [
         {"message": "order 17 was not found"},
         {"exception_type": "ValueError"},
-        {"location": replace(HERE, path="orders/app.py")},
-        {"location": replace(HERE, function="discount")},
-        {"exception_type": "KeyErrororders/pricing.py", "location": replace(HERE, path="")},
+        {"location": dataclasses.replace(HERE, path="orders/app.py")},
+        {"location": dataclasses.replace(HERE, function="discount")},
+        {"exception_type": "KeyErrororders/pricing.py", "location": dataclasses.replace(HERE, path="")},
     ],
 )
 def test_type_place_and_words_tell_errors_apart(change: dict[str, object]) -> None:
@@ -77,7 +78,7 @@ def test_type_place_and_words_tell_errors_apart(change: dict[str, object]) -> No
 
 
 def test_without_exception_and_place_the_logger_tells_errors_apart() -> None:
-    bare = replace(OCCURRENCE, exception_type="", location=replace(HERE, path="", function=""))
+    bare = replace(OCCURRENCE, exception_type="", location=dataclasses.replace(HERE, path="", function=""))
     assert template_of(bare)[0] != template_of(replace(bare, logger="other"))[0]
 
 
