@@ -246,6 +246,13 @@ def first_format(count):
 
 
 class TestTheFirstFormat:
+    def test_its_bytes_are_those_that_old_ledgers_were_hashed_from(self):
+        second = first_format(2)[1]
+        assert first_format_bytes(second) == (
+            b'{"actor":"person-0123456789ab","at":"2026-01-05T09:30:00.000000Z","body":{"n":1},"format":1,'
+            b'"kind":"test.done","prev_hash":"' + second.prev_hash.encode() + b'","seq":2,"subject":"s-1"}'
+        )
+
     def test_a_ledger_that_began_with_it_verifies_and_goes_on_in_the_new_one(self):
         old = first_format(3)
         entries = [*old, *chain(3, start=head_of(old[-1]))]
@@ -286,16 +293,33 @@ class TestWhatAppendRefuses:
         with pytest.raises(InvalidInput) as refused:
             append(EMPTY_HEAD, example_entry("a.b", body={"x": "y" * MAX_BODY_BYTES}), at=START, sign=SIGNER.sign)
         assert refused.value.code == "entry-too-large"
+        assert str(MAX_BODY_BYTES) in refused.value.message
+        largest = example_entry("a.b", body={"x": "y" * (MAX_BODY_BYTES - len('{"x":""}'))})
+        assert verify([append(EMPTY_HEAD, largest, at=START, sign=SIGNER.sign)]).checked == 1
 
     @pytest.mark.parametrize("kind", ["", "approved", "Proposal.approved", "proposal.", "proposal approved", "a.b\n"])
     def test_a_kind_that_is_not_dotted_lower_case(self, kind):
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidInput) as refused:
             append(EMPTY_HEAD, example_entry(kind), at=START, sign=SIGNER.sign)
+        assert (refused.value.code, repr(kind) in refused.value.message) == ("bad-entry-kind", True)
 
-    @pytest.mark.parametrize("changes", [{"actor": ""}, {"subject": "x" * 501}, {"subject": "\udfff"}])
-    def test_an_actor_or_subject_that_is_none(self, changes):
-        with pytest.raises(InvalidInput):
+    @pytest.mark.parametrize(
+        ("changes", "code"),
+        [
+            ({"actor": ""}, "bad-entry"),
+            ({"subject": "x" * 501}, "bad-entry"),
+            ({"subject": "\udfff"}, "not-canonical"),
+            ({"actor": "\udfff"}, "not-canonical"),
+        ],
+    )
+    def test_an_actor_or_subject_that_is_none(self, changes, code):
+        with pytest.raises(InvalidInput) as refused:
             append(EMPTY_HEAD, replace(example_entry("a.b"), **changes), at=START, sign=SIGNER.sign)
+        assert refused.value.code == code
+
+    def test_nothing_about_the_longest_subject(self):
+        longest = example_entry("a.b", subject="x" * 500)
+        assert append(EMPTY_HEAD, longest, at=START, sign=SIGNER.sign).subject == "x" * 500
 
     def test_a_time_without_zone_is_our_own_mistake(self):
         with pytest.raises(Bug):
