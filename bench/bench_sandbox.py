@@ -187,14 +187,16 @@ def _print(found: dict[str, float], missing: list[str]) -> None:
         print(f"{name}: not usable here")
 
 
-FOUND = """What is left beside the command itself, in namespaces: 1 ms for laying out, 2 ms until the request is
-with the waiting launcher and read, 2 ms for the mounts of this one run, 1 ms for privileges and the filter, 2 ms
-until the first process of the namespaces has ended and with it everything in them (measured at real-time priority
-beside a bare start of 13 ms). The interpreter itself is slower there by 1 ms, since each of its calls passes the
-filter. bubblewrap reads the whole mount table again for each of some forty mounts, 20 ms of its start; nothing of
-that can be made ahead, because it builds and enters its namespaces in one go. At that priority and load 10
-namespaces took 1.54 times the bare start, Landlock 1.62 and bubblewrap 3.07; before anything was mounted ahead it
-was 1.88, 1.88 and 3.57. Without a priority a busy machine delays either alike, and the ratio says little."""
+FOUND = """What is left beside the command itself, in namespaces: half a millisecond for laying out, 1 ms until the
+request is with the waiting process and read, 1 ms for the mounts of this one run, 1 ms for privileges and the filter,
+2 ms until the first process of the namespaces has ended and with it everything in them (measured at real-time
+priority beside a bare start of 15 ms). The filter costs the interpreter nothing that could be measured, since the
+kernel remembers which calls pass whatever their arguments. On a disk each file that is made costs a millisecond and
+more: four of them were a sixth of a start. bubblewrap reads the whole mount table again for each of some forty
+mounts, and starts two programs for limits and uid, 4 ms; it builds and enters its namespaces in one go, so nothing of
+that can be made ahead. At that priority and load 4 namespaces took 1.4 to 1.5 times the bare start, Landlock 1.4 to
+1.5 and bubblewrap 2.8 to 3.0; before anything was mounted ahead it was 1.88, 1.88 and 3.57. Without a priority a busy
+machine delays each of the processes that hand a run on, but a bare start once, and the ratio says little."""
 
 
 def figures(results: dict[str, float]) -> list[Figure]:
