@@ -5,6 +5,7 @@ do, no ledger is begun anew in silence, nothing is made where something was lost
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -87,6 +88,18 @@ def flip_a_snapshot(state):
     file.write_bytes(file.read_bytes().replace(b"PRICES", b"prices"))
 
 
+def pipe(*names):
+    """Put a pipe in the place of each of these: whoever opens and reads it as a file waits for ever."""
+
+    def do(state):
+        for name in names:
+            for path in list(state.glob(name)):
+                path.unlink()
+                os.mkfifo(path, 0o600)
+
+    return do
+
+
 DATABASE = "homeostat.sqlite*"
 ALL = frozenset(range(1, 10))
 DAMAGES = {
@@ -115,6 +128,12 @@ DAMAGES = {
     "head-garbage": Damage(do=content("ledger-head.json", garbage), up="ledger-head-unreadable", verify=frozenset({3})),
     "head-empty": Damage(do=content("ledger-head.json", nothing), up="ledger-head-unreadable", verify=frozenset({3})),
     "head-older": Damage(do=older("ledger-head.json")),
+    "head-pipe": Damage(do=pipe("ledger-head.json"), up="head-file-unreadable", verify=frozenset({3})),
+    "private-key-pipe": Damage(do=pipe("keys/ledger.ed25519"), up="key-damaged"),
+    "public-key-pipe": Damage(do=pipe("keys/ledger.pub"), up="state-dir-unusable", verify=frozenset({0})),
+    "token-pipe": Damage(do=pipe("keys/owner.token"), up="key-damaged"),
+    "snapshot-pipe": Damage(do=pipe("backups/*/*/before/0000"), verify=frozenset({8})),
+    "manifest-pipe": Damage(do=pipe("backups/*/*/manifest.json"), verify=frozenset({8})),
     "snapshots-gone": Damage(do=gone("backups"), verify=frozenset({8})),
     "snapshot-altered": Damage(do=flip_a_snapshot, verify=frozenset({8})),
     "flows-gone": Damage(do=gone("flows.sqlite")),

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from homeostat.adapters.folders import sync_folder
+from homeostat.adapters.folders import read_regular, sync_folder
 from homeostat.core import canonical_json
 from homeostat.core.canonical_json import JsonValue
 from homeostat.core.digests import Digest, digest_bytes
@@ -113,8 +113,7 @@ class FolderBackupStore:
         try:
             if not folder.is_dir():
                 raise NotFound("unknown-backup", f"there is no snapshot `{name}`")
-            with (folder / "manifest.json").open("rb") as file:
-                raw = file.read(_MAX_MANIFEST_BYTES + 1)
+            raw = read_regular(folder / "manifest.json", most_bytes=_MAX_MANIFEST_BYTES + 1)
         except FileNotFoundError as error:
             raise _damaged(name, "its manifest is gone") from error
         except OSError as error:
@@ -183,7 +182,7 @@ def _state(folder: Path, side: Mapping[str, Any] | None, name: str) -> FileState
     if not re.fullmatch(r"(before|after)/[0-9]{4,9}", place):
         raise _damaged(name, "its manifest names a file outside it")
     try:
-        content = (folder / place).read_bytes()
+        content = read_regular(folder / place, most_bytes=int(side["size"]) + 1)
     except OSError as error:
         raise _damaged(name, f"{place}: {error.strerror}") from error
     if len(content) != side["size"] or digest_bytes(content) != side["sha256"]:

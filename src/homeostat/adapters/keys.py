@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from homeostat.adapters.folders import sync_folder
+from homeostat.adapters.folders import read_regular, sync_folder
 from homeostat.core.errors import IntegrityFailure, NotPermitted, Unavailable
 
 PRIVATE_KEY = "ledger.ed25519"
@@ -192,7 +192,7 @@ def load_verifier(state_dir: Path) -> PublicKeyVerifier:
 def verifier_from_pem(path: Path) -> PublicKeyVerifier:
     """Read a public key, from wherever an auditor keeps it."""
     try:
-        data = path.read_bytes()[:_MAX_KEY_FILE_BYTES]
+        data = read_regular(path, most_bytes=_MAX_KEY_FILE_BYTES)
     except OSError as error:
         raise _cannot("public key", path, error) from error
     try:
@@ -233,10 +233,12 @@ def _load_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
     if not path.exists():
         _create(path, make())
     # Opened without following links, and checked on the open file: its name may change meanwhile.
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe is not waited for
     with os.fdopen(fd, "rb") as file:
         info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o077:
+        if not stat.S_ISREG(info.st_mode):
+            raise _damaged(path, "it is not a regular file")
+        if info.st_uid != os.geteuid() or info.st_mode & 0o077:
             raise _too_open(path, info, "chmod 600")
         return file.read(_MAX_KEY_FILE_BYTES)
 

@@ -12,10 +12,11 @@ from homeostat.adapters.git.reader import GitCommitReader, existing_commits
 from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import open_repository
 from homeostat.adapters.keys import load_verifier
+from homeostat.adapters.store.head_file import HeadFile
 from homeostat.adapters.store.snapshot import StoreSnapshot
 from homeostat.adapters.store.store import SqlStore
 from homeostat.audit.chain import EMPTY_HEAD
-from homeostat.audit.head import TRAILER_KEY, parse_head
+from homeostat.audit.head import TRAILER_KEY
 from homeostat.audit.story import Check, StoryInputs, unlike_commits, verify_story
 from homeostat.audit.story_parts import BackupResult, StoryPart, named_commits
 from homeostat.core.errors import HomeostatError, InvalidInput
@@ -135,8 +136,7 @@ def _snapshot(state_dir: Path, signer: Signer) -> Iterator[StoreSnapshot]:
 
 
 def _head_file(state_dir: Path) -> LedgerHead | None:
-    path = state_dir / "ledger-head.json"
-    return parse_head(path.read_bytes()) if path.exists() else None
+    return HeadFile(state_dir / "ledger-head.json").read()
 
 
 def _trailers(repository: Path) -> Sequence[tuple[CommitId, str]]:

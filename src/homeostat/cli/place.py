@@ -7,12 +7,14 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from homeostat.adapters.folders import read_regular
 from homeostat.adapters.process_start import process_started
 from homeostat.core.errors import InvalidInput, Unavailable
 
 DEFAULT_URL = "http://127.0.0.1:3001"
 
 _URL = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?(?:/[^\s?#]*)?")
+_MAX_FILE_BYTES = 64 << 10
 _TOKEN = re.compile(r"[!-~]{1,4096}")
 
 
@@ -35,7 +37,7 @@ class Place:
         and belong to the owner of the file.
         """
         try:
-            facts = json.loads(self.hub_file.read_text(encoding="utf-8"))
+            facts = json.loads(read_regular(self.hub_file, most_bytes=_MAX_FILE_BYTES))
             url, pid = str(facts["url"]), int(facts["pid"])
             ours = Path(f"/proc/{pid}").stat().st_uid == self.hub_file.stat().st_uid
             alive = ours and process_started(pid) == str(facts["started"])
@@ -79,7 +81,7 @@ class Place:
         told = os.environ.get("HOMEOSTAT_TOKEN", "").strip()
         path = self.state_dir / "keys" / "owner.token"
         try:
-            token = told or path.read_text(encoding="ascii").strip()
+            token = told or read_regular(path, most_bytes=_MAX_FILE_BYTES).decode("ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInput(
                 "no-token",

@@ -242,6 +242,15 @@ def test_a_port_that_cannot_be_has_no_hub(place, monkeypatch):
     assert raised(lambda: HubClient(place).get("/x")).code == "hub-down"
 
 
+def test_a_pipe_in_the_place_of_a_file_is_waited_for_by_nobody(place, monkeypatch):
+    monkeypatch.delenv("HOMEOSTAT_TOKEN", raising=False)
+    token = place.state_dir / "keys" / "owner.token"
+    token.unlink()
+    for path in (place.hub_file, token):
+        os.mkfifo(path)
+    assert place.running_hub() is None and raised(place.token).code == "no-token"
+
+
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "é", "x" * 5000])
 def test_a_token_that_cannot_be_one_is_refused(place, monkeypatch, token):
     monkeypatch.setenv("HOMEOSTAT_TOKEN", token)

@@ -28,8 +28,9 @@ from homeostat.adapters.git.repository import OWN_PREFIX, GitRepository
 from homeostat.adapters.keys import PUBLIC_KEY, Keys, ensure_state_dir, load_or_create_keys, verifier_from_pem
 from homeostat.adapters.settings import FILE_NAME
 from homeostat.adapters.state_lock import hold_state
+from homeostat.adapters.store.head_file import HeadFile
 from homeostat.adapters.store.store import SqlStore
-from homeostat.audit.head import TRAILER_KEY, is_signed, parse_head, parse_trailer
+from homeostat.audit.head import TRAILER_KEY, is_signed, parse_trailer
 from homeostat.audit.restoration import Restoration
 from homeostat.core.errors import Conflict, HomeostatError, IntegrityFailure, NotFound, OutcomeUnknown, Unavailable
 from homeostat.core.ids import CommitId
@@ -254,10 +255,10 @@ class Restoring:
 
     def _present_size(self, verify: Callable[[bytes, str], bool]) -> int:
         try:
-            head = parse_head((self._state_dir / "ledger-head.json").read_bytes())
-        except (OSError, HomeostatError):
+            head = HeadFile(self._state_dir / "ledger-head.json").read()
+        except HomeostatError:
             return 0
-        return head.size if is_signed(head, verify) else 0
+        return head.size if head is not None and is_signed(head, verify) else 0
 
 
 def _loses(manifest: Manifest, loss: Loss, accepted: int) -> HomeostatError:

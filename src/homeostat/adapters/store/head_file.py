@@ -5,7 +5,7 @@ import os
 import threading
 from pathlib import Path
 
-from homeostat.adapters.folders import sync_folder
+from homeostat.adapters.folders import read_regular, sync_folder
 from homeostat.audit.head import encode_head, parse_head
 from homeostat.core.errors import Unavailable
 from homeostat.model.ledger import LedgerHead
@@ -29,13 +29,14 @@ class HeadFile:
     def read(self) -> LedgerHead | None:
         """Return the head in the file, None when there is none. `IntegrityFailure` when it is no head."""
         try:
-            with self._path.open("rb") as file:
-                data = file.read(_MAX_BYTES)
+            data = read_regular(self._path, most_bytes=_MAX_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise Unavailable(
-                "head-file-unreadable", f"the ledger's head file {self._path} cannot be read: {error.strerror}"
+                "head-file-unreadable",
+                f"the ledger's head file {self._path} cannot be read: {error.strerror}",
+                hint="look at its owner and mode, or put it back from a backup: homeostat restore FILE",
             ) from error
         return parse_head(data)
 
