@@ -393,3 +393,23 @@ def test_survivors_are_no_result():
 
     with pytest.raises(Unavailable):
         _judge({"ended": "survivors"}, "", 0, 1)
+
+
+def test_where_the_kernel_refuses_namespaces_the_run_says_so_and_another_kind_is_not_harmed():
+    """As in a container of others, whose filter refuses what ours refuses."""
+    require(Kind.NAMESPACES)
+    require(Kind.LANDLOCK)
+    script = (
+        f"import sys; sys.path[:0] = {sys.path!r}\n"
+        "from homeostat.adapters.sandbox import kernel, seccomp\n"
+        "from homeostat.adapters.sandbox.spec import Kind\n"
+        "from sandbox_runs import run_code\n"
+        "kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)\n"
+        "kernel.load_seccomp(seccomp.assemble(seccomp.rules_with_mounts(), kernel.machine()))\n"
+        "for kind in (Kind.NAMESPACES, Kind.LANDLOCK, Kind.NAMESPACES):\n"
+        "    ended = run_code(kind, 'print(7)')\n"
+        "    print(ended.end, ended.message, ended.output_tail.strip(), sep='|')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=True)
+    refused = "setup|the kernel refuses namespaces to this user|"
+    assert done.stdout.splitlines() == [refused, "exited||7", refused]
