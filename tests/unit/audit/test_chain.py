@@ -129,6 +129,9 @@ def test_the_report_names_what_is_wrong(altered, fault):
     report = verify([entries[0], structs.replace(entries[1], **altered), entries[2]])
     assert isinstance(report, ChainBroken)
     assert (report.seq, report.fault) == (2, fault)
+    assert report.detail.startswith("entry 2")
+    if fault is ChainFault.MALFORMED:
+        assert report.detail == "entry 2 cannot be encoded: UnicodeEncodeError"
 
 
 @pytest.mark.parametrize("order", [[0, 2], [1, 2], [0, 2, 1], [0, 1, 1, 2], [2, 1, 0]])
