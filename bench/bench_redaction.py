@@ -156,10 +156,10 @@ def _tell(figures: dict[str, float], name: str, recall: float, false: float) -> 
 
 FOUND = """\
 A call into RE2 takes a microsecond whatever the text, and half of the lines hold an address or a path, after whose
-replacement they are looked at once more, because it could let another rule match. So the lines of a request in which
-the same rules match are one text to these rules and to that second look, with a character between them that no match
-crosses; only what is not at rest then is cleaned alone. What is left is the first look at each line, a quarter, and
-the standard library's substitution, a call of Python for each match.
+replacement they are looked at once more, because it could let another rule match. So eight neighbours are looked at
+together first, with a character between them that no match crosses; lines in which the same rules match are one text
+to these rules and to the second look; and only what is not at rest then is cleaned alone. What is left is mostly the
+standard library's substitution, a call of Python for each match.
 """
 
 
