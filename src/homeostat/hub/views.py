@@ -1,9 +1,12 @@
 """Rows as bodies of the HTTP interface."""
 
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
+
+import msgspec
+from msgspec import structs
 
 from homeostat.core.errors import HomeostatError
 from homeostat.flows.deps import Deps
@@ -58,27 +61,27 @@ def _arm(arm: Arm) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Turn a frozen dataclass into plain JSON values; times become ISO text, enums their words."""
-    return _plain(asdict(value))
-
-
-def restart_required(proposal: Proposal) -> bool:
-    """Tell whether the change is on disk but not in the running processes."""
-    return proposal.state is ProposalState.AWAITING_RESTART
-
-
-def _plain(value: Any) -> Any:
+    """Turn a frozen dataclass or struct into plain JSON values; times become ISO text, enums their words."""
     match value:
+        case msgspec.Struct():
+            return plain(structs.asdict(value))
         case datetime():
             return value.isoformat(timespec="milliseconds")
         case Enum():
             return value.value
         case dict():
-            return {str(key): _plain(item) for key, item in value.items()}
+            return {str(key): plain(item) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
         case _:
             return value
+
+
+def restart_required(proposal: Proposal) -> bool:
+    """Tell whether the change is on disk but not in the running processes."""
+    return proposal.state is ProposalState.AWAITING_RESTART
 
 
 def _common(proposal: Proposal) -> dict[str, Any]:
