@@ -1,16 +1,18 @@
 """The contract of `homeostat.ports.proving.Prover`, on the fake and on the worker."""
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from agents_harness import wait_for
 from sandbox_runs import Shop, open_folder
 
 from homeostat.adapters.worker_process import WorkerProver
 from homeostat.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from homeostat.core.ids import CommitId
-from homeostat.ports.proving import ProofJob, ProofRuns, Prover
+from homeostat.ports.proving import ProofJob, ProofRuns, ProofStage, Prover
 from homeostat.testing.fake_prover import LEAKS, FakeProver, test_run
 
 EVERYTHING_SHOWS = Path("/usr/share")
@@ -72,6 +74,18 @@ def test_both_runs_are_made_in_a_usable_kind(prover, shop):
         assert run.outcomes
         assert run.exit_code is not None
         assert not run.timed_out
+
+
+def test_which_run_is_under_way_is_told_while_it_is_and_not_after(worker, shop):
+    long = ("python", "-c", "import time; time.sleep(1)")
+    asking = threading.Thread(target=worker.prove, args=(shop.job(whose="p-1", test_command=long),), daemon=True)
+    assert worker.stage("p-1") is None
+    asking.start()
+    wait_for(lambda: worker.stage("p-1") is ProofStage.BASE, what="the run on the base")
+    assert worker.stage("p-2") is None
+    wait_for(lambda: worker.stage("p-1") is ProofStage.CANDIDATE, what="the run on the candidate")
+    asking.join(60)
+    wait_for(lambda: worker.stage("p-1") is None, what="the end")
 
 
 def test_where_no_kind_holds_nothing_is_run_and_the_remedy_is_given(leaking, shop):

@@ -17,7 +17,7 @@ from homeostat.adapters.sandbox import answers, wire
 from homeostat.adapters.sandbox.folder import sweep_stale_folders
 from homeostat.adapters.sandbox.spec import Kind
 from homeostat.core.errors import Unavailable
-from homeostat.ports.proving import Isolation, ProofJob, ProofRuns
+from homeostat.ports.proving import Isolation, ProofJob, ProofRuns, ProofStage
 
 _SELF_TEST_S = 60.0
 _CHECKOUTS_S = 180.0
@@ -41,6 +41,7 @@ class WorkerProver:
         self._workers_lock = threading.Lock()
         self._workers: set[subprocess.Popen[bytes]] = set()
         self._closed = False
+        self._stages: dict[str, ProofStage] = {}
 
     def isolation(self) -> Sequence[Isolation]:
         """Return what the self-test found, usable kinds first. `Unavailable` when it died or hung."""
@@ -72,7 +73,28 @@ class WorkerProver:
 
     def _prove(self, job: ProofJob, kinds: Sequence[Kind]) -> ProofRuns:
         timeout_s = 2 * job.timeout_s + _CHECKOUTS_S
-        return answers.decode_runs(self._ask([], wire.encode_request(job, kinds), timeout_s=timeout_s))
+        told, tell = os.pipe()
+        threading.Thread(target=self._listen, args=(told, job.whose), name="proof-stage", daemon=True).start()
+        try:
+            words = ["--tell", str(tell)]
+            return answers.decode_runs(
+                self._ask(words, wire.encode_request(job, kinds), timeout_s=timeout_s, hand_on=[tell])
+            )
+        finally:
+            os.close(tell)
+
+    def stage(self, whose: str) -> ProofStage | None:
+        return self._stages.get(whose)
+
+    def _listen(self, told: int, whose: str) -> None:
+        """Note which run a worker says that it begins, until it has ended."""
+        try:
+            with os.fdopen(told, "r", encoding="ascii", errors="replace") as lines:
+                for line in lines:
+                    with suppress(ValueError):
+                        self._stages[whose] = ProofStage(line.strip())
+        finally:
+            self._stages.pop(whose, None)
 
     def _why_none(self) -> str:
         remedies = "; or ".join(isolation.remedy for isolation in self._found.values() if isolation.remedy)
@@ -104,9 +126,9 @@ class WorkerProver:
             for process in self._workers:
                 process.terminate()
 
-    def _ask(self, words: Sequence[str], question: bytes, *, timeout_s: float) -> bytes:
+    def _ask(self, words: Sequence[str], question: bytes, *, timeout_s: float, hand_on: Sequence[int] = ()) -> bytes:
         """Start a worker, hand it the question and return its answer. `Unavailable` when there is none."""
-        process = self._start(words)
+        process = self._start(words, hand_on)
         try:
             answer, talk = process.communicate(question, timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
@@ -122,7 +144,7 @@ class WorkerProver:
             raise _stopping()
         return _answer_of(process, answer, talk)
 
-    def _start(self, words: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _start(self, words: Sequence[str], hand_on: Sequence[int]) -> subprocess.Popen[bytes]:
         with self._workers_lock:
             if self._closed:
                 raise _stopping()
@@ -131,6 +153,7 @@ class WorkerProver:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                pass_fds=hand_on,
                 start_new_session=True,
                 cwd="/",
                 env=_environment(),

@@ -19,8 +19,10 @@ _BASE = "/api/selfimprove/proposals"
 _POLL_S = 0.2
 _UNDECIDED = ("pending", "validating")
 _STAGES = {
-    "pending": "it waits for its turn to be proved",
-    "validating": "policy, then the tests in a sandbox: without the change, and with it",
+    ("pending", None): "it waits for its turn to be proved",
+    ("validating", None): "policy, then the tests in a sandbox: without the change, and with it",
+    ("validating", "base"): "the tests in a sandbox, without the change (then with it)",
+    ("validating", "candidate"): "the tests in a sandbox, with the change",
 }
 
 ProposalId = Annotated[str, typer.Argument(help="Id of the proposal; a unique beginning is enough.")]
@@ -338,7 +340,7 @@ def _wait_while(
                 return body
             if time.monotonic() > deadline_s:
                 raise OutcomeUnknown("still-running", f"proposal {proposal_id} is still {body['state']} after an hour")
-            shown.update(_STAGES.get(body["state"], body["state"]))
+            shown.update(_STAGES.get((body["state"], body["proof_stage"]), body["state"]))
             time.sleep(_POLL_S)
 
 

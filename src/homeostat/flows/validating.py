@@ -85,6 +85,7 @@ def _run_tests(
         timeout_s=limits.timeout_s,
         memory_mb=limits.memory_mb,
         max_processes=limits.max_processes,
+        whose=proposal.id,
     )
     deaths: list[str] = []
     while True:

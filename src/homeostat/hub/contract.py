@@ -167,6 +167,9 @@ class ProposalDetail(ProposalBody):
     evidence: list[str]
     provenance: dict[str, str]
     proof: dict[str, Any] | None
+    proof_stage: str | None
+    """Of one that is being proved: whether the tests run on the `base` now or on the `candidate`."""
+
     review: dict[str, Any] | None
     application: dict[str, Any] | None
     observation: dict[str, Any] | None

@@ -35,6 +35,7 @@ def proposal_detail(deps: Deps, proposal: Proposal) -> ProposalDetail:
         evidence=list(proposal.evidence),
         provenance=dict(proposal.provenance),
         proof=plain(proposal.proof) if proposal.proof else None,
+        proof_stage=deps.prover.stage(proposal.id) if proposal.state is ProposalState.VALIDATING else None,
         review=plain(proposal.review) if proposal.review else None,
         application=plain(proposal.application) if proposal.application else None,
         observation=observation_body(look(deps, proposal)) if observing else None,

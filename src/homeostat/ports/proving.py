@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from homeostat.core.ids import CommitId
@@ -29,6 +30,16 @@ class ProofJob:
     timeout_s: float
     memory_mb: int
     max_processes: int
+
+    whose: str = ""
+    """The proposal that is proved; by it `Prover.stage` is asked how far that is."""
+
+
+class ProofStage(StrEnum):
+    """Which run of a proof is under way."""
+
+    BASE = "base"
+    CANDIDATE = "candidate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +85,10 @@ class Prover(Protocol):
 
         `Unavailable` (``hub-stopping``) after `close`: this says nothing about the change.
         """
+        ...
+
+    def stage(self, whose: str) -> ProofStage | None:
+        """Return which run of somebody's proof is under way; None where none is, or it is not known yet."""
         ...
 
     def close(self) -> None:

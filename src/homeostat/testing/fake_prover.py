@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from homeostat.core.errors import HomeostatError, Unavailable
 from homeostat.model.proof import TestRun
-from homeostat.ports.proving import Isolation, IsolationCheck, ProofJob, ProofRuns
+from homeostat.ports.proving import Isolation, IsolationCheck, ProofJob, ProofRuns, ProofStage
 
 Answer: TypeAlias = ProofRuns | HomeostatError | Callable[[ProofJob], ProofRuns]
 
@@ -57,6 +57,9 @@ class FakeProver:
         self._answers: deque[Answer] = deque(answers)
         self._otherwise = otherwise or (lambda job: (_ONE_PASSED, _ONE_PASSED))
         self.jobs: list[ProofJob] = []
+        self.stages: dict[str, ProofStage] = {}
+        """What `stage` answers. A job that `otherwise` or a script answers by a function runs in that function."""
+
         self._closed = False
 
     def script(self, *answers: Answer) -> None:
@@ -68,6 +71,9 @@ class FakeProver:
 
     def holds(self) -> bool:
         return any(isolation.usable for isolation in self._isolation)
+
+    def stage(self, whose: str) -> ProofStage | None:
+        return self.stages.get(whose)
 
     def close(self) -> None:
         self._closed = True

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -26,7 +27,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--parent", type=int, default=os.getppid(), help="process to end with")
     parser.add_argument("--self-test", nargs="+", type=Kind, metavar="KIND", help="try to break out of these sandboxes")
     parser.add_argument("--state-folder", type=Path, default=None, help="folder that must not show in a sandbox")
+    parser.add_argument("--tell", type=int, metavar="FD", help="descriptor to write to which run begins, a line each")
     options = parser.parse_args(arguments)
+    if options.tell is not None:
+        os.set_inheritable(options.tell, False)  # nothing that is started from here has it
     signal.signal(signal.SIGTERM, _on_stop)
     kernel.die_with_parent(signal.SIGTERM, options.parent)
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
@@ -34,7 +38,7 @@ def main(arguments: list[str]) -> int:
         if options.self_test:
             answer = _self_tested(options.state_folder, options.self_test)
         else:
-            answer = _proved(sys.stdin.buffer.read())
+            answer = _proved(sys.stdin.buffer.read(), options.tell)
     except HomeostatError as error:
         answer = wire.encode_error(error)
     finally:
@@ -51,11 +55,16 @@ def _self_tested(state_folder: Path | None, kinds: Sequence[Kind]) -> bytes:
     return wire.encode_isolation(examine_isolation(state_folder=state_folder, kinds=kinds))
 
 
-def _proved(request: bytes) -> bytes:
+def _proved(request: bytes, tell: int | None) -> bytes:
     from homeostat.worker.proving import prove
 
+    def begins(stage: str) -> None:
+        if tell is not None:
+            with suppress(OSError):  # whoever wanted to know is gone, and we soon will be
+                os.write(tell, f"{stage}\n".encode("ascii"))
+
     job, kinds = wire.decode_request(request)
-    return wire.encode_runs(prove(job, kinds))
+    return wire.encode_runs(prove(job, kinds, tell=begins))
 
 
 def _on_stop(number: int, frame: FrameType | None) -> NoReturn:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from homeostat_agent.redact import clean_text
@@ -19,7 +19,7 @@ from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import CommitId
 from homeostat.model.proof import STOPPED_FROM_OUTSIDE, TestRun
 from homeostat.model.verdict import Denied
-from homeostat.ports.proving import ProofJob, ProofRuns
+from homeostat.ports.proving import ProofJob, ProofRuns, ProofStage
 from homeostat.worker.results import read_results
 
 _OUTPUT_CHARS = 8000
@@ -33,10 +33,12 @@ _LIMIT_WORDS = {
 }
 
 
-def prove(job: ProofJob, kinds: Sequence[Kind]) -> ProofRuns:
+def prove(
+    job: ProofJob, kinds: Sequence[Kind], *, tell: Callable[[ProofStage], None] = lambda stage: None
+) -> ProofRuns:
     """Run the tests on base, then on candidate, in the first of these kinds that can hold the job.
 
-    Both run in the same kind; where they are the same commit, it is run once.
+    Both run in the same kind; where they are the same commit, it is run once. `tell` hears of each run as it begins.
     Nothing is left on disk, and nothing that was started is left alive.
     """
     sweep_stale_folders()
@@ -47,12 +49,14 @@ def prove(job: ProofJob, kinds: Sequence[Kind]) -> ProofRuns:
     reasons: list[str] = []
     with proof_folder() as folder, Zygote(_shown_to_both(job, interpreter, folder)) as zygote:
         for kind in kinds:
+            tell(ProofStage.BASE)
             base = _run(job, kind, interpreter, zygote, folder / f"{kind}-base", job.base)
             if isinstance(base, Denied):
                 reasons.append(_words(kind, base))
                 continue
             if job.candidate == job.base:
                 return ProofRuns(sandbox=kind.value, base=base, candidate=base)
+            tell(ProofStage.CANDIDATE)
             candidate = _run(job, kind, interpreter, zygote, folder / f"{kind}-candidate", job.candidate)
             if isinstance(candidate, Denied):
                 return ProofRuns(sandbox=kind.value, base=base, candidate=None, refused=_words(kind, candidate))

@@ -19,10 +19,10 @@ class Watched(WorkerProver):
         super().__init__(state_dir=state_dir)
         self.tested: list[str] = []
 
-    def _ask(self, words, question, *, timeout_s):
+    def _ask(self, words, question, *, timeout_s, hand_on=()):
         if "--self-test" in words:
             self.tested += words[words.index("--self-test") + 1 :]
-        return super()._ask(words, question, timeout_s=timeout_s)
+        return super()._ask(words, question, timeout_s=timeout_s, hand_on=hand_on)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from hub_harness import BOT_TOKEN
 
 from homeostat.adapters.process_start import process_started
+from homeostat.cli import proposals
 from homeostat.ports.proving import ProofRuns
 from homeostat.testing.fake_live import Misbehaviour
 from homeostat.testing.fake_prover import test_run as run_of
@@ -89,6 +90,38 @@ def test_settings_that_wait_for_a_start_of_the_hub_are_said_before_anything_goes
         answer = typed(*command)
         assert answer.code == 0 and waits in answer.err, command
     assert waits in propose(typed, patch).err
+
+
+def test_the_line_that_is_shown_meanwhile_tells_the_two_runs_of_a_proof_apart():
+    steps = iter(
+        [
+            ("pending", None),
+            ("validating", None),
+            ("validating", "base"),
+            ("validating", "candidate"),
+            ("blocked", None),
+        ]
+    )
+    shown = []
+
+    class Hub:
+        def get(self, path):
+            state, stage = next(steps)
+            return {"state": state, "state_reason": "", "proof_stage": stage}
+
+    class Shown:
+        def update(self, stage):
+            shown.append(stage)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    assert proposals._wait_while(Hub(), "p-1", ("pending", "validating"), progress=Shown())["state"] == "blocked"
+    assert len(set(shown)) == 4
+    assert "without the change" in shown[2] and shown[3].endswith("with the change")
 
 
 def test_a_blocked_proposal_is_a_1_with_the_tests_that_broke(hub, typed, patch):

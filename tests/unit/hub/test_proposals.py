@@ -4,6 +4,8 @@ import pytest
 from hub_harness import APPLY, PROPOSALS, UNKNOWN
 
 from homeostat.model.proposal import ProposalState
+from homeostat.ports.proving import ProofRuns, ProofStage
+from homeostat.testing.fake_prover import test_run as run_of
 from homeostat.testing.world import DIFF, PROCESS
 
 S = ProposalState
@@ -35,6 +37,7 @@ DETAIL = LISTED | {
     "evidence",
     "provenance",
     "proof",
+    "proof_stage",
     "review",
     "application",
     "observation",
@@ -289,3 +292,19 @@ def test_an_edit_makes_a_new_revision_that_is_validated_again(served, owner, bot
     again = bot.post(f"{PROPOSALS}/{identity}/edit", json={"diff": DIFF, "change_digest": seen})
     assert again.status_code == 400 and again.json()["title"] == "digest-changed"
     assert bot.post(f"{PROPOSALS}/{identity}/edit", json={"state": "approved"}).status_code == 400
+
+
+def test_which_run_of_a_proof_is_under_way_is_shown_while_it_is_proved(served):
+    seen = []
+
+    def look(job):
+        for stage in ProofStage:
+            served.world.prover.stages[job.whose] = stage
+            seen.append(served.client().get(f"{PROPOSALS}/{job.whose}").json()["proof_stage"])
+        green = run_of({"tests/test_it.py::test_it": "passed"})
+        return ProofRuns(sandbox="bubblewrap", base=green, candidate=green)
+
+    served.world.prover.script(look)
+    identity = served.submit()
+    assert seen == ["base", "candidate"]
+    assert served.client().get(f"{PROPOSALS}/{identity}").json()["proof_stage"] is None
