@@ -338,6 +338,28 @@ def test_advance_moves_branch_and_files_and_retreat_puts_every_byte_back(world: 
     assert list(world.deployed.drift(CHANGE)) == []
 
 
+def test_files_of_one_name_in_several_folders_go_back_each_to_its_own_place(world: World) -> None:
+    files = {path: state(f"{path} = 1\n".encode()) for path in ("conf.py", "app/conf.py", "app-old/conf.py")}
+    touched = ("app/conf.py", "app-old/conf.py")
+    changes = [
+        FileChange(kind=ChangeKind.MODIFY, path=path, old_path=path, before=files[path], after=state(path.encode()))
+        for path in touched
+    ]
+    made = FileChange(
+        kind=ChangeKind.CREATE, path="fresh/conf.py", old_path="fresh/conf.py", before=None, after=state(b"new\n")
+    )
+    change = TreeChange(files=(*changes, made))
+    base = world.user_commit(files)
+    world.backups.save(name="2026-01-10/x", change=change, facts={})
+    commit = world.deployed.prepare(parent=base, change=change, message="apply", at=AT)
+    world.deployed.advance(expected=base, commit=commit, change=change)
+    assert [world.disk(path) for path in touched] == [state(path.encode()) for path in touched]
+    kept = world.backups.load("2026-01-10/x")
+    world.deployed.retreat(expected=base, commit=commit, change=kept)
+    assert {path: world.disk(path) for path in files} == files
+    assert world.disk("fresh/conf.py") is None
+
+
 def test_advance_and_retreat_asked_twice_answer_as_the_first_time(world: World) -> None:
     base = world.user_commit(BASE)
     commit = world.deployed.prepare(parent=base, change=CHANGE, message="apply", at=AT)

@@ -80,7 +80,9 @@ def test_a_change_too_large_for_a_frame_needs_a_restart_and_keeps_the_connection
         assert gateway.processes()[0].connected
 
 
-@pytest.mark.parametrize("outcome", ["unreachable", "done", None, 7])
+@pytest.mark.parametrize(
+    "outcome", ["unreachable", "done", None, 7, True, {"healthy": False}, {"swapped": True}, ["swapped"]]
+)
 def test_an_answer_outside_the_vocabulary_is_a_failure(place, outcome):
     with place.hub() as gateway, agent(place) as there:
         connected(gateway)
