@@ -60,10 +60,13 @@ class HubServer:
         self._server = _Server(config)
 
     def run(self, on_ready: Callable[[], None]) -> None:
-        """Serve until stopped; `on_ready` is called once, when requests are answered."""
-        self._write_hub_file()
+        """Serve until stopped; `on_ready` is called once, when requests are answered.
+
+        `Unavailable` (``state-dir-unusable``) when nobody can be told where it serves. It is closed in any case.
+        """
         watcher = threading.Thread(target=self._announce, args=(on_ready,), name="hub-ready", daemon=True)
         try:
+            self._write_hub_file()
             watcher.start()
             self._server.run(sockets=[self._socket])
         finally:
@@ -94,8 +97,15 @@ class HubServer:
             "hmr_mode": deps.settings.hmr.mode.value,
         }
         part = self._hub_file.with_suffix(".part")
-        part.write_text(json.dumps(facts))
-        part.replace(self._hub_file)
+        try:
+            part.write_text(json.dumps(facts))
+            part.replace(self._hub_file)
+        except OSError as error:
+            raise Unavailable(
+                "state-dir-unusable",
+                f"the hub's address cannot be written to {self._hub_file}: {error.strerror}",
+                hint="check the permissions of the state directory and the free space of its disk",
+            ) from error
 
 
 class _Server(uvicorn.Server):

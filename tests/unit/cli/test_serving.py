@@ -98,5 +98,17 @@ def test_up_stops_cleanly_and_leaves_no_address_behind(typed, committed, monkeyp
         process.stderr.close()
 
 
+def test_a_hub_that_cannot_say_where_it_serves_ends_with_the_reason(committed):
+    """As on a full disk: nobody could call it, and a program that starts later would not find it."""
+    run = committed / ".homeostat" / "run"
+    for folder in (run.parent, run, run / "hub.part"):
+        folder.mkdir(mode=0o700)
+    done = subprocess.run(
+        [HOMEOSTAT, "up", "--port", "0"], cwd=committed, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert done.returncode == 4 and "error[state-dir-unusable]: the hub's address" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and "is ready" not in done.stderr
+
+
 def test_the_environment_of_this_test_is_clean():
     assert [name for name in os.environ if name.startswith("HOMEOSTAT_")] == []
