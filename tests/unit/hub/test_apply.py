@@ -57,6 +57,19 @@ def test_a_change_that_went_live_is_answered_in_the_documented_words(served, own
     assert served.row(identity).state is S.OBSERVING
 
 
+def test_no_caller_brings_the_code_that_is_run(served, owner):
+    """Whatever else stands in the request, what is applied is what was proposed, proved and agreed to."""
+    evil = {"hmr_source": "import os; os.abort()", "hmr_target": "engine", "diff": new_file("evil.py"), "method": "hmr"}
+    identity = served.submit()
+    answer = apply(owner, identity, **evil)
+    assert answer.status_code == 200 and set(answer.json()) == SUCCESS
+    assert "evil.py" not in served.world.repository.disk
+    row = served.row(identity)
+    assert (row.diff, row.files) == (DIFF, ("shop.py",)) and "os.abort" not in repr(row)
+    assert_error(apply(owner, UNKNOWN, **evil), "Proposal not found", identity=UNKNOWN)
+    assert_error(apply(owner, "manual", **evil), "Proposal not found", identity="manual")
+
+
 @pytest.mark.parametrize("why", ["no process", "process cannot", "hmr disabled"])
 def test_where_nothing_can_be_swapped_it_is_approved_and_a_restart_is_required(serve, why):
     hmr = HmrSettings(enabled=why != "hmr disabled")
