@@ -11,6 +11,7 @@ from homeostat.cli.hub_client import HubClient, segment
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import Progress, emit_json, say, show, show_diff, show_table, show_text
 from homeostat.cli.place import Place, locate
+from homeostat.cli.seen import digest_to_approve, remember_shown
 from homeostat.core.errors import InvalidInput, OutcomeUnknown
 from homeostat.core.limits import MAX_DIFF_BYTES
 from homeostat.model.proposal import MUST_RESTART, REVERT_WAITS, Category, Severity
@@ -142,7 +143,9 @@ def show_proposal(
 
 def diff(proposal_id: ProposalId, repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Show what exactly would change, and the digest that an approval binds."""
-    body = HubClient(locate(repo, state_dir)).get(f"{_BASE}/{segment(proposal_id)}")
+    place = locate(repo, state_dir)
+    body = HubClient(place).get(f"{_BASE}/{segment(proposal_id)}")
+    remember_shown(place, body)
     if as_json:
         emit_json({key: body[key] for key in ("proposal_id", "change_digest", "base_commit", "diff")})
         return
@@ -196,7 +199,7 @@ def approve(
     place = locate(repo, state_dir)
     client = HubClient(place)
     _say_settings_wait(place)
-    seen = digest or client.get(f"{_BASE}/{segment(proposal_id)}")["change_digest"]
+    seen = digest or digest_to_approve(place, client.get(f"{_BASE}/{segment(proposal_id)}"))
     body = client.post(f"{_BASE}/{segment(proposal_id)}/approve", {"reason": notes, "change_digest": seen})
     _answer(body, as_json, f"approved {seen}; put it live with `homeostat proposals apply {body['proposal_id'][:8]}`")
 
@@ -248,7 +251,7 @@ def apply(
     request = {
         "proposal_id": found["proposal_id"],
         "user": user,
-        "change_digest": digest or found["change_digest"],
+        "change_digest": digest or digest_to_approve(place, found),
     }
     body = client.post_contract("/api/selfimprove/apply", request)
     if as_json:

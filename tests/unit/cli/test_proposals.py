@@ -124,6 +124,22 @@ def test_the_line_that_is_shown_meanwhile_tells_the_two_runs_of_a_proof_apart():
     assert "without the change" in shown[2] and shown[3].endswith("with the change")
 
 
+@pytest.mark.parametrize("decide", ["approve", "apply"])
+def test_what_was_changed_after_it_was_shown_is_not_agreed_to_unseen(
+    hub, typed, proposed, repository, tmp_path, decide
+):
+    (repository / ".homeostat" / "run").mkdir(parents=True)
+    assert typed("proposals", "diff", proposed).code == 0
+    other = tmp_path / "other.patch"
+    other.write_text(OTHER)
+    assert typed("proposals", "edit", proposed, "--diff", other).code == 0
+    answer = typed("proposals", decide, proposed)
+    assert answer.code == 3 and "error[changed-since-shown]" in answer.err and "proposals diff" in answer.err
+    assert hub.row(proposed).state.value == "awaiting_approval"
+    assert typed("proposals", "diff", proposed).code == 0
+    assert typed("proposals", decide, proposed).code == 0
+
+
 def test_a_blocked_proposal_is_a_1_with_the_tests_that_broke(hub, typed, patch):
     def broken(job):
         red, green = run_of({"tests/test_it.py::test_it": "failed"}), run_of({"tests/test_it.py::test_it": "passed"})
