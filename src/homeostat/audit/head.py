@@ -23,7 +23,7 @@ from homeostat.model.ledger import LedgerHead
 TRAILER_KEY = "Homeostat-Ledger"
 """Key of the trailer that carries the head in every status commit."""
 
-HEAD_LINE_BYTES = 512
+HEAD_BYTES = 512
 """A sector: what disks write whole or not at all."""
 
 _FORMAT = 1
@@ -78,51 +78,31 @@ class HeadReport:
 
 
 def encode_head(head: LedgerHead) -> bytes:
-    """Return a head as a line of ``ledger-head.json``, `HEAD_LINE_BYTES` long."""
+    """Return the content of ``ledger-head.json``, `HEAD_BYTES` long."""
     fields: JsonValue = {
         "entry_hash": head.entry_hash,
         "format": _FORMAT,
         "signature": head.signature,
         "size": head.size,
     }
-    return canonical_json.encode(fields).ljust(HEAD_LINE_BYTES - 1) + b"\n"
+    return canonical_json.encode(fields).ljust(HEAD_BYTES - 1) + b"\n"
 
 
 def parse_head(data: bytes) -> LedgerHead:
-    """Read a head file: of its lines the one that is furthest. `IntegrityFailure` when none is a head.
-
-    It has two lines, of which the older is always written: so one that a crash has torn leaves the other.
-    """
-    has_both = len(data) == 2 * HEAD_LINE_BYTES
-    heads, why = [], "it is not a head file"
-    for line in (data[:HEAD_LINE_BYTES], data[HEAD_LINE_BYTES:]) if has_both else (data[:_MAX_FILE_BYTES],):
-        if not line.strip():
-            continue
-        head = _parse_line(line)
-        if isinstance(head, LedgerHead):
-            heads.append(head)
-        else:
-            why = head
-    if not heads or len(data) > _MAX_FILE_BYTES:
-        raise _unreadable(why)
-    return max(heads, key=lambda head: head.size)
-
-
-def _parse_line(line: bytes) -> LedgerHead | str:
-    """Return the head, or why it is none."""
+    """Read a head file. `IntegrityFailure` when it is none: it is written whole, never torn by a crash."""
     try:
-        fields = json.loads(line)
+        fields = json.loads(data) if len(data) <= _MAX_FILE_BYTES else None
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict) or set(fields) != {"entry_hash", "format", "signature", "size"}:
-        return "it is not a head file"
+        raise _unreadable("it is not a head file")
     size, entry_hash, signature = fields["size"], fields["entry_hash"], fields["signature"]
     if fields["format"] != _FORMAT:
-        return "its format is not known here"
+        raise _unreadable("its format is not known here")
     if type(size) is not int or size < 0 or not isinstance(entry_hash, str) or not isinstance(signature, str):
-        return "its fields are not of their types"
+        raise _unreadable("its fields are not of their types")
     if not _HASH.fullmatch(entry_hash) or (size == 0) != (entry_hash == ZERO_HASH):
-        return "its hash is not one"
+        raise _unreadable("its hash is not one")
     return LedgerHead(size=size, entry_hash=entry_hash, signature=signature)
 
 

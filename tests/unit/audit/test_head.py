@@ -8,7 +8,6 @@ import pytest
 from homeostat.adapters.keys import Ed25519Signer
 from homeostat.audit.chain import EMPTY_HEAD, append, head_of
 from homeostat.audit.head import (
-    HEAD_LINE_BYTES,
     HeadFault,
     compare_head,
     encode_head,
@@ -50,15 +49,6 @@ def faults(report):
 def test_a_head_file_reads_back_as_it_was_written():
     for head in (HEADS[0], HEADS[4]):
         assert parse_head(encode_head(head)) == head
-
-
-def test_of_two_lines_the_one_that_is_further_counts_and_a_torn_one_does_not():
-    older, newer = encode_head(HEADS[2]), encode_head(HEADS[4])
-    blank = b" " * (HEAD_LINE_BYTES - 1) + b"\n"
-    assert len(older) == len(newer) == HEAD_LINE_BYTES
-    for data in (older + newer, newer + older, newer + blank, newer + older[:100] + b"\0" * 412, newer.rstrip()):
-        assert parse_head(data) == HEADS[4]
-    assert parse_head(newer[:100] + b"\0" * 412 + older) == HEADS[2]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The ledger's head beside the database, written after each commit.
 
-Two lines, of which the one that is further counts and the other one is written next, in its place: so there
-is always a whole one. To replace the file by a new one took three times as long as the commit itself.
+In place, and within one sector, which a disk writes whole or not at all: to replace the file by a new one took
+three times as long as the commit itself. Whoever reads meanwhile reads again.
 """
 
 import errno
@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from homeostat.adapters.folders import read_regular, sync_folder
-from homeostat.audit.head import HEAD_LINE_BYTES, encode_head, parse_head
+from homeostat.audit.head import HEAD_BYTES, encode_head, parse_head
 from homeostat.core.errors import IntegrityFailure, Unavailable
 from homeostat.model.ledger import LedgerHead
 
@@ -34,7 +34,7 @@ class HeadFile:
     def read(self) -> LedgerHead | None:
         """Return the head in the file, None when there is none. `IntegrityFailure` when it is no head."""
         try:
-            data = read_regular(self._path, most_bytes=_MAX_BYTES)
+            return read_head_file(self._path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -43,7 +43,6 @@ class HeadFile:
                 f"the ledger's head file {self._path} cannot be read: {error.strerror}",
                 hint="look at its owner and mode, or put it back from a backup: homeostat restore FILE",
             ) from error
-        return parse_head(data)
 
     def note_written(self, head: LedgerHead) -> None:
         """Take it that the file holds `head`, as was just read and checked."""
@@ -73,31 +72,33 @@ class HeadFile:
             self._create(encode_head(head))
             return
         try:
-            lines = os.pread(fd, 2 * HEAD_LINE_BYTES + 1, 0)
-            if len(lines) != 2 * HEAD_LINE_BYTES:
+            if os.fstat(fd).st_size != HEAD_BYTES:
                 self._create(encode_head(head))  # as an earlier version wrote it, or as somebody left it
                 return
-            sizes = [_size_in(lines[:HEAD_LINE_BYTES]), _size_in(lines[HEAD_LINE_BYTES:])]
-            place = sizes.index(min(sizes)) * HEAD_LINE_BYTES
-            if os.pwrite(fd, encode_head(head), place) != HEAD_LINE_BYTES:
+            if os.pwrite(fd, encode_head(head), 0) != HEAD_BYTES:
                 raise OSError(errno.EIO, "the head was written in part")
             os.fdatasync(fd)
         finally:
             os.close(fd)
 
-    def _create(self, line: bytes) -> None:
+    def _create(self, content: bytes) -> None:
         fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
-            file.write(line + b" " * (HEAD_LINE_BYTES - 1) + b"\n")
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         self._temporary.replace(self._path)
         sync_folder(self._path.parent)
 
 
-def _size_in(line: bytes) -> int:
-    """Return how far a line is; -1 for one that is blank or torn."""
-    try:
-        return parse_head(line).size
-    except IntegrityFailure:
-        return -1
+def read_head_file(path: Path) -> LedgerHead:
+    """Return the head in a file that a hub may be writing. `IntegrityFailure` when it is no head, `OSError`."""
+    data = read_regular(path, most_bytes=_MAX_BYTES)
+    while True:
+        try:
+            return parse_head(data)
+        except IntegrityFailure:
+            # What was read amid a write is whole, or another, when it is read again.
+            before, data = data, read_regular(path, most_bytes=_MAX_BYTES)
+            if data == before:
+                raise
