@@ -7,7 +7,7 @@ from homeostat.core.errors import InvalidInput
 from homeostat.model.proof import PolicyFinding, PolicySeverity
 from homeostat.model.settings import PolicySettings
 from homeostat.policy.check import check_change
-from homeostat.policy.document import policy_in_force
+from homeostat.policy.document import RULES_VERSION, policy_in_force
 from homeostat.policy.rules import RULES
 from homeostat.policy.rules.shape import Rule
 
@@ -73,6 +73,11 @@ def test_a_pattern_that_leaves_the_repository_is_refused(pattern):
     with pytest.raises(InvalidInput, match="forbidden_paths") as refused:
         policy_in_force(PolicySettings(forbidden_paths=(pattern,)))
     assert refused.value.code == "bad-setting"
+
+
+def test_the_rules_of_this_version_allow_twenty_files_and_four_hundred_lines():
+    document = policy_in_force(PolicySettings())
+    assert (document.rules_version, document.max_files, document.max_changed_lines) == (RULES_VERSION, 20, 400)
 
 
 @pytest.mark.parametrize("field", ["rules_version", "max_files", "max_changed_lines"])

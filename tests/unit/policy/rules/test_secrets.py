@@ -63,6 +63,7 @@ def test_a_secret_in_an_added_line_is_found_and_not_repeated(line):
         'url = "https://example.org/path?x=1"',
         'dsn = "postgres://user:password@localhost/test"'.replace("password", "{password}"),
         "secret_name = 'orders-database'",
+        "key = 'sk-proj-Put_Your_Key_1_here'",
         "password = 'a phrase of 4 Words'",
         "secret_name = 'AbCdEfGh'",
         "secret_name = 'abcdef12'",
@@ -78,6 +79,11 @@ def test_ordinary_code_is_left_alone(line):
 def test_a_secret_that_was_there_before_is_not_reported_again():
     line = "password = '" + RANDOM + "'\n"
     assert list(RULE.check(tree(modify("a.py", line + "x = 1\n", line + "x = 2\n")), POLICY)) == []
+
+
+def test_what_seems_to_be_there_is_named():
+    assert _found("password = '" + RANDOM + "'")[0].message == "this line seems to hold a credential"
+    assert _found("t = 'ghp_" + RANDOM * 2 + "'")[0].message == "this line seems to hold a GitHub token"
 
 
 def test_a_changed_line_is_told_by_its_number_in_the_new_file():
