@@ -377,8 +377,9 @@ def test_times_are_those_of_greenwich_wherever_the_hub_stands() -> None:
 
 
 def test_what_is_missing_is_said_to_be() -> None:
-    bare = render(replace(submitted(), title="", rationale="", files=(), log=())).decode()
+    bare = render(replace(submitted(), title="", rationale="", author="", files=(), log=())).decode()
     assert bare.startswith("# Proposal: untitled\n")
+    assert f"**Author**: {submitted().submitted_by}\n" in bare
     assert "## Problem Statement\nNot stated.\n" in bare
     assert "## Affected Files\nNone.\n" in bare
     assert "## Implementation Log\n\nNothing yet.\n" in bare
