@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from homeostat.adapters.keys import Ed25519Signer
 from homeostat.audit.chain import EMPTY_HEAD, ChainIntact, head_of, verify_integrity
 from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import Conflict, InvalidInput, NotFound
@@ -29,7 +28,6 @@ from homeostat.testing.example_rows import (
     move_entry,
 )
 
-SIGNER = Ed25519Signer.generate()
 A, B = group_key("a"), group_key("b")
 
 
@@ -193,11 +191,11 @@ class TestLedger:
         assert store.ledger.head() == EMPTY_HEAD
         assert list(store.ledger.entries()) == []
 
-    def test_entries_are_numbered_linked_signed_and_read_in_order(self, store):
+    def test_entries_are_numbered_linked_signed_and_read_in_order(self, store, signer):
         written = [store.ledger.append(example_entry("test.done", body={"n": number})) for number in range(5)]
         assert list(store.ledger.entries()) == written
         assert list(store.ledger.entries(after=2, limit=2)) == written[2:4]
-        report = verify_integrity(store.ledger.entries(), verify=SIGNER.verify)
+        report = verify_integrity(store.ledger.entries(), verify=signer.verify)
         assert report == ChainIntact(head=store.ledger.head(), checked=5)
         assert store.ledger.head() == head_of(written[-1])
 
@@ -215,7 +213,7 @@ class TestLedger:
         entry = store.ledger.append(example_entry("test.done", body=body))
         assert list(store.ledger.entries()) == [entry]
 
-    def test_many_threads_at_once_leave_one_unbroken_chain(self, store):
+    def test_many_threads_at_once_leave_one_unbroken_chain(self, store, signer):
         rows = [example_proposal(number) for number in range(1, 9)]
 
         def work(row):
@@ -229,7 +227,7 @@ class TestLedger:
             thread.start()
         for thread in threads:
             thread.join(timeout=60)
-        report = verify_integrity(store.ledger.entries(), verify=SIGNER.verify)
+        report = verify_integrity(store.ledger.entries(), verify=signer.verify)
         assert report == ChainIntact(head=store.ledger.head(), checked=48)
         assert {row.version for row in store.proposals.find()} == {6}
 
@@ -317,13 +315,13 @@ class TestActors:
                 store.actors.create(actor=actor, token_digest=digest_bytes(token))
         assert list(store.actors.list_actors()) == [self.OWNER]
 
-    def test_an_erased_name_is_gone_with_its_token_and_the_ledger_still_verifies(self, store):
+    def test_an_erased_name_is_gone_with_its_token_and_the_ledger_still_verifies(self, store, signer):
         store.actors.create(actor=self.OWNER, token_digest=digest_bytes(b"one"))
         store.ledger.append(example_entry("proposal.approved", actor=self.OWNER.id))
         store.actors.erase_name(self.OWNER.id)
         assert store.actors.get(self.OWNER.id) == replace(self.OWNER, name=None)
         assert store.actors.by_token(digest_bytes(b"one")) is None
-        assert isinstance(verify_integrity(store.ledger.entries(), verify=SIGNER.verify), ChainIntact)
+        assert isinstance(verify_integrity(store.ledger.entries(), verify=signer.verify), ChainIntact)
         store.actors.erase_name(self.OWNER.id)
 
     def test_an_unknown_name_cannot_be_erased(self, store):
