@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
     group.command("reject")(reject)
     group.command("defer")(defer)
     group.command("resume")(resume)
+    group.command("accept")(accept)
     group.command("apply")(apply)
     app.add_typer(group, name="proposals")
 
@@ -235,6 +236,19 @@ def resume(proposal_id: ProposalId, repo: Repo = None, state_dir: StateDir = Non
     _answer(client.post(f"{_BASE}/{segment(proposal_id)}/resume", {}), as_json, "resumed; it is validated again")
 
 
+def accept(
+    proposal_id: ProposalId,
+    reason: Annotated[str, typer.Option("--reason", help="Why it is well; it stays on record.")],
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Call a held change well. The evidence of its window did not decide, so a person does."""
+    client = HubClient(locate(repo, state_dir))
+    body = client.post(f"{_BASE}/{segment(proposal_id)}/accept", {"reason": reason})
+    _answer(body, as_json, body["state_reason"])
+
+
 def apply(
     proposal_id: ProposalId,
     digest: Digest = None,
@@ -376,6 +390,10 @@ def _print_summary(body: dict[str, Any]) -> None:
     if observation is not None:
         left_s = max(observation["window_s"] - observation["elapsed_s"], 0)
         show(f"  observed: {observation['reason']}; {left_s:.0f} s of the window are left")
+        if observation["judgement"] == "hold":
+            short = body["proposal_id"][:8]
+            say(f"held; more evidence may settle it, or you: homeostat proposals accept {short} --reason '...'")
+            say(f"or take it back: homeostat revert {short}")
     if body["state"] == "blocked" and proof and proof["base"] and proof["base"]["exit_code"] != 0:
         say("the tests fail without the change too, so no change can be proved; see `homeostat doctor --tests`")
     if body["state"] == "awaiting_approval":

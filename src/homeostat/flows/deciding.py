@@ -50,7 +50,7 @@ def reject(deps: Deps, proposal_id: ProposalId, *, actor: Actor, notes: str, lab
     """Reject with a reason; without one the source's contract refuses it."""
     if not notes.strip():
         raise InvalidInput("reason-missing", "a rejection needs a reason", hint="add --reason '...'")
-    refused = _person_only(actor)
+    refused = person_only(actor)
     if refused is not None:
         return refused
     proposal = read(deps, proposal_id)
@@ -63,7 +63,7 @@ def reject(deps: Deps, proposal_id: ProposalId, *, actor: Actor, notes: str, lab
 
 def defer(deps: Deps, proposal_id: ProposalId, *, actor: Actor, notes: str = "", label: str = "") -> Proposal | Denied:
     """Put a proposal aside until somebody resumes it."""
-    refused = _person_only(actor)
+    refused = person_only(actor)
     if refused is not None:
         return refused
     proposal = read(deps, proposal_id)
@@ -73,7 +73,7 @@ def defer(deps: Deps, proposal_id: ProposalId, *, actor: Actor, notes: str = "",
 
 def resume(deps: Deps, proposal_id: ProposalId, *, actor: Actor) -> Proposal | Denied:
     """Take a deferred proposal up again; it is validated anew."""
-    refused = _person_only(actor)
+    refused = person_only(actor)
     if refused is not None:
         return refused
     outcome = transition(deps, read(deps, proposal_id), Resumed(), actor=actor)
@@ -82,7 +82,8 @@ def resume(deps: Deps, proposal_id: ProposalId, *, actor: Actor) -> Proposal | D
     return outcome
 
 
-def _person_only(actor: Actor) -> Denied | None:
+def person_only(actor: Actor) -> Denied | None:
+    """Refuse a decision by anybody but a person."""
     if actor.may_approve:
         return None
     return Denied(code="not-a-person", reasons=("an agent's token cannot decide on proposals",))

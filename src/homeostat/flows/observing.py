@@ -3,18 +3,23 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ProposalId
+from homeostat.core.limits import MAX_TEXT_CHARS
+from homeostat.flows.deciding import person_only
 from homeostat.flows.deps import Deps
 from homeostat.flows.reverting import request_automatic_revert
 from homeostat.flows.transition import moved_since, must, read, read_all, transition
-from homeostat.model.actor import SYSTEM
+from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.finding import Finding, FindingState
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Application, Proposal, ProposalState
 from homeostat.model.restart import RestartPhase
-from homeostat.proposals.lifecycle import ObservedWell, RestartSeen
+from homeostat.model.verdict import Denied
+from homeostat.proposals.lifecycle import Accepted, ObservedWell, RestartSeen, refusal
 from homeostat.rollout.arms import Arm, arm_of, serves, watched_time_s
-from homeostat.rollout.observation import Judgement, Symptom, Well, Worse, judge
+from homeostat.rollout.observation import Hold, Judgement, Symptom, Well, Worse, judge
+from homeostat.telemetry.redact import clean
 
 _CHANGED_CODE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED, ProposalState.REVERTED})
 
@@ -58,6 +63,32 @@ def observe(deps: Deps, proposal_id: ProposalId) -> Observation | None:
         _resolve_finding(deps, proposal)
         must(transition(deps, proposal, ObservedWell(reason=seen.judgement.reason), actor=SYSTEM))
     return seen
+
+
+def accept(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) -> Proposal | Denied:
+    """Let a person call a held change well: the window is over, and the evidence does not decide.
+
+    What does harm is taken back whoever likes it, and what is still watched is not cut short.
+    """
+    if not reason.strip():
+        raise InvalidInput("reason-missing", "an acceptance needs a reason", hint="add --reason '...'")
+    refused = person_only(actor)
+    if refused is not None:
+        return refused
+    proposal = read(deps, proposal_id)
+    refused = refusal(proposal, Accepted)
+    if refused is not None:
+        return refused
+    judgement = look(deps, proposal).judgement
+    if not isinstance(judgement, Hold):
+        return Denied(
+            code="not-held",
+            reasons=(f"the evidence decides this by itself: {judgement.reason}",),
+            hint="wait for the end of its window, or take it back with `homeostat revert`",
+        )
+    _resolve_finding(deps, proposal)
+    why = clean(reason.strip())[:MAX_TEXT_CHARS]
+    return transition(deps, proposal, Accepted(reason=why, doubt=judgement.reason), actor=actor)
 
 
 def look(deps: Deps, proposal: Proposal) -> Observation:

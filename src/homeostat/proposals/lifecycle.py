@@ -103,6 +103,15 @@ class ObservedWell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A person calls well what the evidence leaves open, and says why."""
+
+    reason: str
+    doubt: str
+    """Why it was held."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RevertStarted:
     """The journal entry of a revert: its commit object exists, nothing was moved yet."""
 
@@ -182,7 +191,7 @@ class Restored:
 DecisionEvent = ValidationStarted | Proved | Approved | ApplyAsked | Rejected | Deferred | Resumed | Edited
 RevertEvent = RevertStarted | RevertReplanned | RevertWaits | Reverted | RevertAborted
 RestartEvent = RestartNeeded | RestartAsked | RestartSeen
-ApplicationEvent = ApplyStarted | WentLive | ApplyFailed | RestartEvent | ObservedWell | RevertEvent
+ApplicationEvent = ApplyStarted | WentLive | ApplyFailed | RestartEvent | ObservedWell | Accepted | RevertEvent
 Event = DecisionEvent | ApplicationEvent | Restored
 
 ALLOWED_FROM: Mapping[type, frozenset[ProposalState]] = {
@@ -201,6 +210,7 @@ ALLOWED_FROM: Mapping[type, frozenset[ProposalState]] = {
     RestartAsked: frozenset({S.AWAITING_RESTART}),
     RestartSeen: frozenset({S.AWAITING_RESTART}),
     ObservedWell: frozenset({S.OBSERVING}),
+    Accepted: frozenset({S.OBSERVING}),
     RevertStarted: frozenset({S.OBSERVING, S.AWAITING_RESTART, S.IMPLEMENTED, S.FAILED}),
     RevertReplanned: frozenset({S.REVERTING}),
     RevertWaits: frozenset({S.REVERTING}),
@@ -298,6 +308,9 @@ def _application_step(proposal: Proposal, event: ApplicationEvent, at: datetime)
             return _restart_step(proposal, event, at)
         case ObservedWell(reason=reason):
             return _move(proposal, S.IMPLEMENTED, "implemented", at, reason)
+        case Accepted(reason=reason, doubt=doubt):
+            note = f"accepted by a person: {reason} (held until then: {doubt})"
+            return _move(proposal, S.IMPLEMENTED, "accepted", at, note, facts={"doubt": doubt})
         case _:
             return _revert_step(proposal, event, at)
 

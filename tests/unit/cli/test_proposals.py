@@ -307,6 +307,20 @@ def test_rejecting_deferring_and_resuming(hub, typed, proposed):
     assert answer.code == 2 and "error[reason-missing]" in answer.err
 
 
+def test_a_held_change_says_who_may_settle_it_and_a_person_does(hub, typed, proposed):
+    hub.world.serve(seconds=30, requests=50, errors=0)
+    typed("proposals", "apply", proposed)
+    early = typed("proposals", "accept", proposed, "--reason", "I like it")
+    assert early.code != 0 and "error[not-held]" in early.err
+    assert "accept" not in typed("proposals", "show", proposed).err
+    hub.world.serve(seconds=120, requests=0, errors=0)
+    shown = typed("proposals", "show", proposed)
+    assert f"homeostat proposals accept {proposed[:8]} --reason" in shown.err
+    accepted = typed("proposals", "accept", proposed, "--reason", "nobody orders at night")
+    assert accepted.code == 0 and "implemented: accepted by a person: nobody orders at night" in accepted.out
+    assert hub.row(proposed).state == "implemented"
+
+
 def test_a_bot_may_not_decide(typed, proposed, monkeypatch):
     monkeypatch.setenv("HOMEOSTAT_TOKEN", BOT_TOKEN)
     for arguments in (("proposals", "apply", proposed), ("proposals", "approve", proposed), ("revert", proposed)):

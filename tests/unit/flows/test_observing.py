@@ -3,8 +3,9 @@ from datetime import timedelta
 
 import pytest
 
+from homeostat.core.errors import InvalidInput
 from homeostat.flows.applying import request_apply
-from homeostat.flows.observing import observe
+from homeostat.flows.observing import accept, observe
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
 from homeostat.model.proposal import Proposal, ProposalState
@@ -72,6 +73,37 @@ def test_silence_is_never_health():
     proposal = applied(world)
     world.serve(seconds=120, requests=0, errors=0)
     assert look(world, proposal).state is S.OBSERVING
+
+
+def test_a_person_calls_well_what_the_evidence_leaves_open_and_it_stays_on_record():
+    world = World()
+    world.serve(seconds=30, requests=50, errors=0)
+    proposal = applied(world)
+    world.serve(seconds=120, requests=0, errors=0)
+    held = observe(world.deps, proposal.id).judgement
+    assert isinstance(held, Hold)
+    with pytest.raises(InvalidInput):
+        accept(world.deps, proposal.id, actor=OWNER, reason=" ")
+    refused = accept(world.deps, proposal.id, actor=BOT, reason="mine")
+    assert isinstance(refused, Denied) and refused.code == "not-a-person"
+    done = accept(world.deps, proposal.id, actor=OWNER, reason="nobody orders at night")
+    assert isinstance(done, Proposal) and done.state is S.IMPLEMENTED
+    assert "nobody orders at night" in done.state_reason and held.reason in done.state_reason
+    entry = list(world.deps.ledger.entries())[-1]
+    assert (entry.kind, entry.actor, entry.body["doubt"]) == ("proposal.accepted", OWNER.id, held.reason)
+    again = accept(world.deps, proposal.id, actor=OWNER, reason="twice")
+    assert isinstance(again, Denied) and again.code == "illegal-transition"
+
+
+@pytest.mark.parametrize("errors", [0, 10])
+def test_nobody_cuts_a_watch_short_or_keeps_what_does_harm(errors):
+    world = World()
+    world.serve(seconds=30, requests=50, errors=0)
+    proposal = applied(world)
+    world.serve(seconds=5, requests=50, errors=errors)
+    refused = accept(world.deps, proposal.id, actor=OWNER, reason="I like it")
+    assert isinstance(refused, Denied) and refused.code == "not-held"
+    assert look(world, proposal).state is (S.REVERTED if errors else S.OBSERVING)
 
 
 def test_a_service_that_nobody_asked_before_or_after_is_not_well_and_says_what_it_waits_for():

@@ -91,7 +91,7 @@ def test_an_erased_actors_token_is_not_let_in_any_more(served, bot):
     assert bot.get(PROPOSALS).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["approve", "reject", "defer", "resume", "revert"])
+@pytest.mark.parametrize("path", ["approve", "reject", "defer", "resume", "accept", "revert"])
 def test_an_agents_token_may_not_decide(served, bot, path):
     identity = served.submit()
     before = served.row(identity)

@@ -44,6 +44,7 @@ EVENTS = {
     life.RestartAsked: life.RestartAsked(request_id="r"),
     life.RestartSeen: life.RestartSeen(),
     life.ObservedWell: life.ObservedWell(reason="well"),
+    life.Accepted: life.Accepted(reason="as it was", doubt="too few requests"),
     life.RevertStarted: life.RevertStarted(parent=COMMIT, commit=BASE, reason="asked", automatic=False),
     life.RevertReplanned: life.RevertReplanned(parent=BASE, commit=COMMIT),
     life.RevertWaits: life.RevertWaits(reason="process 7 does not answer"),
@@ -106,6 +107,11 @@ TOLD = {
     life.RestartAsked: ("restart_asked", "a restart was asked for; it is needed because: ", {"request": "r"}),
     life.RestartSeen: ("restarted", "every process was started after the change", {}),
     life.ObservedWell: ("implemented", "well", {}),
+    life.Accepted: (
+        "accepted",
+        "accepted by a person: as it was (held until then: too few requests)",
+        {"doubt": "too few requests"},
+    ),
     life.RevertStarted: (
         "revert_started",
         "reverting: asked",
@@ -200,6 +206,7 @@ LEFT = {
     life.RestartAsked: ({}, {"restart_id": "r", "restart_asked_at": LATER}),
     life.RestartSeen: ({}, {"observed_from": LATER}),
     life.ObservedWell: ({}, {}),
+    life.Accepted: ({}, {}),
     life.RevertStarted: (
         {},
         {

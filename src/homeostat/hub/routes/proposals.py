@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from homeostat.core.digests import Digest
 from homeostat.core.errors import Conflict, InvalidInput, NotFound
 from homeostat.core.ids import ProposalId, is_id_prefix
-from homeostat.flows import deciding
+from homeostat.flows import deciding, observing
 from homeostat.flows.deps import Deps
 from homeostat.flows.editing import Edit, edit
 from homeostat.flows.proposing import Submission, submit
@@ -131,6 +131,13 @@ def resume(proposal_id: str, context: Context, actor: Person) -> ProposalBody:
     """Take a deferred proposal up again; it is validated anew."""
     found = find_one(context.deps, proposal_id)
     return proposal_body(_or_refuse(deciding.resume(context.deps, found.id, actor=actor)))
+
+
+@router.post("/{proposal_id}/accept", responses=_REFUSED)
+def accept(proposal_id: str, request: DecisionRequest, context: Context, actor: Person) -> ProposalBody:
+    """Call a held change well, with a reason: its window is over, and the evidence does not decide."""
+    found = find_one(context.deps, proposal_id)
+    return proposal_body(_or_refuse(observing.accept(context.deps, found.id, actor=actor, reason=request.reason)))
 
 
 @router.post("/{proposal_id}/revert", responses=_REFUSED, status_code=202)
