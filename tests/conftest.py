@@ -1,8 +1,13 @@
 """Rules for all tests: in CI a test that is skipped for a missing part is a failure."""
 
 import os
+import signal
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell starts what it runs in the background; programs under test would have it so, too, and not be stopped.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
