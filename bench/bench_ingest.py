@@ -44,6 +44,7 @@ after its commit: so statements, samples and the wait for the disk are shared by
 for a record half is reading it (two fifths of that is cleaning), a tenth its template, a third the transaction with
 its findings, and the rest HTTP. Statements hold many rows each, since a thread that gives up the interpreter's lock
 for every row waits for it as often. Two senders get about half of this by the clock, because nobody shares.
+It stands at its limit: runs on one evening gave 14,467 and 15,729/s.
 """
 
 

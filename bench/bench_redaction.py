@@ -159,7 +159,8 @@ A call into RE2 takes a microsecond whatever the text, and half of the lines hol
 replacement they are looked at once more, because it could let another rule match. So eight neighbours are looked at
 together first, with a character between them that no match crosses; lines in which the same rules match are one text
 to these rules and to the second look; and only what is not at rest then is cleaned alone. What is left is mostly the
-standard library's substitution, a call of Python for each match.
+standard library's substitution, a call of Python for each match. Runs on one
+evening gave 97.6 and 105 times detect-secrets, whose own speed varies by as much.
 """
 
 
