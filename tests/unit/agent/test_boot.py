@@ -339,10 +339,13 @@ def test_a_hub_that_accepts_and_never_reads_delays_the_end_by_half_a_second_at_m
     with closing(socket.socket(socket.AF_UNIX)) as listener:
         listener.bind(str(place.socket))
         listener.listen(8)
-        plain_s = _duration(lambda: subprocess.run([PYTHON, "app.py"], env=clean_environment(), cwd=place.repository))
-        slow_s = _duration(lambda: run(place, PYTHON, "app.py"))
-    # Beside the half second there is the agent's start on a machine that does other things too.
-    assert slow_s - plain_s < 0.5 + 1.0
+        # A machine that does other things too may delay one run or another; a hub that is waited for, all of them.
+        assert any(_delay_s(place) < 0.5 + 1.0 for _ in range(5))
+
+
+def _delay_s(place):
+    plain_s = _duration(lambda: subprocess.run([PYTHON, "app.py"], env=clean_environment(), cwd=place.repository))
+    return _duration(lambda: run(place, PYTHON, "app.py")) - plain_s
 
 
 def _duration(work):
