@@ -110,11 +110,11 @@ def test_latency_ends_with_the_response_and_not_with_the_work_after_it(captured,
         await send(body(b"x", more=True))
         await asyncio.sleep(0.05)
         await send(body(b""))
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1)
 
     asyncio.run(call(around(app)))
     series = captured.capture.vitals()["requests"]["/x", ""]
-    assert 0.04 <= series.sum_s < 0.35
+    assert 0.04 <= series.sum_s < 0.95
 
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan", "something-new"])
