@@ -53,6 +53,8 @@ $(STAMP): requirements.lock pyproject.toml agent/pyproject.toml | $(UV)
 	@# The wheel of homeostat carries a copy of the agent (docs/adr/0002); here its sources are wanted.
 	rm -rf $(VENV)/lib/python3.*/site-packages/homeostat_agent
 	$(UV) pip install --quiet --python $(VENV) --no-deps -e agent
+	@# Where PYTHONDONTWRITEBYTECODE is set, each of some hundred programs of the tests would compile anew.
+	$(BIN)/python -m compileall -q src agent/src
 	@touch $@
 
 .tools/uv/bin/uv:
