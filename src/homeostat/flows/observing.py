@@ -18,7 +18,7 @@ from homeostat.model.restart import RestartPhase
 from homeostat.model.verdict import Denied
 from homeostat.proposals.lifecycle import Accepted, ObservedWell, RestartSeen, refusal
 from homeostat.rollout.arms import Arm, arm_of, serves, watched_time_s
-from homeostat.rollout.observation import Hold, Judgement, Symptom, Well, Worse, judge
+from homeostat.rollout.observation import Hold, Judgement, Symptom, Well, Worse, judge, judge_symptom
 from homeostat.telemetry.redact import clean
 
 _CHANGED_CODE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED, ProposalState.REVERTED})
@@ -68,7 +68,8 @@ def observe(deps: Deps, proposal_id: ProposalId) -> Observation | None:
 def accept(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) -> Proposal | Denied:
     """Let a person call a held change well: the window is over, and the evidence does not decide.
 
-    What does harm is taken back whoever likes it, and what is still watched is not cut short.
+    What does harm is taken back whoever likes it, and what is still watched is not cut short. The person
+    vouches for the change: its finding is resolved only where the evidence shows its symptom gone or rarer.
     """
     if not reason.strip():
         raise InvalidInput("reason-missing", "an acceptance needs a reason", hint="add --reason '...'")
@@ -79,14 +80,16 @@ def accept(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) ->
     refused = refusal(proposal, Accepted)
     if refused is not None:
         return refused
-    judgement = look(deps, proposal).judgement
+    seen = look(deps, proposal)
+    judgement = seen.judgement
     if not isinstance(judgement, Hold):
         return Denied(
             code="not-held",
             reasons=(f"the evidence decides this by itself: {judgement.reason}",),
             hint="wait for the end of its window, or take it back with `homeostat revert`",
         )
-    _resolve_finding(deps, proposal)
+    if seen.symptom is not None and judge_symptom(seen.symptom).confirmed:
+        _resolve_finding(deps, proposal)
     why = clean(reason.strip())[:MAX_TEXT_CHARS]
     return transition(deps, proposal, Accepted(reason=why, doubt=judgement.reason), actor=actor)
 

@@ -64,7 +64,7 @@ class ErrorGroup:
 class FindingState(StrEnum):
     OPEN = "open"
     RESOLVED = "resolved"
-    """A change was implemented for it and its errors were observed to have stopped."""
+    """A change was implemented for it and its errors were observed to have stopped, or to have become rarer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

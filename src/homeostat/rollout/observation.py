@@ -76,6 +76,11 @@ class SymptomVerdict:
 
     reason: str
 
+    @property
+    def confirmed(self) -> bool:
+        """Tell whether the evidence shows that the change did something for its finding."""
+        return self.gone or self.rarer
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
@@ -261,7 +266,7 @@ def _doubt(
     if symptom is None:
         return ""
     verdict = judge_symptom(symptom)
-    if not (verdict.gone or verdict.rarer):
+    if not verdict.confirmed:
         return f"the symptom is not confirmed gone ({verdict.reason})"
     # What the symptom caused must be missing from the failures; else others have taken its place.
     if 0 < symptom.baseline_occurrences <= before.failures:

@@ -2,15 +2,18 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from otlp_samples import RECORD, logs
 
 from homeostat.core.errors import InvalidInput
 from homeostat.flows.applying import request_apply
+from homeostat.flows.ingesting import ingest_logs
 from homeostat.flows.observing import accept, observe
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
+from homeostat.model.finding import FindingState
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
-from homeostat.rollout.observation import Hold
+from homeostat.rollout.observation import Hold, judge_symptom
 from homeostat.testing.fake_live import Misbehaviour
 from homeostat.testing.memory_repository import SimulatedDeath
 from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, World, file
@@ -18,8 +21,9 @@ from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, W
 S = ProposalState
 
 
-def applied(world):
-    proposal = submit(world.deps, Submission(title="Mend", rationale="why", diff=DIFF), actor=BOT)
+def applied(world, *, finding_id=""):
+    mend = Submission(title="Mend", rationale="why", diff=DIFF, finding_id=finding_id)
+    proposal = submit(world.deps, mend, actor=BOT)
     world.run()
     request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
     world.run()
@@ -104,6 +108,50 @@ def test_nobody_cuts_a_watch_short_or_keeps_what_does_harm(errors):
     refused = accept(world.deps, proposal.id, actor=OWNER, reason="I like it")
     assert isinstance(refused, Denied) and refused.code == "not-held"
     assert look(world, proposal).state is (S.REVERTED if errors else S.OBSERVING)
+
+
+def serve_failing(world, *, seconds, every):
+    """Serve; one request of each `every`-th second fails (0: none does) and is told of."""
+    for second in range(seconds):
+        failed = bool(every) and second % every == 0
+        world.serve(seconds=1, requests=50, errors=int(failed))
+        if failed:
+            at_ns = int((world.clock.now().timestamp() - 0.5) * 1e9)
+            ingest_logs(world.deps, logs(RECORD | {"timeUnixNano": str(at_ns)}), source="agent-1")
+
+
+@pytest.mark.parametrize(
+    ("every", "symptom", "state"),
+    [
+        (1, "still there", FindingState.OPEN),
+        (2, "still there", FindingState.OPEN),
+        (10, "rarer", FindingState.RESOLVED),
+        (0, "gone", FindingState.RESOLVED),
+    ],
+)
+def test_who_accepts_a_change_closes_its_finding_only_where_the_evidence_does(every, symptom, state):
+    world = World()
+    serve_failing(world, seconds=30, every=2)
+    (finding,) = world.deps.findings.findings()
+    proposal = applied(world, finding_id=finding.id)
+    serve_failing(world, seconds=70, every=every)
+    world.live.lose(PROCESS)  # which holds it whatever became of the symptom
+    seen = observe(world.deps, proposal.id)
+    assert isinstance(seen.judgement, Hold) and judge_symptom(seen.symptom).reason.startswith(symptom)
+    assert accept(world.deps, proposal.id, actor=OWNER, reason="it is right").state is S.IMPLEMENTED
+    assert world.deps.findings.get_finding(finding.id).state is state
+    kinds = [entry.kind for entry in world.deps.ledger.entries()]
+    assert ("finding.resolved" in kinds) is (state is FindingState.RESOLVED)
+
+
+def test_who_accepts_a_change_after_silence_leaves_its_finding_open():
+    world = World()
+    serve_failing(world, seconds=30, every=2)
+    (finding,) = world.deps.findings.findings()
+    proposal = applied(world, finding_id=finding.id)
+    world.serve(seconds=120, requests=0, errors=0)
+    assert accept(world.deps, proposal.id, actor=OWNER, reason="nobody orders at night").state is S.IMPLEMENTED
+    assert world.deps.findings.get_finding(finding.id).state is FindingState.OPEN
 
 
 def test_a_service_that_nobody_asked_before_or_after_is_not_well_and_says_what_it_waits_for():
