@@ -48,9 +48,7 @@ def policy_changed() -> Denied:
 
 def reject(deps: Deps, proposal_id: ProposalId, *, actor: Actor, notes: str, label: str = "") -> Proposal | Denied:
     """Reject with a reason; without one the source's contract refuses it."""
-    if not notes.strip():
-        raise InvalidInput("reason-missing", "a rejection needs a reason", hint="add --reason '...'")
-    refused = person_only(actor)
+    refused = person_with_reason(actor, notes, decision="a rejection")
     if refused is not None:
         return refused
     proposal = read(deps, proposal_id)
@@ -87,6 +85,13 @@ def person_only(actor: Actor) -> Denied | None:
     if actor.may_approve:
         return None
     return Denied(code="not-a-person", reasons=("an agent's token cannot decide on proposals",))
+
+
+def person_with_reason(actor: Actor, reason: str, *, decision: str) -> Denied | None:
+    """Refuse a decision by anybody but a person; one that comes without its reason is not even asked about."""
+    if not reason.strip():
+        raise InvalidInput("reason-missing", f"{decision} needs a reason", hint="add --reason '...'")
+    return person_only(actor)
 
 
 def _review(

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ProposalId
 from homeostat.core.limits import MAX_TEXT_CHARS
-from homeostat.flows.deciding import person_only
+from homeostat.flows.deciding import person_with_reason
 from homeostat.flows.deps import Deps
 from homeostat.flows.reverting import request_automatic_revert
 from homeostat.flows.transition import moved_since, must, read, read_all, transition
@@ -71,9 +70,7 @@ def accept(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) ->
     What does harm is taken back whoever likes it, and what is still watched is not cut short. The person
     vouches for the change: its finding is resolved only where the evidence shows its symptom gone or rarer.
     """
-    if not reason.strip():
-        raise InvalidInput("reason-missing", "an acceptance needs a reason", hint="add --reason '...'")
-    refused = person_only(actor)
+    refused = person_with_reason(actor, reason, decision="an acceptance")
     if refused is not None:
         return refused
     proposal = read(deps, proposal_id)
