@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,12 +17,8 @@ _LOCK = "lock"
 @contextmanager
 def proof_folder() -> Iterator[Path]:
     """Make a folder, hold it, and remove it with everything in it, whatever the sandboxed code made there."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    # Another uid must pass through to its checkout where there are no mounts; it cannot list this.
-    folder.chmod(0o711)
-    handle = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    folder, handle = _made()
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield folder
     finally:
         _remove_held(folder)
@@ -29,32 +26,66 @@ def proof_folder() -> Iterator[Path]:
 
 
 def sweep_stale_folders() -> int:
-    """Remove folders that workers of this user left behind when they were killed; return how many."""
-    swept = 0
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        status = folder.lstat() if folder.exists() else None
-        if status is None or status.st_uid != os.getuid() or folder.is_symlink() or not folder.is_dir():
-            continue
-        if _is_abandoned(folder):
-            _remove_held(folder)
-            swept += 1
-    return swept
+    """Remove folders that workers of this user left behind when they were killed; return how many.
+
+    Safe beside workers that make, hold, remove or sweep folders at the same time.
+    """
+    return sum(_sweep(folder) for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"))
 
 
-def _is_abandoned(folder: Path) -> bool:
+def _made() -> tuple[Path, int]:
+    """Make a folder and take its lock. One that a sweep took for abandoned before it was held is let go."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        with suppress(FileNotFoundError):
+            # Another uid must pass through to its checkout where there are no mounts; it cannot list this.
+            folder.chmod(0o711)
+            handle = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if _is_lock_of(folder, handle):
+                return folder, handle
+            os.close(handle)
+
+
+def _sweep(folder: Path) -> bool:
+    """Remove a folder of this user that nobody holds; return whether it was there to be removed."""
     try:
+        status = folder.lstat()
+        if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
+            return False
         handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return not any(folder.iterdir())  # died before its lock was made; one that starts now is young and empty
+        return _removed_empty(folder)
     except OSError:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # INVARIANT: whoever removes a folder holds its lock, so that nobody else comes to hold what is being removed.
+        abandoned = _is_lock_of(folder, handle)
+        if abandoned:
+            _remove_held(folder)
+        return abandoned
     except BlockingIOError:
         return False
     finally:
         os.close(handle)
+
+
+def _removed_empty(folder: Path) -> bool:
+    """Remove a folder whose maker died before it made the lock. A maker that lives sees it gone, and makes another."""
+    try:
+        folder.rmdir()  # refused as soon as anything is in it
+    except OSError:
+        return False
     return True
+
+
+def _is_lock_of(folder: Path, handle: int) -> bool:
+    """Tell whether this open lock is still the one in the folder: the folder may have been removed meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(handle), (folder / _LOCK).lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _remove_held(folder: Path) -> None:

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,40 @@ def test_the_folder_of_a_killed_worker_is_swept(temporary):
     worker.communicate()
     assert len(list(temporary.iterdir())) == 1
     assert sweep_stale_folders() == 1
+    assert list(temporary.iterdir()) == []
+
+
+def test_the_empty_folder_of_one_killed_before_it_made_the_lock_is_swept(temporary):
+    Path(tempfile.mkdtemp(prefix="homeostat-proof-"))
+    assert sweep_stale_folders() == 1
+    assert list(temporary.iterdir()) == []
+
+
+def test_folders_are_made_and_removed_beside_sweeps(temporary):
+    makers, sweepers = 2, 2
+    stop = threading.Event()
+
+    def make() -> None:
+        for _ in range(400):
+            with proof_folder() as folder:
+                (folder / "tree").mkdir()
+                (folder / "tree" / "file").write_text("")
+
+    def sweep() -> int:
+        swept = 0
+        while not stop.is_set():
+            swept += sweep_stale_folders()
+        return swept
+
+    with ThreadPoolExecutor(makers + sweepers) as pool:
+        sweeping = [pool.submit(sweep) for _ in range(sweepers)]
+        try:
+            for made in [pool.submit(make) for _ in range(makers)]:
+                made.result()
+        finally:
+            stop.set()
+        for swept in sweeping:
+            swept.result()
     assert list(temporary.iterdir()) == []
 
 
