@@ -175,8 +175,9 @@ def _listing(world: World) -> dict[str, float]:
     from starlette.testclient import TestClient
 
     from homeostat.core.digests import digest_bytes
+    from homeostat.flows.troubles import Troubles
     from homeostat.hub.app import create_app
-    from homeostat.hub.context import HubContext, Troubles
+    from homeostat.hub.context import HubContext
     from homeostat.hub.metrics import HubMetrics
     from homeostat.telemetry.otlp import CumulativeReader
 

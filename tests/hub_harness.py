@@ -6,8 +6,9 @@ from starlette.testclient import TestClient
 
 from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import Unavailable
+from homeostat.flows.troubles import Troubles
 from homeostat.hub.app import create_app
-from homeostat.hub.context import HubContext, Troubles
+from homeostat.hub.context import HubContext
 from homeostat.hub.metrics import HubMetrics
 from homeostat.telemetry.otlp import CumulativeReader
 from homeostat.testing.world import BOT, DIFF, OWNER

@@ -262,7 +262,10 @@ def check(stage: Stage, scene: Scene, moment: Moment | None, base: str) -> None:
     wanted = {(row["proposal_id"], row["state"]) for row in rows.values()}
     wait_for(lambda: _recorded(shop) >= wanted, what=f"records of {wanted}, there are {_recorded(shop)}")
     expected = ["isolation"] if moment is None else []  # the mortal hub leaves the self-test out
-    wait_for(lambda: hub.get("/health/ready")["problems"] == expected, what=f"no troubles but {expected}")
+    try:
+        wait_for(lambda: hub.get("/health/ready")["problems"] == expected, what=f"no troubles but {expected}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {hub.get('/api/maintenance/status')}\n{hub.log.read_text()}") from None
     assert "Traceback" not in hub.log.read_text(), hub.log.read_text()
     broken = [c for c in check_story(shop.root, shop.state_dir) if not c.ok]
     assert not broken, broken

@@ -27,6 +27,7 @@ from homeostat.testing.fake_live import Misbehaviour
 from homeostat.testing.fake_prover import test_run as a_run
 from homeostat.testing.faults import DEADLY, FaultPlan, Outcome, faulty
 from homeostat.testing.memory_repository import SimulatedDeath
+from homeostat.testing.simulation.hub import OwnErrorsOnly
 from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, World
 
 S = ProposalState
@@ -90,16 +91,7 @@ def looking(world, deps):
 
 
 def beating(world, deps):
-    beat(deps, Notes(), RECOVER_EVERY, chores={})
-
-
-class Notes:
-    def note_error(self, activity, error):
-        if not isinstance(error, HomeostatError):
-            raise error
-
-    def clear(self, activity):
-        pass
+    beat(deps, OwnErrorsOnly(), RECOVER_EVERY, chores={})
 
 
 def red(world):
@@ -251,7 +243,7 @@ def go_on(world):
     """Start anew, and beat until nothing is left to do."""
     world.restart()
     for number in (RECOVER_EVERY, 2 * RECOVER_EVERY):
-        beat(world.deps, Notes(), number, chores={})
+        beat(world.deps, OwnErrorsOnly(), number, chores={})
         world.run()
 
 

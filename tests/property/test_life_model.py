@@ -27,6 +27,7 @@ from homeostat.flows.beating import beat
 from homeostat.flows.editing import Edit, edit
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
+from homeostat.flows.troubles import Troubles
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.proposals.lifecycle import ALLOWED_FROM, Approved, Deferred, Edited, Rejected, Resumed
@@ -66,12 +67,9 @@ class Row:
     revision: int = 1
 
 
-class Notes:
+class NoTroubles(Troubles):
     def note_error(self, activity, error):
         raise AssertionError(f"{activity}: {error!r}")
-
-    def clear(self, activity):
-        pass
 
 
 class Life(RuleBasedStateMachine):
@@ -318,7 +316,7 @@ class Life(RuleBasedStateMachine):
 
     def beat(self):
         for count in range(1, 3):
-            beat(self.world.deps, Notes(), count, chores={})
+            beat(self.world.deps, NoTroubles(), count, chores={})
             self.world.run()
 
     # What always holds

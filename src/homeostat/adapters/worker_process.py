@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,8 @@ class WorkerProver:
     """`homeostat.ports.proving.Prover` by a worker process for each question.
 
     Each kind of sandbox is tested once, when it is first needed, and what was found holds until the hub
-    ends. Safe to call from several threads; each call must stay in its thread, since the worker dies with it.
+    ends; but where none was seen to hold, all are tested anew when one is needed. Safe to call from several
+    threads; each call must stay in its thread, since the worker dies with it.
     """
 
     def __init__(self, *, state_dir: Path) -> None:
@@ -50,20 +51,21 @@ class WorkerProver:
 
     def holds(self) -> bool:
         """Test the kinds in order of preference until one holds. `Unavailable` as with `isolation`."""
-        return bool(self._usable(at_least=1))
+        return bool(_usable(self._tested(at_least=1)))
 
     def prove(self, job: ProofJob) -> ProofRuns:
         """Run the tests on base and candidate; refused when no kind of sandbox holds here.
 
         The kind that is preferred is used; others are tested, and tried, only when it cannot hold this job.
         """
-        first = self._usable(at_least=1)
+        tested = self._tested(at_least=1)
+        first = _usable(tested)
         if not first:
-            return ProofRuns(sandbox="", base=None, candidate=None, refused=self._why_none())
+            return ProofRuns(sandbox="", base=None, candidate=None, refused=_why_none(tested))
         runs = self._prove(job, first)
         if not runs.refused or runs.sandbox:
             return runs
-        others = [kind for kind in self._usable(at_least=len(Kind)) if kind not in first]
+        others = [kind for kind in _usable(self._tested(at_least=len(Kind))) if kind not in first]
         if not others:
             return runs
         again = self._prove(job, others)
@@ -96,18 +98,16 @@ class WorkerProver:
         finally:
             self._stages.pop(whose, None)
 
-    def _why_none(self) -> str:
-        remedies = "; or ".join(isolation.remedy for isolation in self._found.values() if isolation.remedy)
-        return f"no sandbox on this machine holds, so nothing may be run: {remedies}"
-
-    def _usable(self, *, at_least: int) -> list[Kind]:
-        """Return kinds that hold, the preferred first: all that were tested before, and this many if there are."""
-        usable: list[Kind] = []
+    def _tested(self, *, at_least: int) -> Sequence[Isolation]:
+        """Return what was found of kinds, the preferred first: all tested before, and until this many hold."""
+        with self._lock:
+            if not _usable(self._found.values()):
+                self._found.clear()  # the machine was busy, perhaps, or somebody has mended what it lacked
+        tested: list[Isolation] = []
         for kind in Kind:
-            if kind in self._found or len(usable) < at_least:
-                (found,) = self._examined((kind,))
-                usable += [kind] * found.usable
-        return usable
+            if kind in self._found or len(_usable(tested)) < at_least:
+                tested += self._examined((kind,))
+        return tested
 
     def _examined(self, kinds: Sequence[Kind]) -> Sequence[Isolation]:
         """Return what the self-test found of these kinds; those that were not tested yet are, in one worker."""
@@ -160,6 +160,15 @@ class WorkerProver:
             )
             self._workers.add(process)
             return process
+
+
+def _usable(tested: Iterable[Isolation]) -> list[Kind]:
+    return [Kind(isolation.name) for isolation in tested if isolation.usable]
+
+
+def _why_none(tested: Iterable[Isolation]) -> str:
+    remedies = "; or ".join(isolation.remedy for isolation in tested if isolation.remedy)
+    return f"no sandbox on this machine holds, so nothing may be run: {remedies}"
 
 
 def _stopping() -> Unavailable:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Protocol
 
 from homeostat.core.errors import HomeostatError, Unavailable
 from homeostat.flows.deps import Deps
@@ -12,6 +11,7 @@ from homeostat.flows.recording import catch_up
 from homeostat.flows.recovering import recover
 from homeostat.flows.restarting import watch_restarts
 from homeostat.flows.transition import read_all
+from homeostat.flows.troubles import Troubles
 
 _log = logging.getLogger(__name__)
 
@@ -24,15 +24,7 @@ _KEEP_VITALS = timedelta(hours=26)
 """A day and a margin: later detectors compare with the same hours of the day before."""
 
 
-class Notes(Protocol):
-    """Where the last failure of each activity is shown."""
-
-    def note_error(self, activity: str, error: Exception) -> None: ...
-
-    def clear(self, activity: str) -> None: ...
-
-
-def beat(deps: Deps, notes: Notes, count: int, *, chores: Mapping[str, Callable[[], object]]) -> bool:
+def beat(deps: Deps, troubles: Troubles, count: int, *, chores: Mapping[str, Callable[[], object]]) -> bool:
     """Do everything that is due at beat `count`; return whether the next beat is awaited by something.
 
     An activity that fails is noted and tried again at its next beat. `chores` are small things by name
@@ -44,12 +36,12 @@ def beat(deps: Deps, notes: Notes, count: int, *, chores: Mapping[str, Callable[
         "recording": lambda: catch_up(deps),
     }
     if count % RECOVER_EVERY == 0:
-        due |= {"recovering": lambda: recover(deps), **chores}
+        due |= {"recovering": lambda: _recover(deps, troubles), **chores}
     if count % _PRUNE_EVERY == 0:
         due["pruning"] = lambda: _prune(deps)
     in_hand = False
     for activity, work in due.items():
-        in_hand |= _try(notes, activity, work)
+        in_hand |= _try(troubles, activity, work)
     return in_hand
 
 
@@ -66,23 +58,29 @@ def _observe(deps: Deps) -> int:
     return len(watched)
 
 
+def _recover(deps: Deps, troubles: Troubles) -> int:
+    under_way = recover(deps)
+    troubles.settle(under_way)
+    return len(under_way)
+
+
 def _prune(deps: Deps) -> None:
     needed = oldest_vitals_needed(deps)
     before = deps.clock.now() - _KEEP_VITALS
     deps.vitals.prune(before=before if needed is None else min(before, needed))
 
 
-def _try(notes: Notes, activity: str, work: Callable[[], object]) -> bool:
+def _try(troubles: Troubles, activity: str, work: Callable[[], object]) -> bool:
     """Do it; return whether it failed or had something in hand."""
     try:
         found = work()
     except HomeostatError as error:
         _log.warning("[SI] %s: %s", activity, error)
-        notes.note_error(activity, error)
+        troubles.note_error(activity, error)
     except Exception as error:  # a process edge: the beat must go on, and the trouble is shown
         _log.exception("[SI] %s failed", activity)
-        notes.note_error(activity, error)
+        troubles.note_error(activity, error)
     else:
-        notes.clear(activity)
+        troubles.clear(activity)
         return bool(found)
     return True

@@ -1,5 +1,6 @@
 """Taking up what a crash left, from the rows alone; also run at every tick, for what got stuck."""
 
+from homeostat.core.ids import ProposalId
 from homeostat.flows.bringing_in_line import bring_strays_in_line
 from homeostat.flows.deps import Deps
 from homeostat.flows.recording import catch_up
@@ -7,13 +8,13 @@ from homeostat.flows.transition import read_all
 from homeostat.model.proposal import ProposalState
 
 
-def recover(deps: Deps) -> int:
-    """Start again every flow whose row says that it is under way; return how many.
+def recover(deps: Deps) -> frozenset[ProposalId]:
+    """Start again every flow whose row says that it is under way; return these proposals.
 
     Starting one that is running already is harmless: flows of one proposal exclude each other and
     the second finds nothing left to do.
     """
-    started = 0
+    started = set()
     for proposal in reversed(read_all(deps.proposals, states=_UNDER_WAY)):
         match proposal.state:
             case ProposalState.PENDING | ProposalState.VALIDATING:
@@ -26,11 +27,11 @@ def recover(deps: Deps) -> int:
                 deps.start.revert_asked(proposal.id, retry=True)
             case _:
                 continue
-        started += 1
+        started.add(proposal.id)
     catch_up(deps)
     sweep_candidates(deps)
     bring_strays_in_line(deps)
-    return started
+    return frozenset(started)
 
 
 def sweep_candidates(deps: Deps) -> None:

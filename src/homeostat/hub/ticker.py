@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from homeostat.flows.beating import RECOVER_EVERY, beat
 from homeostat.flows.deps import Deps
-from homeostat.hub.context import Troubles
+from homeostat.flows.troubles import Troubles
 
 BEAT_S = 0.5
 

@@ -1,7 +1,6 @@
 """The one place that joins the parts: settings and a state directory in, a running hub out."""
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime
@@ -30,15 +29,17 @@ from homeostat.adapters.worker_process import WorkerProver
 from homeostat.audit.head import TRAILER_KEY, compare_head
 from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import HomeostatError, IntegrityFailure
-from homeostat.core.ids import ActorId, ProposalId
+from homeostat.core.ids import ActorId
 from homeostat.flows.applying import apply
 from homeostat.flows.deps import Deps
 from homeostat.flows.ingesting import ingest_logs, ingest_metrics
 from homeostat.flows.observing import last_evidence
 from homeostat.flows.recovering import recover
 from homeostat.flows.reverting import revert
+from homeostat.flows.troubles import Troubles
 from homeostat.flows.validating import validate
-from homeostat.hub.context import HubContext, Troubles
+from homeostat.hub.context import HubContext
+from homeostat.hub.isolation_watch import IsolationWatch
 from homeostat.hub.metrics import HubMetrics
 from homeostat.hub.ticker import Ticker
 from homeostat.model.actor import SYSTEM, Actor, Role
@@ -46,7 +47,6 @@ from homeostat.model.finding import AGENTS
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.settings import Settings
 from homeostat.policy.document import policy_in_force
-from homeostat.ports.proving import Prover
 from homeostat.ports.restarting import Restarter
 from homeostat.telemetry.otlp import CumulativeReader
 
@@ -114,7 +114,7 @@ class Hub:
                 "apply_asked": lambda proposal_id: apply(deps, proposal_id),
                 "revert_asked": lambda proposal_id: revert(deps, proposal_id),
             },
-            on_outcome=lambda name, proposal_id, error: _note(troubles, name, proposal_id, error),
+            on_outcome=troubles.note_flow,
             new_id=ids.new_uuid,
         )
         deps = wrap(_deps(settings, clock, git, store, state_dir, gateway, starter))
@@ -124,10 +124,11 @@ class Hub:
         undo.callback(gateway.close)
         starter.launch()
         undo.callback(starter.close)
+        isolation = IsolationWatch(deps.prover, troubles)
+        undo.callback(isolation.close)
         undo.callback(deps.prover.close)  # first, or the flows would be waited for as long as tests may run
         _take_up(deps, troubles)
-        # The self-test takes a moment; the first proof should not have to wait for it.
-        threading.Thread(target=_test_isolation, args=(deps.prover, troubles), daemon=True).start()
+        isolation.start()
         ticker.start()
         undo.callback(ticker.close)
         return HubContext(
@@ -211,30 +212,12 @@ def _take(deps: Deps, metrics: HubMetrics, reader: CumulativeReader, kind: str, 
     metrics.ingested.labels(kind, "rejected").inc(done.rejected)
 
 
-def _note(troubles: Troubles, name: str, proposal_id: ProposalId, error: Exception | None) -> None:
-    activity = f"{name} {proposal_id}"
-    if error is None:
-        troubles.clear(activity)
-    else:
-        troubles.note_error(activity, error)
-
-
 def _take_up(deps: Deps, troubles: Troubles) -> None:
     try:
         recover(deps)
     except HomeostatError as error:
         # A stale lock in Git, say. The beat tries again, and a hub that is up can be asked what it lacks.
         troubles.note_error("recovering", error)
-
-
-def _test_isolation(prover: Prover, troubles: Troubles) -> None:
-    try:
-        usable = prover.holds()
-    except HomeostatError as error:
-        troubles.note_error("isolation", error)
-        return
-    if not usable:
-        troubles.note("isolation", "no sandbox holds here: nothing can be proved; see `homeostat doctor`")
 
 
 def _sweep(state_dir: Path, gateway: AgentGateway) -> None:

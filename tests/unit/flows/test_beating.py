@@ -1,10 +1,11 @@
 from dataclasses import replace
 
 from homeostat.core.errors import Conflict
+from homeostat.core.ids import ProposalId
 from homeostat.flows.applying import request_apply
-from homeostat.flows.beating import beat
+from homeostat.flows.beating import RECOVER_EVERY, beat
 from homeostat.flows.proposing import Submission, submit
-from homeostat.hub.context import Troubles
+from homeostat.flows.troubles import Troubles
 from homeostat.model.proposal import ProposalState
 from homeostat.testing.world import BOT, DIFF, OWNER, World, file
 
@@ -45,3 +46,25 @@ def test_an_applied_change_that_cannot_be_looked_at_does_not_stop_the_watch_over
 
     assert set(seen) == {first, second}
     assert "this row is in the way" in troubles.last["observing"]
+
+
+def test_the_trouble_of_a_flow_ends_when_its_proposal_is_not_under_way_any_more():
+    world = World()
+    proposal = submit(world.deps, Submission(title="Mend", rationale="why", diff=DIFF), actor=BOT)
+    troubles = Troubles()
+    troubles.note_flow("submitted", proposal.id, Conflict("scripted", "a lock was held"))
+    beat(world.deps, troubles, RECOVER_EVERY, chores={})
+    assert "a lock was held" in troubles.last[f"submitted {proposal.id}"]
+    world.run()
+    assert world.deps.proposals.get(proposal.id).state is ProposalState.AWAITING_APPROVAL
+    beat(world.deps, troubles, 2 * RECOVER_EVERY, chores={})
+    assert troubles.last == {}
+
+
+def test_the_trouble_of_a_flow_ends_when_it_succeeds():
+    troubles = Troubles()
+    one, other = (ProposalId(f"00000000-0000-4000-8000-00000000000{number}") for number in (1, 2))
+    for proposal_id in (one, other):
+        troubles.note_flow("apply_asked", proposal_id, Conflict("scripted", "a lock was held"))
+    troubles.note_flow("apply_asked", one, None)
+    assert set(troubles.last) == {f"apply_asked {other}"}

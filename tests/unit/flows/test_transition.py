@@ -70,7 +70,7 @@ def test_every_row_under_way_is_taken_up_and_every_change_watched_however_many_t
     for number, state in enumerate(states, start=1):
         row = example_proposal(number, state=state, application=applied if number > 5 else None)
         world.deps.proposals.insert(row, move_entry(row, "submitted", state))
-    assert recover(deps) == 5
+    assert len(recover(deps)) == 5
     oldest = world.deps.proposals.find(states=frozenset({ProposalState.AWAITING_RESTART}))[-1]
     moved = replace(oldest, updated_at=world.clock.now() + timedelta(days=1))
     world.deps.proposals.save(moved, move_entry(moved, "restart_asked", ProposalState.AWAITING_RESTART))

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from homeostat.flows.beating import RECOVER_EVERY
-from homeostat.hub.context import Troubles
+from homeostat.flows.troubles import Troubles
 from homeostat.hub.ticker import Ticker
 from homeostat.testing.world import World
 

@@ -13,6 +13,7 @@ from homeostat.flows.deps import Deps
 from homeostat.flows.ingesting import ingest_logs, ingest_metrics
 from homeostat.flows.recovering import recover
 from homeostat.flows.reverting import revert
+from homeostat.flows.troubles import Troubles
 from homeostat.flows.validating import validate
 from homeostat.model.finding import AGENTS
 from homeostat.telemetry.otlp import CumulativeReader
@@ -37,19 +38,13 @@ _HANDLERS: Mapping[str, Callable[[Deps, ProposalId], None]] = {
 }
 
 
-class Troubles:
-    """What a hub shows as its troubles (`homeostat.flows.beating.Notes`)."""
-
-    def __init__(self) -> None:
-        self.last: dict[str, str] = {}
+class OwnErrorsOnly(Troubles):
+    """Troubles that a simulated hub may have: nothing but our own errors may come up."""
 
     def note_error(self, activity: str, error: Exception) -> None:
-        self.last[activity] = str(error)
+        super().note_error(activity, error)
         if not isinstance(error, HomeostatError):
-            raise error  # in a simulation nothing else may come up
-
-    def clear(self, activity: str) -> None:
-        self.last.pop(activity, None)
+            raise error
 
 
 @dataclass(slots=True)
@@ -111,9 +106,9 @@ class SimulatedStarter:
                     _HANDLERS[name](self._hub.deps, proposal_id)
             except HomeostatError as error:
                 if not (isinstance(error, Conflict) and error.code == "stale-row"):
-                    self._hub.troubles.note_error(f"{name} {proposal_id}", error)
+                    self._hub.troubles.note_flow(name, proposal_id, error)
             else:
-                self._hub.troubles.clear(f"{name} {proposal_id}")
+                self._hub.troubles.note_flow(name, proposal_id, None)
             finally:
                 self._waiting_proofs -= name == "submitted"
         del self._workflows.open[key]
@@ -134,7 +129,7 @@ class SimulatedHub:
         on_death: Callable[[], None],
     ) -> None:
         self.alive = True
-        self.troubles = Troubles()
+        self.troubles = OwnErrorsOnly()
         self._timeline = timeline
         self._trace = trace
         self._live = live
