@@ -251,7 +251,7 @@ def step(proposal: Proposal, event: Event, *, at: datetime) -> Step | Denied:
             return _proved(proposal, report, at)
         case Approved(review=review, apply_requested=apply_requested, forced=forced):
             moved = replace(proposal, review=review, apply_requested=apply_requested)
-            note = "approved without a second pair of eyes" if review.unreviewed else "approved"
+            note = f"{'without' if review.unreviewed else 'by'} a second pair of eyes"
             return _move(
                 moved,
                 S.APPROVED,
@@ -263,9 +263,10 @@ def step(proposal: Proposal, event: Event, *, at: datetime) -> Step | Denied:
         case ApplyAsked():
             return _move(replace(proposal, apply_requested=True), S.APPROVED, "apply_asked", at, "applying was asked")
         case Rejected(review=review):
-            return _move(replace(proposal, review=review), S.REJECTED, "rejected", at, f"rejected: {review.notes}")
+            return _move(replace(proposal, review=review), S.REJECTED, "rejected", at, review.notes)
         case Deferred(review=review):
-            return _move(replace(proposal, review=review), S.DEFERRED, "deferred", at, f"deferred: {review.notes}")
+            why = review.notes or "no reason given"
+            return _move(replace(proposal, review=review), S.DEFERRED, "deferred", at, why)
         case Resumed():
             return _move(replace(proposal, review=None, proof=None), S.PENDING, "resumed", at, "taken up again")
         case Edited():
@@ -284,7 +285,7 @@ def _application_step(proposal: Proposal, event: ApplicationEvent, at: datetime)
                 S.APPLYING,
                 "apply_started",
                 at,
-                f"applying as {application.commit[:12]}; snapshot {application.backup}",
+                f"as {application.commit[:12]}; snapshot {application.backup}",
                 facts={"commit": application.commit, "before": application.before_commit, "backup": application.backup},
             )
         case WentLive(detail=detail, on_disk_at=on_disk_at):
@@ -357,7 +358,7 @@ def _revert_step(proposal: Proposal, event: RevertEvent, at: datetime) -> Step:
                 S.REVERTING,
                 "revert_started",
                 at,
-                f"{'taken back by itself' if automatic else 'reverting'}: {reason}",
+                f"taken back by itself: {reason}" if automatic else reason,
                 facts={"commit": commit, "parent": parent, "automatic": automatic},
             )
         case RevertReplanned(parent=parent, commit=commit):
@@ -456,6 +457,7 @@ def _move(
     *,
     facts: Mapping[str, JsonValue] | None = None,
 ) -> Step:
+    # Wherever a reason is shown its state stands before it, so it does not name that again.
     line = f"{at.isoformat(timespec='milliseconds')} {state.value}: {reason}"
     moved = replace(proposal, state=state, state_reason=reason, updated_at=at, log=(*proposal.log, line))
     body: dict[str, JsonValue] = {

@@ -303,6 +303,8 @@ def test_rejecting_deferring_and_resuming(hub, typed, proposed):
     hub.settle()
     body = json.loads(typed("proposals", "reject", proposed, "--reason", "no", "--json").out)
     assert body["status"] == "rejected"
+    assert "  rejected (rejected): no\n" in typed("proposals", "show", proposed).out
+    assert f"{proposed}: it was rejected: no\n" in typed("proposals", "apply", proposed).err
     answer = typed("proposals", "reject", proposed, "--reason", " ")
     assert answer.code == 2 and "error[reason-missing]" in answer.err
 

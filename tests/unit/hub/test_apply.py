@@ -217,7 +217,7 @@ def test_a_decision_between_look_and_word_is_taken_as_it_stands(served, owner):
 
     proposals.save = save
     body = apply(owner, identity).json()
-    assert body["ok"] is False and "it was rejected" in body["details"]
+    assert body["ok"] is False and body["details"] == f"proposal {identity}: it was rejected: no"
     assert served.row(identity).state is S.REJECTED
 
 

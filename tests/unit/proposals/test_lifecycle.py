@@ -81,6 +81,7 @@ def test_an_event_happens_exactly_in_the_states_that_allow_it(state, event):
         assert outcome.facts["to"] == outcome.proposal.state.value
         assert outcome.facts["version"] == 2
         assert outcome.proposal.log[-1].endswith(outcome.proposal.state_reason)
+        assert not outcome.proposal.state_reason.startswith(outcome.proposal.state.value), "said twice"
     else:
         assert isinstance(outcome, Denied)
         assert outcome.code == "illegal-transition"
@@ -90,15 +91,19 @@ SEEN = proposal().change.change_digest
 TOLD = {
     life.ValidationStarted: ("validating", "policy and tests are running", {}),
     life.Proved: ("validated", "said so", {"verdict": "passed", "sandbox": "bubblewrap"}),
-    life.Approved: ("approved", "approved", {"change_seen": SEEN, "unreviewed": False, "forced": False}),
+    life.Approved: (
+        "approved",
+        "by a second pair of eyes",
+        {"change_seen": SEEN, "unreviewed": False, "forced": False},
+    ),
     life.ApplyAsked: ("apply_asked", "applying was asked", {}),
-    life.Rejected: ("rejected", "rejected: no", {}),
-    life.Deferred: ("deferred", "deferred: ", {}),
+    life.Rejected: ("rejected", "no", {}),
+    life.Deferred: ("deferred", "no reason given", {}),
     life.Resumed: ("resumed", "taken up again", {}),
     life.Edited: ("edited", f"edited by {OWNER.id}: revision 2", {"revision": 2, "base_commit": BASE}),
     life.ApplyStarted: (
         "apply_started",
-        "applying as cccccccccccc; snapshot b/x",
+        "as cccccccccccc; snapshot b/x",
         {"commit": COMMIT, "before": BASE, "backup": "b/x"},
     ),
     life.WentLive: ("went_live", "swapped", {"hmr": "applied", "restart_required": False}),
@@ -114,7 +119,7 @@ TOLD = {
     ),
     life.RevertStarted: (
         "revert_started",
-        "reverting: asked",
+        "asked",
         {"commit": BASE, "parent": COMMIT, "automatic": False},
     ),
     life.RevertReplanned: (
@@ -289,7 +294,7 @@ def test_what_is_done_by_itself_or_alone_is_told_so():
     alone = life.Approved(review=replace(REVIEW, unreviewed=True), apply_requested=False, forced=True)
     told = life.step(proposal(state=S.AWAITING_APPROVAL), alone, at=NOW)
     assert (told.facts["unreviewed"], told.facts["forced"]) == (True, True)
-    assert told.proposal.state_reason == "approved without a second pair of eyes"
+    assert told.proposal.state_reason == "without a second pair of eyes"
     by_itself = replace(EVENTS[life.RevertStarted], automatic=True)
     told = life.step(at_state(S.OBSERVING), by_itself, at=NOW)
     assert told.facts["automatic"] is True and told.proposal.state_reason == "taken back by itself: asked"
