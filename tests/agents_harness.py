@@ -71,6 +71,17 @@ class Place:
         path.write_text(textwrap.dedent(text))
         return path
 
+    def run(self, *command, launch=None, env=None, timeout_s=30):
+        """Run a launched program to its end."""
+        return subprocess.run(
+            list(map(str, command)),
+            env=(launch or self.launch()).environment(clean_environment() | (env or {})),
+            cwd=self.repository,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+
     def gateway(self, **over):
         heard = []
         gateway = AgentGateway(

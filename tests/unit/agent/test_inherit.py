@@ -6,16 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from agents_harness import Place, clean_environment, connected, host, records, wait_for
+from agents_harness import clean_environment, connected, host, records, wait_for
 from homeostat_agent.capture.failures import Failures
 from homeostat_agent.inherit import Inheritance
 
 PYTHON = sys.executable
-
-
-@pytest.fixture
-def place(tmp_path):
-    return Place(tmp_path)
 
 
 def started(place, *command, env=None, launch=None):
