@@ -37,6 +37,9 @@ from homeostat.rollout.live import plan_change
 _REJOIN_S = 10.0
 """How long a recovery waits for processes that were attached before; the agent's back-off is at most 5 s."""
 
+_NAMED = 100
+"""Functions that are named in a row's words; a change of more is described by its diff."""
+
 _MOVES_TREE = frozenset({ProposalState.APPLYING, ProposalState.REVERTING})
 
 _APPLIED = frozenset(
@@ -259,9 +262,10 @@ def swap_everywhere(deps: Deps, change_id: str, change: TreeChange) -> WentLive 
     if not swapped:
         return RestartNeeded(detail="no running process is attached")
     functions = sorted({name for item in swapped.values() for name in item.functions})
+    named = [*functions[:_NAMED], f"{len(functions) - _NAMED} more"] if len(functions) > _NAMED else functions
     slowest_us = max((item.swap_us or 0) for item in swapped.values())
     return WentLive(
-        detail=f"swapped {', '.join(functions) or 'nothing that is loaded'} in {len(swapped)} "
+        detail=f"swapped {', '.join(named) or 'nothing that is loaded'} in {len(swapped)} "
         f"process{'es' if len(swapped) > 1 else ''}, {slowest_us} us"
     )
 

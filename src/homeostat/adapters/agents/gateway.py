@@ -25,7 +25,7 @@ from homeostat_agent.stream import FramedSocket
 
 from homeostat.adapters.agents.delivery import Delivery, OnTelemetry
 from homeostat.adapters.agents.roster import ForeignLaunch, Roster
-from homeostat.adapters.agents.session import SILENCE_S, Answer, Session, Unanswered, read_standing, shake_hands
+from homeostat.adapters.agents.session import SILENCE_S, Answer, Session, Unanswered, printable, read_standing, shake_hands
 from homeostat.adapters.agents.socket_place import Door
 from homeostat.adapters.process_start import process_started
 from homeostat.core.errors import Unavailable
@@ -46,6 +46,10 @@ _LOOK_S = 0.25
 _CHECK_DOOR_EVERY_S = 5.0
 _JOIN_S = 2.0
 _TELEMETRY = frozenset({"logs", "metrics"})
+_MAX_WORDS = 500
+_MAX_FUNCTIONS = 1_000
+_MAX_SWAP_US = 3_600_000_000
+_RUNS = {item.value: item for item in RunningSource}
 _OUTCOMES = {item.value: item for item in LiveOutcome if item is not LiveOutcome.UNREACHABLE}
 
 
@@ -292,7 +296,8 @@ class AgentGateway:
         reason = "fault"  # stands when something is raised that is no `ProtocolError`: a bug, which is shown
         try:
             # Said in the time of the process; its age is what counts, whatever was done to the machine's clock.
-            started_at = min(session.process.started_at + self._clock.lead(), self._clock.now())
+            lead = self._clock.lead()
+            started_at = min(session.process.started_at, self._clock.now() - lead) + lead
             process = replace(session.process, started_at=started_at)
             replaced = self._roster.join(process, launch_id=session.launch_id, link=session, is_gone=is_gone)
             if replaced is not None:
@@ -316,6 +321,7 @@ class AgentGateway:
         """Take one frame; False when the agent said goodbye."""
         kind, payload, size = session.read()
         if kind == "answer":
+            session.expect(payload)
             generation, changes = read_standing(payload)
             # Before the waiter is woken, so that its next look at the list shows what the answer says.
             if self._roster.update(session.process_id, generation=generation, changes=changes):
@@ -357,18 +363,23 @@ def _unreachable(process_id: ProcessId, detail: str) -> LiveResult:
 
 def _result(process_id: ProcessId, answer: Answer) -> LiveResult:
     """Read an answer. A command that was refused as such is a failure: nothing was tried, and it is our fault."""
-    outcome = _OUTCOMES.get(str(answer.get("outcome")), LiveOutcome.FAILED)
-    detail = str(answer.get("detail", ""))[:500]
-    if answer.get("outcome") == "refused":
-        detail = f"the agent refused the command ({answer.get('code')}): {detail}"
+    told = answer.get("outcome")
+    detail = _words(answer.get("detail"))
+    if told == "refused":
+        detail = f"the agent refused the command ({_words(answer.get('code'))[:60]}): {detail}"
     swap_us = answer.get("swap_us")
     functions = answer.get("functions")
-    runs = str(answer.get("runs"))
+    runs = answer.get("runs")
     return LiveResult(
         process_id=process_id,
-        outcome=outcome,
+        outcome=_OUTCOMES.get(told, LiveOutcome.FAILED) if isinstance(told, str) else LiveOutcome.FAILED,
         detail=detail,
-        swap_us=swap_us if isinstance(swap_us, int) and not isinstance(swap_us, bool) else None,
-        functions=tuple(map(str, functions)) if isinstance(functions, list) else (),
-        runs=RunningSource(runs) if runs in set(RunningSource) else None,
+        swap_us=swap_us if type(swap_us) is int and 0 <= swap_us <= _MAX_SWAP_US else None,
+        functions=tuple(map(_words, functions[:_MAX_FUNCTIONS])) if isinstance(functions, list) else (),
+        runs=_RUNS.get(runs) if isinstance(runs, str) else None,
     )
+
+
+def _words(value: object) -> str:
+    """Return what an agent says as a text that can be stored and shown; anything but text counts as nothing."""
+    return printable(value[:_MAX_WORDS]) if isinstance(value, str) else ""

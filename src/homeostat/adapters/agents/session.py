@@ -58,6 +58,8 @@ class Session:
         self._seals = seals
         self._writing = threading.Lock()
         self._questions: dict[str, _Question] = {}
+        self._owed: set[str] = set()
+        """Commands that were sent and not answered yet, in time or late."""
         self._open = True
 
     def ask(self, command_id: str, payload: Mapping[str, Any], *, deadline_s: float) -> Answer | Unanswered:
@@ -71,6 +73,7 @@ class Session:
                 return Unanswered(reason="the connection was lost", sent=False)
             frame = self._seals.outward.seal("command", payload)
             self._questions[command_id] = question
+            self._owed.add(command_id)
             try:
                 self._stream.send(frame, deadline_s=lambda: deadline_s)
             except ProtocolError as error:
@@ -94,9 +97,16 @@ class Session:
         kind, payload = self._seals.inward.open(body)
         return kind, payload, len(body)
 
+    def expect(self, answer: Answer) -> None:
+        """Take note that a command was answered; `ProtocolError` (``unasked``) where none, or no longer, waits for it."""
+        command_id = answer.get("command_id")
+        if not isinstance(command_id, str) or command_id not in self._owed:
+            raise ProtocolError("unasked", "an answer to no command, or a second one")
+        self._owed.remove(command_id)
+
     def settle(self, answer: Answer) -> None:
         """Give an answer to whoever waits for it; one that comes too late finds nobody."""
-        question = self._questions.get(str(answer.get("command_id")))
+        question = self._questions.get(answer["command_id"])
         if question is not None:
             question.answer = answer
             question.settled.set()
@@ -159,7 +169,8 @@ def read_standing(facts: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
     changes = facts.get("changes")
     if not isinstance(changes, list) or len(changes) > MAX_CHANGES:
         raise ProtocolError("malformed", "changes is not a list of ids")
-    if not all(isinstance(item, str) and len(item) <= _MAX_TEXT for item in changes):
+    # Printable: what is half a character to a program cannot be stored, nor sent to anybody who asks for it.
+    if not all(isinstance(item, str) and len(item) <= _MAX_TEXT and item.isprintable() for item in changes):
         raise ProtocolError("malformed", "changes is not a list of ids")
     return _whole(facts, "generation"), tuple(changes)
 
@@ -175,4 +186,13 @@ def _text(facts: Mapping[str, Any], name: str) -> str:
     value = facts.get(name)
     if not isinstance(value, str) or len(value) > _MAX_TEXT:
         raise ProtocolError("malformed", f"{name} is no short text")
-    return "".join(letter if letter.isprintable() else "?" for letter in value)
+    return printable(value)
+
+
+def printable(text: str) -> str:
+    """Return a text of an agent as it can be stored and shown anywhere."""
+    return text if text.isprintable() else "".join(map(_printable_letter, text))
+
+
+def _printable_letter(letter: str) -> str:
+    return letter if letter.isprintable() else " " if letter.isspace() else "?"

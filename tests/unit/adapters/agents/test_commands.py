@@ -115,3 +115,55 @@ def test_commands_to_one_process_go_one_by_one_and_the_waiting_one_keeps_its_tim
         assert there.receive(deadline_s=lambda: 0.0) is None
         there.close()
         assert first().outcome is LiveOutcome.UNREACHABLE
+
+
+def test_what_an_answer_says_beside_its_outcome_is_bounded_and_can_be_stored_and_shown(place):
+    with place.hub() as gateway, agent(place) as there:
+        connected(gateway)
+        result = in_background(gateway.swap, PROCESS, CHANGE, timeout_s=8)
+        answer(
+            there,
+            outcome="swapped",
+            detail="half \ud800 a\ncharacter" + "x" * 9_000,
+            swap_us=-1,
+            functions=["a:f\udfff", "n" * 9_000, {"deep": [[[]]]}] + ["g"] * 9_000,
+            runs=["new"],
+        )
+        assert result().outcome is LiveOutcome.SWAPPED
+        assert result().detail.startswith("half ? a character") and len(result().detail) == 500
+        assert result().functions[:3] == ("a:f?", "n" * 500, "") and len(result().functions) == 1_000
+        assert result().swap_us is None and result().runs is None
+
+
+@pytest.mark.parametrize("swap_us", [2**60, 10**400, 1.5, True, "9", None])
+def test_a_time_that_no_swap_takes_is_none(place, swap_us):
+    with place.hub() as gateway, agent(place) as there:
+        connected(gateway)
+        result = in_background(gateway.swap, PROCESS, CHANGE, timeout_s=8)
+        answer(there, outcome="swapped", swap_us=swap_us)
+        assert (result().outcome, result().swap_us) == (LiveOutcome.SWAPPED, None)
+
+
+@pytest.mark.parametrize("name", ["", "another", None, ["list"], {"a": 1}])
+def test_an_answer_to_what_was_not_asked_ends_the_connection_and_changes_nothing(place, name):
+    with place.hub() as gateway, agent(place) as there:
+        connected(gateway)
+        result = in_background(gateway.swap, PROCESS, CHANGE, timeout_s=8)
+        there.receive(deadline_s=soon())
+        unasked = {"command_id": name, "outcome": "swapped", "generation": 9, "changes": ["c1"]}
+        there.send("answer", unasked, deadline_s=soon())
+        assert result().outcome is LiveOutcome.UNREACHABLE
+        wait_for(lambda: gateway.stats().ended.get("unasked") == 1)
+        assert [item.changes for item in gateway.processes()] == [()]
+
+
+def test_a_second_answer_to_one_command_ends_the_connection(place):
+    with place.hub() as gateway, agent(place) as there:
+        connected(gateway)
+        result = in_background(gateway.swap, PROCESS, CHANGE, timeout_s=8)
+        payload = answer(there, outcome="failed")
+        assert result().outcome is LiveOutcome.FAILED
+        again = {"command_id": payload["command_id"], "outcome": "swapped", "generation": 1, "changes": ["c1"]}
+        there.send("answer", again, deadline_s=soon())
+        wait_for(lambda: gateway.stats().ended.get("unasked") == 1)
+        assert [item.changes for item in gateway.processes()] == [()]

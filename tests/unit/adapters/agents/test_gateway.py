@@ -47,6 +47,8 @@ def test_what_an_agent_says_of_its_process_is_what_is_listed(place):
         {"changes": "c1"},
         {"changes": [1]},
         {"changes": ["c"] * 1001},
+        {"changes": ["half \ud800"]},
+        {"changes": ["c\n1"]},
     ],
 )
 def test_facts_that_make_no_sense_end_the_connection(place, facts):
