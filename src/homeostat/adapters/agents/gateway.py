@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,16 @@ from homeostat_agent.sender import BACKOFF_MAX_S
 from homeostat_agent.stream import FramedSocket
 
 from homeostat.adapters.agents.delivery import Delivery, OnTelemetry
-from homeostat.adapters.agents.roster import ForeignLaunch, Roster
-from homeostat.adapters.agents.session import SILENCE_S, Answer, Session, Unanswered, printable, read_standing, shake_hands
+from homeostat.adapters.agents.roster import ForeignLaunch, ForeignProcess, Peer, Roster, TooManyNames
+from homeostat.adapters.agents.session import (
+    SILENCE_S,
+    Answer,
+    Session,
+    Unanswered,
+    printable,
+    read_standing,
+    shake_hands,
+)
 from homeostat.adapters.agents.socket_place import Door
 from homeostat.adapters.process_start import process_started
 from homeostat.core.errors import Unavailable
@@ -262,7 +270,7 @@ class AgentGateway:
             self._count("too-many")
             return
         stream = FramedSocket(accepted, slice_s=SILENCE_S)
-        serve = partial(self._serve, stream, _end_of_peer(accepted))
+        serve = partial(self._serve, stream, _peer_of(accepted))
         thread = threading.Thread(target=serve, name="agents-read", daemon=True)
         with self._lock:
             self._readers[thread] = stream
@@ -275,7 +283,7 @@ class AgentGateway:
                 self._strangers -= 1
             self._count("no-thread")
 
-    def _serve(self, stream: FramedSocket, is_gone: Callable[[], bool]) -> None:
+    def _serve(self, stream: FramedSocket, peer: Peer) -> None:
         """Own one connection from handshake to end."""
         session: Session | None = None
         try:
@@ -288,26 +296,30 @@ class AgentGateway:
             with self._lock:
                 self._strangers -= 1
         if session is not None:
-            self._converse(session, is_gone)
+            self._converse(session, peer)
         with self._lock:
             self._readers.pop(threading.current_thread(), None)
 
-    def _converse(self, session: Session, is_gone: Callable[[], bool]) -> None:
+    def _converse(self, session: Session, peer: Peer) -> None:
         reason = "fault"  # stands when something is raised that is no `ProtocolError`: a bug, which is shown
         try:
             # Said in the time of the process; its age is what counts, whatever was done to the machine's clock.
             lead = self._clock.lead()
             started_at = min(session.process.started_at, self._clock.now() - lead) + lead
             process = replace(session.process, started_at=started_at)
-            replaced = self._roster.join(process, launch_id=session.launch_id, link=session, is_gone=is_gone)
+            replaced = self._roster.join(process, launch_id=session.launch_id, link=session, peer=peer)
             if replaced is not None:
                 replaced.shut()
             self._delivery.processes_changed()
-            while self._hear(session):
+            while self._hear(session, sender=peer.pid or session.process_id):
                 pass
             reason = "goodbye"
         except ForeignLaunch:
             reason = "foreign-launch"
+        except ForeignProcess:
+            reason = "foreign-process"
+        except TooManyNames:
+            reason = "too-many-names"
         except ProtocolError as error:
             reason = error.reason
         finally:
@@ -317,9 +329,9 @@ class AgentGateway:
             session.close()
             self._count(reason)
 
-    def _hear(self, session: Session) -> bool:
+    def _hear(self, session: Session, *, sender: Hashable) -> bool:
         """Take one frame; False when the agent said goodbye."""
-        kind, payload, size = session.read()
+        kind, payload, weight = session.read()
         if kind == "answer":
             session.expect(payload)
             generation, changes = read_standing(payload)
@@ -329,7 +341,8 @@ class AgentGateway:
             session.settle(payload)
         elif kind in _TELEMETRY:
             found = self._roster.find(session.process_id)
-            self._delivery.put(kind, payload, found[0] if found is not None else session.process, size=size)
+            process = found[0] if found is not None else session.process
+            self._delivery.put(kind, payload, process, weight=weight, sender=sender)
         elif kind != "goodbye":
             raise ProtocolError("unexpected-type", f"an agent sent {kind}")
         return kind != "goodbye"
@@ -339,15 +352,15 @@ class AgentGateway:
             self._ended[reason] += 1
 
 
-def _end_of_peer(connected: socket.socket) -> Callable[[], bool]:
-    """Return how to tell whether the process at the other end has ended, by what the kernel says of it.
+def _peer_of(connected: socket.socket) -> Peer:
+    """Return which process is at the other end, by what the kernel says of it, and how to tell that it has ended.
 
     Where it says nothing (another pid namespace), a process is never known to have ended.
     """
     raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid: int = struct.unpack("3i", raw)[0]
     started = process_started(pid)
-    return lambda: started is not None and process_started(pid) != started
+    return Peer(pid=pid, started=started, is_gone=lambda: started is not None and process_started(pid) != started)
 
 
 def _body_of(change: LiveChange) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from homeostat.core.ids import ProcessId
 from homeostat.model.process import HostProcess
 
 _MAX_REMEMBERED = 10_000
+MAX_NAMES = 32
+"""Process ids under which one process of the system may call; each program that it becomes by `exec` takes another."""
 
 Link = TypeVar("Link")
 
@@ -18,12 +20,35 @@ class ForeignLaunch(Exception):
     """A process is listed under another launch: this key does not speak for it."""
 
 
+class ForeignProcess(Exception):
+    """The kernel says that this is another process than the one that is listed under the id, which is still there."""
+
+
+class TooManyNames(Exception):
+    """One process of the system calls itself by ever new ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Who is at the other end of a connection, as the kernel says."""
+
+    pid: int
+    """0 where it does not: a process in another pid namespace."""
+
+    started: str | None
+    is_gone: Callable[[], bool] = lambda: False
+    """Tells whether that process is known to have ended."""
+
+
+UNKNOWN = Peer(pid=0, started=None)
+
+
 @dataclass(slots=True)
 class _Entry(Generic[Link]):
     process: HostProcess
     launch_id: str
     link: Link | None
-    is_gone: Callable[[], bool]
+    peer: Peer
     lost_at_s: float = 0.0
 
 
@@ -40,23 +65,36 @@ class Roster(Generic[Link]):
         self._changed = threading.Condition()
         self._entries: dict[ProcessId, _Entry[Link]] = {}
         self._gone: OrderedDict[ProcessId, None] = OrderedDict()
+        self._names: OrderedDict[tuple[int, str | None], set[ProcessId]] = OrderedDict()
 
-    def join(
-        self, process: HostProcess, *, launch_id: str, link: Link, is_gone: Callable[[], bool] = lambda: False
-    ) -> Link | None:
+    def join(self, process: HostProcess, *, launch_id: str, link: Link, peer: Peer = UNKNOWN) -> Link | None:
         """Note a connection; return the link it takes the place of, if that process had one.
 
-        `is_gone` tells, once the connection is lost, whether the process is known to have ended.
-        `ForeignLaunch` when the process is listed and belongs to another launch.
+        `ForeignLaunch` when the process is listed and belongs to another launch, `ForeignProcess` when it is
+        not the one that is listed, `TooManyNames` when the peer has used up its share of ids.
         """
         with self._changed:
             before = self._entries.get(process.id)
             if before is not None and before.launch_id != launch_id:
                 raise ForeignLaunch(process.id)
-            self._entries[process.id] = _Entry(process=process, launch_id=launch_id, link=link, is_gone=is_gone)
+            if before is not None and _differ(before.peer, peer) and not before.peer.is_gone():
+                raise ForeignProcess(process.id)
+            self._note_name(process.id, peer)
+            self._entries[process.id] = _Entry(process=process, launch_id=launch_id, link=link, peer=peer)
             self._gone.pop(process.id, None)
             self._changed.notify_all()
             return before.link if before is not None else None
+
+    def _note_name(self, process_id: ProcessId, peer: Peer) -> None:
+        if not peer.pid:
+            return
+        known = self._names.setdefault((peer.pid, peer.started), set())
+        self._names.move_to_end((peer.pid, peer.started))
+        if process_id not in known and len(known) >= MAX_NAMES:
+            raise TooManyNames(process_id)
+        known.add(process_id)
+        while len(self._names) > _MAX_REMEMBERED:
+            self._names.popitem(last=False)
 
     def lose(self, process_id: ProcessId, *, link: Link, for_good: bool) -> bool:
         """Note the end of a connection; False when another one has taken its place meanwhile."""
@@ -78,7 +116,7 @@ class Roster(Generic[Link]):
         with self._changed:
             end_s = self._monotonic_s() - self._lease_s
             lost = [(key, entry) for key, entry in self._entries.items() if entry.link is None]
-            over = [key for key, entry in lost if entry.lost_at_s <= end_s or entry.is_gone()]
+            over = [key for key, entry in lost if entry.lost_at_s <= end_s or entry.peer.is_gone()]
             for process_id in over:
                 self._forget(process_id)
             if over:
@@ -128,3 +166,7 @@ class Roster(Generic[Link]):
         self._gone[process_id] = None
         while len(self._gone) > _MAX_REMEMBERED:
             self._gone.popitem(last=False)
+
+
+def _differ(one: Peer, other: Peer) -> bool:
+    return bool(one.pid and other.pid) and (one.pid, one.started) != (other.pid, other.started)

@@ -3,13 +3,15 @@
 import os
 import signal
 import sys
+import textwrap
 import threading
 from contextlib import closing
 from pathlib import Path
 
+import agents_harness
 import pytest
 from agent_by_hand import CHANGE, LAUNCH, PROCESS, agent, answer, ended, in_background, soon, stranger
-from agents_harness import Place, SystemClock, clean_environment, connected, host, records, wait_for
+from agents_harness import SOURCES, Place, SystemClock, clean_environment, connected, host, records, wait_for
 from homeostat_agent.protocol import ProtocolError, frame
 
 from homeostat.adapters.agents import gateway as gateway_module
@@ -137,6 +139,59 @@ def test_a_process_of_one_launch_cannot_be_taken_over_with_the_key_of_another(pl
         with agent(place, launch="cd" * 16, command="intruder"):
             ended(gateway, "foreign-launch")
         assert [item.command for item in gateway.processes()] == ["app.py"]
+
+
+def test_a_process_beside_it_with_the_same_launch_cannot_take_its_place_as_long_as_it_is_there(place):
+    """The kernel says who is at the other end; when the process has ended, its id is free, as after a lost hub."""
+    elsewhere = f"""
+        import sys
+        from types import SimpleNamespace
+        from agent_by_hand import agent
+        place = SimpleNamespace(socket={str(place.socket)!r}, key=bytes.fromhex({place.key.hex()!r}))
+        with agent(place, command="impostor") as there:
+            print("in", flush=True)
+            sys.stdin.read()
+    """
+    command = (sys.executable, "-c", textwrap.dedent(elsewhere))
+    environment = clean_environment() | {
+        "PYTHONPATH": os.pathsep.join((SOURCES, str(Path(agents_harness.__file__).parent)))
+    }
+    with place.hub() as gateway:
+        with agent(place) as there:
+            connected(gateway)
+            with host(*command, env=environment, cwd=place.repository):
+                ended(gateway, "foreign-process")
+            there.send("logs", {"n": 1}, deadline_s=soon())
+            assert [item.command for item in connected(gateway)] == ["app.py"]
+            there.send("goodbye", {}, deadline_s=soon())
+            wait_for(lambda: not gateway.processes())
+        with host(*command, env=environment, cwd=place.repository) as other:
+            assert other.stdout.readline() == "in\n"
+            assert [item.command for item in connected(gateway)] == ["impostor"]
+        # It was killed, without a goodbye.
+        with agent(place):
+            wait_for(lambda: [item.command for item in connected(gateway)] == ["app.py"])
+
+
+def test_one_process_calls_itself_by_so_many_ids_and_no_more(place, monkeypatch):
+    monkeypatch.setattr("homeostat.adapters.agents.roster.MAX_NAMES", 3)
+    with place.hub() as gateway:
+        for number in range(5):
+            with agent(place, process=f"{PROCESS[:-1]}{number}") as there:
+                there.send("goodbye", {}, deadline_s=soon())
+                wait_for(lambda number=number: sum(gateway.stats().ended.values()) == number + 1)
+        assert gateway.stats().ended == {"goodbye": 3, "too-many-names": 2}
+        with agent(place, process=f"{PROCESS[:-1]}1"):
+            connected(gateway)
+
+
+def test_what_is_small_on_the_wire_and_large_in_memory_counts_by_what_it_takes(place):
+    with place.hub() as gateway, agent(place) as there:
+        connected(gateway)
+        there.send("logs", {"x": [[]] * 1_000_000}, deadline_s=soon())
+        wait_for(lambda: gateway.stats().telemetry_dropped == 1)
+        there.send("logs", {"x": ["like", "any other"] * 20_000}, deadline_s=soon())
+        wait_for(lambda: gateway.heard)
 
 
 def test_a_process_that_dials_again_takes_the_place_of_its_old_connection(place):
