@@ -19,8 +19,19 @@ _SAME_NAME_DECORATORS = frozenset({"setter", "getter", "deleter", "register", "o
 """Idioms in which one scope rightly has several definitions of a name; each has its function object."""
 
 _RUN_BY_CLASS_CREATION = frozenset(
-    {"__init_subclass__", "__set_name__", "__prepare__", "__mro_entries__", "__class_getitem__", "__instancecheck__"}
+    {
+        "__init_subclass__",
+        "__set_name__",
+        "__prepare__",
+        "__mro_entries__",
+        "__class_getitem__",
+        "mro",
+        "_generate_next_value_",
+    }
 )
+_ANSWERS_ARE_KEPT = frozenset({"__hash__", "__instancecheck__", "__subclasscheck__", "__subclasshook__"})
+"""By sets and dictionaries, and by abstract classes."""
+
 _ONLY_LOOK = frozenset({"isinstance", "issubclass", "len", "callable", "hasattr", "type", "abs", "min", "max"})
 _MAKE_OBJECTS = frozenset({"__init__", "__new__", "__post_init__", "__attrs_post_init__", "model_post_init"})
 
@@ -111,6 +122,8 @@ def _header_obstacles(old: FunctionOutline | ClassOutline, new: FunctionOutline 
 def _special_reason(old: FunctionOutline, new: FunctionOutline) -> str:
     if new.name in _RUN_BY_CLASS_CREATION:
         return "it runs while classes are made, and those made so far would keep what it did"
+    if new.name in _ANSWERS_ARE_KEPT:
+        return "what it answered so far is kept in sets, dictionaries or abstract classes"
     if new.name in _MAKE_OBJECTS and _Checks().without(old) != _Checks().without(new):
         return "objects made so far would keep what the old one gave them"
     return ""
@@ -177,7 +190,10 @@ def _obstacle(item: FunctionOutline | ClassOutline, reason: str) -> Obstacle:
 
 
 class _Checks(ast.NodeTransformer):
-    """Leaves out of a body what only refuses: docstring, `raise`, `assert`, and `if` around nothing else."""
+    """Leaves out of a body what only refuses, where nobody catches it, and the docstring.
+
+    That is `raise`, `assert`, and an `if` around nothing else.
+    """
 
     def without(self, function: FunctionOutline) -> str:
         body = copy.deepcopy(function.node.body)
@@ -194,6 +210,18 @@ class _Checks(ast.NodeTransformer):
     def visit_If(self, node: ast.If) -> ast.AST | None:
         self.generic_visit(node)
         return None if not node.body and not node.orelse and _is_pure(node.test) else node
+
+    def visit_Try(self, node: ast.Try) -> ast.AST:
+        # What its body raises may be caught, and an object made all the same; `finally` may swallow the rest.
+        if not node.finalbody:
+            node.handlers = [self.visit(handler) for handler in node.handlers]
+        return node
+
+    def visit_TryStar(self, node: ast.TryStar) -> ast.AST:
+        return node
+
+    def visit_With(self, node: ast.With) -> ast.AST:
+        return node  # `suppress` and the like catch, too
 
 
 def _is_pure(test: ast.expr) -> bool:
