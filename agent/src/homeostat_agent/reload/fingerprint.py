@@ -59,6 +59,17 @@ def _constant(value: object) -> object:
     return (type(value).__name__, value)
 
 
+def same_steps(one: CodeType, other: CodeType) -> bool:
+    """Tell whether two code objects do the same by themselves: lines, and code inside them, left out."""
+    return _steps(one) == _steps(other)
+
+
+def _steps(code: CodeType) -> tuple[Any, ...]:
+    constants = tuple(_constant(value) for value in code.co_consts if not isinstance(value, CodeType))
+    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    return (code.co_code, constants, *names)
+
+
 def children(code: CodeType) -> list[CodeType]:
     """Return the code objects among the constants, in the order in which the source has them."""
     return [value for value in code.co_consts if isinstance(value, CodeType)]
