@@ -1,6 +1,9 @@
-"""The stores that the contracts are tried on."""
+"""The stores and repositories that the contracts are tried on."""
+
+from pathlib import Path
 
 import pytest
+from repository_worlds import World, git_world, memory_world
 
 from homeostat.adapters.keys import Ed25519Signer
 from homeostat.adapters.store import SqlStore
@@ -23,3 +26,9 @@ def store(request, tmp_path, signer):
         )
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=["memory", "git-sha1", "git-sha256"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    kind = str(request.param)
+    return memory_world() if kind == "memory" else git_world(tmp_path, kind.removeprefix("git-"))
