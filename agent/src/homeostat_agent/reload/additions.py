@@ -29,6 +29,8 @@ _ANNOTATION_NODES = (
     getattr(ast, "Index", ast.Load),
 )
 
+_READ_GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+
 
 def addition_obstacle(owner: ClassOutline | None, item: FunctionOutline, new: ModuleOutline) -> str:
     """Return why a new function cannot be put into its running module or class; empty when it can."""
@@ -44,6 +46,8 @@ def addition_obstacle(owner: ClassOutline | None, item: FunctionOutline, new: Mo
         owner.node.decorator_list or owner.node.keywords or getattr(owner.node, "type_params", [])
     ):
         return "a new method of a class with decorators, keywords or type parameters"
+    if owner is not None and any(_is_private(argument.arg) for argument in _arguments(node.args)):
+        return "a new method with parameters of private names"
     if not all(_is_constant(value) for value in (*node.args.defaults, *node.args.kw_defaults)):
         return "a new function with defaults that are not constants"
     if not all(_is_plain_annotation(value) for value in _annotations(item)):
@@ -68,7 +72,7 @@ def make_function(
     Raises whatever evaluating an annotation raises (`NameError` mostly). Nothing is stored.
     """
     defaults, keyword_defaults = _defaults(item.node.args)
-    closure = tuple(CellType(owner) for _ in code.co_freevars)  # at most the cell of `__class__`
+    closure = tuple(CellType(owner) for _ in code.co_freevars) or None  # at most the cell of `__class__`
     function = FunctionType(code, namespace, item.name, defaults, closure)
     function.__kwdefaults__ = keyword_defaults
     function.__qualname__ = item.qualname
@@ -83,8 +87,10 @@ def is_readable(name: str, namespace: dict[str, Any]) -> bool:
 
 
 def global_names(code: CodeType) -> set[str]:
-    """Return the global names that code reads, with all code inside it."""
-    names = {str(item.argval) for item in dis.get_instructions(code) if item.opname == "LOAD_GLOBAL"}
+    """Return the global names that code reads, with all code inside it; what the body of a class binds is its own."""
+    steps = list(dis.get_instructions(code))
+    own = {str(item.argval) for item in steps if item.opname == "STORE_NAME"}
+    names = {str(item.argval) for item in steps if item.opname in _READ_GLOBALS} - own
     for value in code.co_consts:
         if isinstance(value, CodeType):
             names |= global_names(value)
@@ -120,20 +126,30 @@ def _is_constant(value: ast.expr | None) -> bool:
         return all(_is_constant(item) for item in value.elts)
     if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
         value = value.operand
-        return isinstance(value, ast.Constant) and isinstance(value.value, (int, float))
+        return isinstance(value, ast.Constant) and type(value.value) in (int, float, complex)
     return value is None or isinstance(value, ast.Constant)
 
 
-def _annotations(item: FunctionOutline) -> list[ast.expr]:
-    arguments = item.node.args
+def _arguments(arguments: ast.arguments) -> list[ast.arg]:
     every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-    found = [argument.annotation for argument in every if argument is not None and argument.annotation is not None]
+    return [argument for argument in every if argument is not None]
+
+
+def _annotations(item: FunctionOutline) -> list[ast.expr]:
+    found = [argument.annotation for argument in _arguments(item.node.args) if argument.annotation is not None]
     return [*found, item.node.returns] if item.node.returns is not None else found
+
+
+def _is_private(name: str) -> bool:
+    """Tell whether a name may mean another one inside a class."""
+    return name.startswith("__")
 
 
 def _is_plain_annotation(value: ast.expr) -> bool:
     return all(
-        isinstance(node, _ANNOTATION_NODES) and not (isinstance(node, ast.Name) and node.id.startswith("__"))
+        isinstance(node, _ANNOTATION_NODES)
+        and not (isinstance(node, ast.Name) and _is_private(node.id))
+        and not (isinstance(node, ast.Attribute) and _is_private(node.attr))
         for node in ast.walk(value)
     )
 
