@@ -30,7 +30,8 @@ from homeostat.flows.reverting import request_revert
 from homeostat.flows.troubles import Troubles
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
-from homeostat.proposals.lifecycle import ALLOWED_FROM, Approved, Deferred, Edited, Rejected, Resumed
+from homeostat.proposals.events import Approved, Deferred, Edited, Rejected, Resumed
+from homeostat.proposals.lifecycle import ALLOWED_FROM
 from homeostat.proposals.markdown import parse_header, record_path
 from homeostat.testing.faults import DEADLY, FaultPlan, faulty
 from homeostat.testing.memory_repository import SimulatedDeath

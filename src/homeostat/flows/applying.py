@@ -30,7 +30,7 @@ from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
 from homeostat.model.proposal import Application, Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.ports.live import LiveChange
-from homeostat.proposals.lifecycle import ApplyAsked, ApplyFailed, ApplyStarted, RestartNeeded, WentLive
+from homeostat.proposals.events import ApplyAsked, ApplyFailed, ApplyStarted, RestartNeeded, WentLive
 from homeostat.rollout.consent import change_ref
 from homeostat.rollout.live import plan_change
 

@@ -9,7 +9,7 @@ from homeostat.flows.transition import drop_candidate, read, transition
 from homeostat.model.actor import Actor
 from homeostat.model.proposal import Proposal, Review
 from homeostat.model.verdict import Denied
-from homeostat.proposals.lifecycle import Approved, Deferred, Rejected, Resumed
+from homeostat.proposals.events import Approved, Deferred, Rejected, Resumed
 from homeostat.rollout.consent import may_approve
 from homeostat.telemetry.redact import clean
 

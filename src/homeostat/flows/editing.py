@@ -26,7 +26,8 @@ from homeostat.flows.transition import drop_candidate, read, transition
 from homeostat.model.actor import Actor
 from homeostat.model.proposal import Proposal
 from homeostat.model.verdict import Denied
-from homeostat.proposals.lifecycle import Edited, refusal
+from homeostat.proposals.events import Edited
+from homeostat.proposals.lifecycle import refusal
 from homeostat.rollout.consent import change_ref
 from homeostat.telemetry.redact import clean
 

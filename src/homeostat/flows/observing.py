@@ -15,7 +15,8 @@ from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Application, Proposal, ProposalState
 from homeostat.model.restart import RestartPhase
 from homeostat.model.verdict import Denied
-from homeostat.proposals.lifecycle import Accepted, ObservedWell, RestartSeen, refusal
+from homeostat.proposals.events import Accepted, ObservedWell, RestartSeen
+from homeostat.proposals.lifecycle import refusal
 from homeostat.rollout.arms import Arm, arm_of, serves, watched_time_s
 from homeostat.rollout.observation import Hold, Judgement, Symptom, Well, Worse, judge, judge_symptom
 from homeostat.telemetry.redact import clean

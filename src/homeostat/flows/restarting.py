@@ -21,7 +21,7 @@ from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import REVERT_WAITS, Proposal, ProposalState
 from homeostat.model.restart import RestartableProgram, RestartPhase, RestartReport
 from homeostat.model.verdict import Denied
-from homeostat.proposals.lifecycle import RestartAsked
+from homeostat.proposals.events import RestartAsked
 
 _WAITING = frozenset({ProposalState.AWAITING_RESTART})
 _TAKEN_BACK = frozenset({ProposalState.REVERTING})

@@ -13,7 +13,8 @@ from homeostat.model.proposal import Proposal, Review
 from homeostat.model.verdict import Denied
 from homeostat.ports.repository import BackupStore, CommitReader
 from homeostat.ports.store import ProposalStore
-from homeostat.proposals.lifecycle import Restored, step
+from homeostat.proposals.events import Restored
+from homeostat.proposals.lifecycle import step
 from homeostat.rollout.settling import AppliedCommit, evidence_of, settle
 from homeostat.validation.patch import parse_patch
 from homeostat.validation.resolve import resolve

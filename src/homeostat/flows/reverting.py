@@ -20,7 +20,7 @@ from homeostat.model.change import TreeChange
 from homeostat.model.proposal import REVERT_WAITS, Application, Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.ports.repository import Drift
-from homeostat.proposals.lifecycle import RevertAborted, Reverted, RevertReplanned, RevertStarted, RevertWaits
+from homeostat.proposals.events import RevertAborted, Reverted, RevertReplanned, RevertStarted, RevertWaits
 
 _REJOIN_S = 10.0
 _IN_FORCE = frozenset({ProposalState.OBSERVING, ProposalState.AWAITING_RESTART, ProposalState.IMPLEMENTED})

@@ -15,7 +15,8 @@ from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.ports.store import ProposalStore
-from homeostat.proposals.lifecycle import Event, step
+from homeostat.proposals.events import Event
+from homeostat.proposals.lifecycle import step
 
 _log = logging.getLogger(__name__)
 _PAGE = 5000

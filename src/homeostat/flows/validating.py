@@ -15,7 +15,7 @@ from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.policy.check import check_change
 from homeostat.ports.proving import ProofJob, ProofRuns
-from homeostat.proposals.lifecycle import Proved, ValidationStarted
+from homeostat.proposals.events import Proved, ValidationStarted
 from homeostat.validation.compare import judge_proof
 
 _MOST_ATTEMPTS = 2

@@ -16,7 +16,7 @@ from datetime import datetime
 
 from homeostat.core.ids import CommitId
 from homeostat.model.proposal import Application, Proposal, ProposalState, Review
-from homeostat.proposals.lifecycle import Restored
+from homeostat.proposals.events import Restored
 from homeostat.rollout.invariants import APPLIED
 
 S = ProposalState

@@ -8,6 +8,7 @@ from homeostat.core.ids import CommitId
 from homeostat.model.proof import ProofReport, ProofVerdict
 from homeostat.model.proposal import FIRST_TITLE, STATUS_OF, Application, ProposalState, Review
 from homeostat.model.verdict import Denied
+from homeostat.proposals import events
 from homeostat.proposals import lifecycle as life
 
 S = ProposalState
@@ -21,14 +22,14 @@ def report(verdict):
 
 
 EVENTS = {
-    life.ValidationStarted: life.ValidationStarted(),
-    life.Proved: life.Proved(report=report(ProofVerdict.PASSED)),
-    life.Approved: life.Approved(review=REVIEW, apply_requested=True),
-    life.ApplyAsked: life.ApplyAsked(),
-    life.Rejected: life.Rejected(review=replace(REVIEW, decision="rejected", notes="no")),
-    life.Deferred: life.Deferred(review=replace(REVIEW, decision="deferred")),
-    life.Resumed: life.Resumed(),
-    life.Edited: life.Edited(
+    events.ValidationStarted: events.ValidationStarted(),
+    events.Proved: events.Proved(report=report(ProofVerdict.PASSED)),
+    events.Approved: events.Approved(review=REVIEW, apply_requested=True),
+    events.ApplyAsked: events.ApplyAsked(),
+    events.Rejected: events.Rejected(review=replace(REVIEW, decision="rejected", notes="no")),
+    events.Deferred: events.Deferred(review=replace(REVIEW, decision="deferred")),
+    events.Resumed: events.Resumed(),
+    events.Edited: events.Edited(
         by=OWNER.id,
         title="Another title",
         rationale="why",
@@ -37,20 +38,20 @@ EVENTS = {
         diff="--- other",
         files=("b.py",),
     ),
-    life.ApplyStarted: life.ApplyStarted(application=APPLICATION),
-    life.WentLive: life.WentLive(detail="swapped"),
-    life.RestartNeeded: life.RestartNeeded(detail="an import changed"),
-    life.ApplyFailed: life.ApplyFailed(reason="no"),
-    life.RestartAsked: life.RestartAsked(request_id="r"),
-    life.RestartSeen: life.RestartSeen(),
-    life.ObservedWell: life.ObservedWell(reason="well"),
-    life.Accepted: life.Accepted(reason="as it was", doubt="too few requests"),
-    life.RevertStarted: life.RevertStarted(parent=COMMIT, commit=BASE, reason="asked", automatic=False),
-    life.RevertReplanned: life.RevertReplanned(parent=BASE, commit=COMMIT),
-    life.RevertWaits: life.RevertWaits(reason="process 7 does not answer"),
-    life.Reverted: life.Reverted(detail="seen"),
-    life.RevertAborted: life.RevertAborted(reason="moved on"),
-    life.Restored: life.Restored(state=S.FAILED, reason="restored"),
+    events.ApplyStarted: events.ApplyStarted(application=APPLICATION),
+    events.WentLive: events.WentLive(detail="swapped"),
+    events.RestartNeeded: events.RestartNeeded(detail="an import changed"),
+    events.ApplyFailed: events.ApplyFailed(reason="no"),
+    events.RestartAsked: events.RestartAsked(request_id="r"),
+    events.RestartSeen: events.RestartSeen(),
+    events.ObservedWell: events.ObservedWell(reason="well"),
+    events.Accepted: events.Accepted(reason="as it was", doubt="too few requests"),
+    events.RevertStarted: events.RevertStarted(parent=COMMIT, commit=BASE, reason="asked", automatic=False),
+    events.RevertReplanned: events.RevertReplanned(parent=BASE, commit=COMMIT),
+    events.RevertWaits: events.RevertWaits(reason="process 7 does not answer"),
+    events.Reverted: events.Reverted(detail="seen"),
+    events.RevertAborted: events.RevertAborted(reason="moved on"),
+    events.Restored: events.Restored(state=S.FAILED, reason="restored"),
 }
 
 
@@ -89,48 +90,48 @@ def test_an_event_happens_exactly_in_the_states_that_allow_it(state, event):
 
 SEEN = proposal().change.change_digest
 TOLD = {
-    life.ValidationStarted: ("validating", "policy and tests are running", {}),
-    life.Proved: ("validated", "said so", {"verdict": "passed", "sandbox": "bubblewrap"}),
-    life.Approved: (
+    events.ValidationStarted: ("validating", "policy and tests are running", {}),
+    events.Proved: ("validated", "said so", {"verdict": "passed", "sandbox": "bubblewrap"}),
+    events.Approved: (
         "approved",
         "by a second pair of eyes",
         {"change_seen": SEEN, "unreviewed": False, "forced": False},
     ),
-    life.ApplyAsked: ("apply_asked", "applying was asked", {}),
-    life.Rejected: ("rejected", "no", {}),
-    life.Deferred: ("deferred", "no reason given", {}),
-    life.Resumed: ("resumed", "taken up again", {}),
-    life.Edited: ("edited", f"edited by {OWNER.id}: revision 2", {"revision": 2, "base_commit": BASE}),
-    life.ApplyStarted: (
+    events.ApplyAsked: ("apply_asked", "applying was asked", {}),
+    events.Rejected: ("rejected", "no", {}),
+    events.Deferred: ("deferred", "no reason given", {}),
+    events.Resumed: ("resumed", "taken up again", {}),
+    events.Edited: ("edited", f"edited by {OWNER.id}: revision 2", {"revision": 2, "base_commit": BASE}),
+    events.ApplyStarted: (
         "apply_started",
         "as cccccccccccc; snapshot b/x",
         {"commit": COMMIT, "before": BASE, "backup": "b/x"},
     ),
-    life.WentLive: ("went_live", "swapped", {"hmr": "applied", "restart_required": False}),
-    life.RestartNeeded: ("needs_restart", "an import changed", {"hmr": "not_available", "restart_required": True}),
-    life.ApplyFailed: ("apply_failed", "no", {}),
-    life.RestartAsked: ("restart_asked", "a restart was asked for; it is needed because: ", {"request": "r"}),
-    life.RestartSeen: ("restarted", "every process was started after the change", {}),
-    life.ObservedWell: ("implemented", "well", {}),
-    life.Accepted: (
+    events.WentLive: ("went_live", "swapped", {"hmr": "applied", "restart_required": False}),
+    events.RestartNeeded: ("needs_restart", "an import changed", {"hmr": "not_available", "restart_required": True}),
+    events.ApplyFailed: ("apply_failed", "no", {}),
+    events.RestartAsked: ("restart_asked", "a restart was asked for; it is needed because: ", {"request": "r"}),
+    events.RestartSeen: ("restarted", "every process was started after the change", {}),
+    events.ObservedWell: ("implemented", "well", {}),
+    events.Accepted: (
         "accepted",
         "accepted by a person: as it was (held until then: too few requests)",
         {"doubt": "too few requests"},
     ),
-    life.RevertStarted: (
+    events.RevertStarted: (
         "revert_started",
         "asked",
         {"commit": BASE, "parent": COMMIT, "automatic": False},
     ),
-    life.RevertReplanned: (
+    events.RevertReplanned: (
         "revert_replanned",
         f"said before; on {BASE[:12]}, to which the branch has gone on",
         {"commit": COMMIT, "parent": BASE},
     ),
-    life.RevertWaits: ("revert_waits", "process 7 does not answer", {}),
-    life.Reverted: ("reverted", "asked for; seen", {}),
-    life.RevertAborted: ("revert_aborted", "revert not done: moved on", {}),
-    life.Restored: ("restored", "restored", {"commit": COMMIT, "revert_commit": None}),
+    events.RevertWaits: ("revert_waits", "process 7 does not answer", {}),
+    events.Reverted: ("reverted", "asked for; seen", {}),
+    events.RevertAborted: ("revert_aborted", "revert not done: moved on", {}),
+    events.Restored: ("restored", "restored", {"commit": COMMIT, "revert_commit": None}),
 }
 
 
@@ -178,16 +179,16 @@ FULL = replace(
 """Every field holds something, so that whatever an event leaves alone or empties is seen."""
 
 OLD_REVIEW = replace(REVIEW, notes="old")
-EDITED = EVENTS[life.Edited]
+EDITED = EVENTS[events.Edited]
 LEFT = {
-    life.ValidationStarted: ({}, {}),
-    life.Proved: ({"proof": report(ProofVerdict.PASSED)}, {}),
-    life.Approved: ({"review": REVIEW, "apply_requested": True}, {}),
-    life.ApplyAsked: ({"apply_requested": True}, {}),
-    life.Rejected: ({"review": replace(REVIEW, decision="rejected", notes="no")}, {}),
-    life.Deferred: ({"review": replace(REVIEW, decision="deferred")}, {}),
-    life.Resumed: ({"review": None, "proof": None}, {}),
-    life.Edited: (
+    events.ValidationStarted: ({}, {}),
+    events.Proved: ({"proof": report(ProofVerdict.PASSED)}, {}),
+    events.Approved: ({"review": REVIEW, "apply_requested": True}, {}),
+    events.ApplyAsked: ({"apply_requested": True}, {}),
+    events.Rejected: ({"review": replace(REVIEW, decision="rejected", notes="no")}, {}),
+    events.Deferred: ({"review": replace(REVIEW, decision="deferred")}, {}),
+    events.Resumed: ({"review": None, "proof": None}, {}),
+    events.Edited: (
         {
             "revision": 2,
             "title": EDITED.title,
@@ -204,15 +205,15 @@ LEFT = {
         },
         {},
     ),
-    life.ApplyStarted: ({"application": APPLICATION}, {}),
-    life.WentLive: ({}, {"live": True, "live_detail": "swapped", "on_disk_at": ON_DISK, "observed_from": LATER}),
-    life.RestartNeeded: ({}, {"live": False, "live_detail": "an import changed", "on_disk_at": ON_DISK}),
-    life.ApplyFailed: ({"apply_requested": False}, {"files_back_at": BACK}),
-    life.RestartAsked: ({}, {"restart_id": "r", "restart_asked_at": LATER}),
-    life.RestartSeen: ({}, {"observed_from": LATER}),
-    life.ObservedWell: ({}, {}),
-    life.Accepted: ({}, {}),
-    life.RevertStarted: (
+    events.ApplyStarted: ({"application": APPLICATION}, {}),
+    events.WentLive: ({}, {"live": True, "live_detail": "swapped", "on_disk_at": ON_DISK, "observed_from": LATER}),
+    events.RestartNeeded: ({}, {"live": False, "live_detail": "an import changed", "on_disk_at": ON_DISK}),
+    events.ApplyFailed: ({"apply_requested": False}, {"files_back_at": BACK}),
+    events.RestartAsked: ({}, {"restart_id": "r", "restart_asked_at": LATER}),
+    events.RestartSeen: ({}, {"observed_from": LATER}),
+    events.ObservedWell: ({}, {}),
+    events.Accepted: ({}, {}),
+    events.RevertStarted: (
         {},
         {
             "reverting_at": LATER,
@@ -223,10 +224,10 @@ LEFT = {
             "automatic_revert": False,
         },
     ),
-    life.RevertReplanned: ({}, {"revert_parent": BASE, "revert_commit": COMMIT}),
-    life.RevertWaits: ({}, {"files_back_at": BACK}),
-    life.Reverted: ({}, {"files_back_at": BACK}),
-    life.RevertAborted: (
+    events.RevertReplanned: ({}, {"revert_parent": BASE, "revert_commit": COMMIT}),
+    events.RevertWaits: ({}, {"files_back_at": BACK}),
+    events.Reverted: ({}, {"files_back_at": BACK}),
+    events.RevertAborted: (
         {},
         {
             "reverting_at": None,
@@ -236,7 +237,7 @@ LEFT = {
             "revert_commit": None,
         },
     ),
-    life.Restored: ({"apply_requested": False}, {}),
+    events.Restored: ({"apply_requested": False}, {}),
 }
 
 
@@ -259,14 +260,16 @@ def test_an_event_leaves_this_in_the_row_and_nothing_else(kind, asked):
 
 
 def test_an_application_that_never_began_may_fail_and_leaves_none():
-    failed = life.step(proposal(state=S.APPROVED, apply_requested=True), EVENTS[life.ApplyFailed], at=NOW).proposal
+    failed = life.step(proposal(state=S.APPROVED, apply_requested=True), EVENTS[events.ApplyFailed], at=NOW).proposal
     assert (failed.state, failed.application, failed.apply_requested) == (S.FAILED, None, False)
 
 
 def test_a_restoration_keeps_what_the_row_knows_unless_it_brings_its_own():
-    lost = life.step(replace(at_state(S.APPROVED), review=OLD_REVIEW, application=None), EVENTS[life.Restored], at=NOW)
+    lost = life.step(
+        replace(at_state(S.APPROVED), review=OLD_REVIEW, application=None), EVENTS[events.Restored], at=NOW
+    )
     assert (lost.proposal.review, lost.proposal.application) == (OLD_REVIEW, None)
-    own = replace(EVENTS[life.Restored], review=REVIEW, application=FULL)
+    own = replace(EVENTS[events.Restored], review=REVIEW, application=FULL)
     found = life.step(replace(at_state(S.APPROVED), review=OLD_REVIEW), own, at=NOW)
     assert (found.proposal.review, found.proposal.application) == (REVIEW, FULL)
 
@@ -279,29 +282,29 @@ def test_an_edit_tells_whether_the_row_says_it_already():
 
 
 def test_a_refusal_names_the_state_and_what_is_not_possible_in_it():
-    refused = life.step(at_state(S.REVERTED), life.ApplyAsked(), at=NOW)
+    refused = life.step(at_state(S.REVERTED), events.ApplyAsked(), at=NOW)
     assert refused.reasons == (f"proposal {proposal().id} is reverted: apply asked is not possible now",)
 
 
 def test_all_that_a_proof_said_is_the_reason():
     said = replace(report(ProofVerdict.FAILED), reasons=("one", "two"))
-    assert life.step(at_state(S.VALIDATING), life.Proved(report=said), at=NOW).proposal.state_reason == (
+    assert life.step(at_state(S.VALIDATING), events.Proved(report=said), at=NOW).proposal.state_reason == (
         "failed: one; two"
     )
 
 
 def test_what_is_done_by_itself_or_alone_is_told_so():
-    alone = life.Approved(review=replace(REVIEW, unreviewed=True), apply_requested=False, forced=True)
+    alone = events.Approved(review=replace(REVIEW, unreviewed=True), apply_requested=False, forced=True)
     told = life.step(proposal(state=S.AWAITING_APPROVAL), alone, at=NOW)
     assert (told.facts["unreviewed"], told.facts["forced"]) == (True, True)
     assert told.proposal.state_reason == "without a second pair of eyes"
-    by_itself = replace(EVENTS[life.RevertStarted], automatic=True)
+    by_itself = replace(EVENTS[events.RevertStarted], automatic=True)
     told = life.step(at_state(S.OBSERVING), by_itself, at=NOW)
     assert told.facts["automatic"] is True and told.proposal.state_reason == "taken back by itself: asked"
-    blocked = life.step(proposal(state=S.VALIDATING), life.Proved(report=report(ProofVerdict.FAILED)), at=NOW)
+    blocked = life.step(proposal(state=S.VALIDATING), events.Proved(report=report(ProofVerdict.FAILED)), at=NOW)
     assert blocked.kind == "proposal.blocked" and blocked.facts["verdict"] == "failed"
     assert blocked.proposal.state_reason == "failed: said so"
-    found = life.step(at_state(S.APPLYING), replace(EVENTS[life.Restored], review=REVIEW), at=NOW)
+    found = life.step(at_state(S.APPLYING), replace(EVENTS[events.Restored], review=REVIEW), at=NOW)
     assert found.kind == "proposal.approved"
     assert {"change_seen": SEEN, "unreviewed": True, "forced": False}.items() <= found.facts.items()
 
@@ -309,12 +312,12 @@ def test_what_is_done_by_itself_or_alone_is_told_so():
 def test_the_good_way_from_pending_to_implemented():
     done = go(
         proposal(),
-        EVENTS[life.ValidationStarted],
-        EVENTS[life.Proved],
-        EVENTS[life.Approved],
-        EVENTS[life.ApplyStarted],
-        EVENTS[life.WentLive],
-        EVENTS[life.ObservedWell],
+        EVENTS[events.ValidationStarted],
+        EVENTS[events.Proved],
+        EVENTS[events.Approved],
+        EVENTS[events.ApplyStarted],
+        EVENTS[events.WentLive],
+        EVENTS[events.ObservedWell],
     )
     assert done.state is S.IMPLEMENTED
     assert done.application is not None and done.application.live is True
@@ -323,11 +326,11 @@ def test_the_good_way_from_pending_to_implemented():
 
 @pytest.mark.parametrize("verdict", [ProofVerdict.FAILED, ProofVerdict.INCONCLUSIVE])
 def test_a_proof_that_did_not_pass_never_opens_the_way_to_an_approval(verdict):
-    assert go(at_state(S.VALIDATING), life.Proved(report=report(verdict))).state is S.BLOCKED
+    assert go(at_state(S.VALIDATING), events.Proved(report=report(verdict))).state is S.BLOCKED
 
 
 def test_a_restart_begins_the_observation_anew():
-    later = go(at_state(S.APPLYING), EVENTS[life.RestartNeeded], EVENTS[life.RestartSeen])
+    later = go(at_state(S.APPLYING), EVENTS[events.RestartNeeded], EVENTS[events.RestartSeen])
     assert later.state is S.OBSERVING
     assert later.application is not None and later.application.live is False
     assert later.application.observed_from == NOW
@@ -335,25 +338,25 @@ def test_a_restart_begins_the_observation_anew():
 
 @pytest.mark.parametrize("state", [S.OBSERVING, S.AWAITING_RESTART, S.IMPLEMENTED])
 def test_an_aborted_revert_goes_back_to_where_it_was_asked(state):
-    back = go(at_state(state), EVENTS[life.RevertStarted], EVENTS[life.RevertAborted])
+    back = go(at_state(state), EVENTS[events.RevertStarted], EVENTS[events.RevertAborted])
     assert back.state is state
     assert back.application is not None and back.application.revert_commit is None
 
 
 def test_an_automatic_revert_that_could_not_be_finished_fails_and_may_be_asked_for_again():
-    started = life.RevertStarted(parent=COMMIT, commit=BASE, reason="worse", automatic=True)
-    failed = go(at_state(S.OBSERVING), started, EVENTS[life.RevertAborted])
+    started = events.RevertStarted(parent=COMMIT, commit=BASE, reason="worse", automatic=True)
+    failed = go(at_state(S.OBSERVING), started, EVENTS[events.RevertAborted])
     assert failed.state is S.FAILED
-    assert go(failed, EVENTS[life.RevertStarted], EVENTS[life.Reverted]).state is S.REVERTED
+    assert go(failed, EVENTS[events.RevertStarted], EVENTS[events.Reverted]).state is S.REVERTED
 
 
 def test_a_reverted_or_rejected_proposal_moves_no_more_but_by_a_restoration():
     for state in (S.REVERTED, S.REJECTED, S.EXPIRED):
-        assert [event for event, states in life.ALLOWED_FROM.items() if state in states] == [life.Restored]
+        assert [event for event, states in life.ALLOWED_FROM.items() if state in states] == [events.Restored]
 
 
 def test_a_resumed_proposal_has_lost_its_old_proof_and_review():
-    resumed = go(replace(at_state(S.DEFERRED), proof=report(ProofVerdict.PASSED), review=REVIEW), life.Resumed())
+    resumed = go(replace(at_state(S.DEFERRED), proof=report(ProofVerdict.PASSED), review=REVIEW), events.Resumed())
     assert resumed.proof is None and resumed.review is None
 
 
@@ -361,7 +364,7 @@ def test_a_new_revision_has_nothing_of_what_was_said_of_the_one_before():
     before = replace(
         at_state(S.APPROVED), proof=report(ProofVerdict.PASSED), review=REVIEW, apply_requested=True, application=None
     )
-    after = go(before, EVENTS[life.Edited], replace(EVENTS[life.Edited], title="A third"))
+    after = go(before, EVENTS[events.Edited], replace(EVENTS[events.Edited], title="A third"))
     assert (after.state, after.revision, after.proof, after.review, after.apply_requested) == (
         S.PENDING, 3, None, None, False,
     )  # fmt: skip
