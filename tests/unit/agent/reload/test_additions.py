@@ -91,7 +91,7 @@ def test_an_annotation_that_cannot_be_evaluated_stores_nothing():
         made_and_imported("def fresh(a: Missing): ...", inside=True)
 
 
-@pytest.mark.parametrize("owner", ["C", "_C", "__C_", "_", "___"])
+@pytest.mark.parametrize("owner", ["C", "_C", "__C_", "X", "_", "___"])
 @pytest.mark.parametrize("name", ["plain", "_one", "__two", "__three_"])
 def test_a_private_method_is_stored_under_the_name_that_its_class_gives_it(owner, name):
     old = f"class {owner}:\n    ...\n"
@@ -244,8 +244,20 @@ def test_the_globals_that_code_reads_are_those_of_all_code_inside_it():
             def m(self) -> eight:
                 return nine, six
             own = six
+            ten = own
         return inner, Local, x
     """
     (code,) = [code for code in compile_module(textwrap.dedent(source), "m.py").co_consts if hasattr(code, "co_code")]
-    wanted = {"one", "two", "three", "four", "five", "seven", "eight", "nine", "six", "__name__"}
+    wanted = {
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "seven",
+        "eight",
+        "nine",
+        "six",
+        "__name__",
+    }  # a method does not see the `six` beside it
     assert global_names(code) == wanted

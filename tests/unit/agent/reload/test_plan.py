@@ -5,7 +5,7 @@
 import textwrap
 
 import pytest
-from homeostat_agent.reload.plan import plan_module
+from homeostat_agent.reload.plan import CompiledPlan, compile_plan, plan_module
 
 _BASE = '''
 """A module."""
@@ -469,3 +469,79 @@ def test_overloads_and_registered_implementations_are_told_apart_by_their_order(
     """
     assert verdicts(plan(('"str"', '"text"'), base=source)) == {"_": "swap"}
     assert verdicts(plan(("return x", "return -x"), base=source)) == {"f": "swap"}
+
+
+PLACES = {
+    "bad source": (("return 5", "return ("), "<module>", 2, "the source does not compile: '(' was never closed (<unknown>, line 2)"),
+    "source with a null": (("5", "'\0'"), "<module>", 1, "the source does not compile: source code string cannot contain null bytes"),
+    "deep source": (("5", "-" * 100_000 + "1"), "<module>", 1, "the source is nested too deeply to be compared"),
+    "a run by the import": (("return 4", "return 2"), "ran", 7, "it runs while the module is imported, and what it made then would stay"),
+    "a method that the import calls": (("return 6", "return 6\n    def fresh(self): pass"), "C.fresh", 16, "the module's import would use it"),
+    "a cache of unknown kind": (("return 6", "return 2"), "C.m", 13, "results kept by its decorator `cached_property` would stay"),
+    "a cached caller": (("return 5", "return 2"), "called", 1, "results that `C.m` caches depend on it"),
+    "a function that is no addition": (("def free", "@app\ndef fresh(): pass\ndef free"), "fresh", 17, "a new function with decorators or type parameters"),
+    "code of another kind": (("return 7", "yield 7"), "outer.<locals>.inner", 4, "it became another kind of function (plain, generator, coroutine)"),
+}  # fmt: skip
+
+_PLACED = """def called():
+    return 5
+def outer():
+    def inner():
+        return 7
+    return inner
+def ran():
+    return 4
+X = ran()
+X.fresh()
+class C:
+    @cached_property
+    def m(self):
+        called()
+        return 6
+def free():
+    return 8
+"""
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_refusal_says_what_it_is_about_and_where(name):
+    replacement, qualname, line, reason = PLACES[name]
+    found = plan_module("app/m.py", _PLACED, _PLACED.replace(*replacement).replace("return 8", "return 9"))
+    assert found.restart_reasons == (f"app/m.py:{line}: {qualname}: {reason}",)
+    # What could be swapped beside it is still told, where there is anything to compare.
+    others = [item for item in found.definitions if item.action != "restart"]
+    assert [item.qualname for item in others] == ([] if qualname == "<module>" else ["free"])
+
+
+def test_a_safe_plan_comes_with_all_that_the_swap_needs():
+    found = compile_plan("app/m.py", _PLACED, _PLACED.replace("return 8", "return 9"), filename="/srv/app/m.py")
+    assert isinstance(found, CompiledPlan)
+    assert found.plan == plan_module("app/m.py", _PLACED, _PLACED.replace("return 8", "return 9"))
+    assert found.plan.path == "app/m.py"
+    assert [(old.qualname, new.qualname) for old, new in found.differences.changed] == [("free", "free")]
+    (changed,) = [item for item in found.pairing.pairs if item.changed]
+    assert (changed.old.co_consts[-1], changed.new.co_consts[-1]) == (8, 9)
+    assert changed.old.co_filename == changed.new.co_filename == "/srv/app/m.py"
+
+
+@pytest.mark.parametrize("old_mark", ["", "\ufeff"])
+@pytest.mark.parametrize("new_mark", ["", "\ufeff"])
+def test_a_byte_order_mark_is_no_difference(old_mark, new_mark):
+    found = plan_module("m.py", old_mark + "X = 1\n", new_mark + "X = 1\n")
+    assert found.safe
+    assert found.definitions == ()
+
+
+@pytest.mark.parametrize("start, end", [("ran()", "1"), ("1", "ran()")])
+def test_what_either_import_runs_needs_a_restart(start, end):
+    old = f"def ran():\n    return 1\ndef on_the_way():\n    return {start}\nX = on_the_way()\n"
+    new = f"# moved\ndef ran():\n    return 2\ndef on_the_way():\n    return {end}\nX = on_the_way()\n"
+    assert verdicts(plan_module("m.py", old, new)) == {"ran": "restart", "on_the_way": "restart"}
+
+
+@pytest.mark.parametrize("start, end", [("called()", "1"), ("1", "called()")])
+def test_what_a_cached_function_called_or_will_call_needs_a_restart(start, end):
+    tail = "@cache\ndef kept():\n    return on_the_way()\n"
+    old = f"def called():\n    return 1\ndef on_the_way():\n    return {start}\n{tail}"
+    new = f"# moved\ndef called():\n    return 2\ndef on_the_way():\n    return {end}\n{tail}"
+    assert verdicts(plan_module("m.py", old, new)) == {"called": "restart", "on_the_way": "restart"}
