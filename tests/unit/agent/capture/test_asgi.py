@@ -279,8 +279,6 @@ def test_the_lag_timer_holds_neither_the_loop_nor_the_context_of_a_request(captu
         gc.collect()
         assert kept[1]() is None
 
-    began = time.monotonic()
-    asyncio.run(main())
-    assert time.monotonic() - began < 5, "the loop ended although its timer was due"
+    asyncio.run(main())  # which ends, although a timer is always due
     gc.collect()
     assert kept[0]() is None

@@ -162,13 +162,15 @@ def test_concurrent_requests_to_one_reloader_are_taken_one_by_one(host):
     assert (host.reloader.generation, module.price([1])) == (1, 2)
 
 
-def test_a_swap_is_quick_in_a_large_process(host):
+def test_the_exchange_does_not_wait_for_a_look_through_a_large_process(host):
     module = host.load("m", SOURCE)
     ballast = [{"item": [number]} for number in range(100_000)]
     change = host.edit("m", ("return total", "return total + 1"))
-    started = time.perf_counter()
-    outcome = host.reloader.swap(change)
-    took_s = time.perf_counter() - started
-    assert (outcome.outcome, module.price([]), len(ballast)) == ("swapped", 1, 100_000)
-    assert outcome.swap_us < 5_000  # some microseconds; the bound only catches a wait inside the exchange
-    assert took_s < 5
+    took_us = []
+    for _ in range(5):
+        outcome = host.reloader.swap(change)
+        assert (outcome.outcome, module.price([]), len(ballast)) == ("swapped", 1, 100_000)
+        took_us.append(outcome.swap_us)
+        assert host.reloader.rollback(change.id).outcome == "swapped"
+    # Some microseconds. A busy machine may interrupt one or another; a wait inside the exchange is in all of them.
+    assert min(took_us) < 5_000
