@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from homeostat.core.ids import FindingId
 from homeostat.core.limits import MAX_SAMPLES_PER_CALL, MAX_SAMPLES_PER_TEMPLATE
-from homeostat.model.finding import FindingState, GroupStanding, Recorded
+from homeostat.model.finding import AGENTS, FindingState, GroupStanding, Recorded
 from homeostat.testing.example_rows import (
     START,
     SteppingClock,
@@ -93,8 +93,10 @@ class TestErrors:
         ]
 
     def test_occurrences_since_a_moment_are_counted(self, store):
-        store.findings.record([(A, "t", example_occurrence(seconds)) for seconds in (0, 0.5, 1, 61, 3600)])
-        store.findings.record([(A, "t", example_occurrence(61.25)), (B, "t", example_occurrence(70))])
+        store.findings.record(
+            [(A, "t", example_occurrence(seconds)) for seconds in (0, 0.5, 1, 61, 3600)], source=AGENTS
+        )
+        store.findings.record([(A, "t", example_occurrence(61.25)), (B, "t", example_occurrence(70))], source=AGENTS)
         assert store.findings.count_since(A, at(-5)) == 6
         assert store.findings.count_since(A, at(1)) == 4
         assert store.findings.count_since(A, at(61)) == 3
@@ -102,8 +104,16 @@ class TestErrors:
         assert store.findings.count_since(A, at(3600.000001)) == 0
         assert store.findings.count_since(group_key("none"), at(0)) == 0
 
+    def test_what_a_bot_tells_of_an_error_is_counted_and_is_no_evidence_of_when_it_occurred(self, store):
+        """Else whoever may send telemetry decides whether a change mended what it should."""
+        store.findings.record([(A, "t", example_occurrence(5))], source="bot-1")
+        store.findings.record([(A, "t", example_occurrence(5.5))], source=AGENTS)
+        (group,) = store.findings.record([(A, "t", example_occurrence(6))], source="bot-1").groups
+        assert group.count == 3
+        assert store.findings.count_since(A, at(0)) == 1
+
     def test_what_occurred_in_the_same_second_but_before_the_moment_does_not_count(self, store):
-        store.findings.record([(A, "t", example_occurrence(seconds)) for seconds in (10.1, 10.2, 10.3)])
+        store.findings.record([(A, "t", example_occurrence(seconds)) for seconds in (10.1, 10.2, 10.3)], source=AGENTS)
         assert store.findings.count_since(A, at(10.300001)) == 0
         assert store.findings.count_since(A, at(10.0)) == 3
 
@@ -201,7 +211,7 @@ class TestVitals:
         assert store.vitals.prune(before=at(3)) == 0
 
     def test_pruning_forgets_when_errors_were_but_not_how_many(self, store):
-        store.findings.record([(A, "t", example_occurrence(seconds)) for seconds in (0, 100)])
+        store.findings.record([(A, "t", example_occurrence(seconds)) for seconds in (0, 100)], source=AGENTS)
         store.vitals.prune(before=at(50))
         assert store.findings.count_since(A, at(0)) == 1
         assert store.findings.error_counts() == {"error": 2}

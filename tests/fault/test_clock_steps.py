@@ -15,12 +15,12 @@ from homeostat_agent.otlp import encode_metrics
 
 from homeostat.adapters.clock import HubClock
 from homeostat.flows.applying import request_apply
-from homeostat.flows.ingesting import ingest_metrics
+from homeostat.flows.ingesting import ingest_vitals
 from homeostat.flows.observing import last_evidence, look, observe
 from homeostat.flows.proposing import Submission, submit
 from homeostat.model.proposal import ProposalState
 from homeostat.rollout.observation import Continue, Hold
-from homeostat.telemetry.otlp import CumulativeReader
+from homeostat.telemetry.own_word import OwnWord
 from homeostat.testing.example_rows import MachineTime
 from homeostat.testing.world import BOT, DIFF, OWNER, PROCESS, World
 
@@ -35,7 +35,7 @@ class Machine:
     def __init__(self):
         self.time = MachineTime()
         self.world = World(hub_clock=self._new_clock())
-        self.reader = CumulativeReader()
+        self.words = OwnWord()
 
     def _new_clock(self):
         return HubClock(machine_time=self.time.wall, monotonic_s=self.time.monotonic_s)
@@ -74,7 +74,7 @@ class Machine:
             "generation": 0,
         }
         body = json.loads(json.dumps(encode_metrics(snapshot, CONTEXT)))
-        done = ingest_metrics(self.world.deps, body, reader=self.reader, attested=True)
+        done = ingest_vitals(self.world.deps, body, process_id=PROCESS, words=self.words)
         assert (done.accepted, done.rejected) == (1, 0)
 
     def apply(self):

@@ -151,7 +151,7 @@ class Night:
             "requests": {key: Series(count * 0.2, (*buckets, count)) for key, count in counts.items()},
             "errors_logged": 0,
         }
-        self.deliver("metrics", encode_metrics(snapshot, self.context()))
+        self.deliver("metrics", encode_metrics(snapshot, self.context()), self.running)
 
     def search_times_out(self):
         """Raise what the tool raises, and tell it as the agent in the program would: cleaned before it leaves."""
@@ -175,7 +175,7 @@ class Night:
             )
             traceback.clear_frames(error.__traceback__)
             at_ns = int(self.timeline.now().timestamp() * 1e6) * 1000
-            self.deliver("logs", encode_logs([told._replace(at_unix_ns=at_ns)], self.context()))
+            self.deliver("logs", encode_logs([told._replace(at_unix_ns=at_ns)], self.context()), self.running)
 
     def at(self, hour, minute, what, second=0):
         self.timeline.after(since_one(hour, minute, second), what)

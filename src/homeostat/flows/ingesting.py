@@ -9,6 +9,7 @@ import msgspec
 from msgspec import structs
 
 from homeostat.core.digests import Digest, digest_bytes
+from homeostat.core.ids import ProcessId
 from homeostat.flows.deps import Deps
 from homeostat.improvement.findings import decide, may_change
 from homeostat.model.actor import SYSTEM
@@ -17,6 +18,7 @@ from homeostat.model.ledger import EntryDraft
 from homeostat.model.vitals import UNATTESTED, VitalsTick
 from homeostat.ports.store import Decision
 from homeostat.telemetry.otlp import CumulativeReader, parse_logs, parse_metrics
+from homeostat.telemetry.own_word import OwnWord
 from homeostat.telemetry.template import template_of
 
 _one_at_a_time = threading.Lock()
@@ -30,14 +32,18 @@ class Ingested:
     """Findings that are new, or were resolved and are open again."""
 
 
-def ingest_logs(deps: Deps, body: Mapping[str, Any], *, source: str) -> Ingested:
+def ingest_logs(deps: Deps, body: Mapping[str, Any], *, source: str, process_id: ProcessId | None = None) -> Ingested:
     """Store the error records of one OTLP logs request. Durable when it returns, and counted once however often sent.
 
     `source` is the id of the actor who sent it, or `AGENTS`: whose error groups make room when there are too many.
+    `process_id` is the one whose key an agent proved: its records are its own, whatever they say.
     """
     parsed = parse_logs(body, now=deps.clock.now(), repository=deps.repository_path)
+    told = parsed.records
+    if process_id is not None:
+        told = tuple(structs.replace(item, process_id=process_id) for item in told)
     keyed = []
-    for occurrence in _occurrences(deps, parsed.records):
+    for occurrence in _occurrences(deps, told):
         key, template = template_of(occurrence)
         keyed.append((key, template, occurrence))
     if not keyed:
@@ -51,7 +57,7 @@ def ingest_logs(deps: Deps, body: Mapping[str, Any], *, source: str) -> Ingested
         finding = decide(group, floor=floor, now=now, existing=existing)
         return None if finding is None else (finding, _opened(finding))
 
-    done = deps.findings.record(keyed, source=source, batch=_batch_of(parsed.records), wanted=wanted, decide=decided)
+    done = deps.findings.record(keyed, source=source, batch=_batch_of(source, told), wanted=wanted, decide=decided)
     return Ingested(accepted=len(parsed.records), rejected=parsed.rejected, findings=done.findings)
 
 
@@ -64,22 +70,27 @@ def _opened(finding: Finding) -> EntryDraft:
     )
 
 
-def ingest_metrics(
-    deps: Deps, body: Mapping[str, Any], *, reader: CumulativeReader, attested: bool = False
-) -> Ingested:
-    """Store the vitals of one OTLP metrics request; `attested` when an agent that proved its key sent it.
-
-    A reader of cumulative counters serves either kind of sender, never both: the process ids are theirs to choose.
-    """
+def ingest_metrics(deps: Deps, body: Mapping[str, Any], *, reader: CumulativeReader) -> Ingested:
+    """Store the vitals of one OTLP metrics request of anybody with a token: shown, and evidence of nothing."""
     with _one_at_a_time:  # the reader of cumulative counters is for one thread at a time
         parsed = parse_metrics(body, reader=reader, now=deps.clock.now())
     if parsed.records:
-        ticks = _ticks(deps, parsed.records)
-        deps.vitals.record_ticks(ticks if attested else [_unattested(tick) for tick in ticks])
+        deps.vitals.record_ticks([_unattested(tick) for tick in _ticks(deps, parsed.records)])
     return Ingested(accepted=len(parsed.records), rejected=parsed.rejected)
 
 
-def _batch_of(records: Sequence[ErrorOccurrence]) -> Digest | None:
+def ingest_vitals(deps: Deps, body: Mapping[str, Any], *, process_id: ProcessId, words: OwnWord) -> Ingested:
+    """Store the vitals that an agent told, which proved the key of this process: they count as its own, only."""
+    with _one_at_a_time:
+        parsed = parse_metrics(body, reader=words.reader, now=deps.clock.now())
+        admitted = words.admit(process_id, _ticks(deps, parsed.records), now=deps.clock.now())
+    if admitted:
+        deps.vitals.record_ticks(admitted)
+    refused = len(parsed.records) - len(admitted)
+    return Ingested(accepted=len(admitted), rejected=parsed.rejected + refused)
+
+
+def _batch_of(source: str, records: Sequence[ErrorOccurrence]) -> Digest | None:
     """Return what a repeated request is known by; None where like errors may have arisen twice.
 
     Times in whole seconds, as some senders have them, do not tell a repetition from a second error. A
@@ -91,7 +102,7 @@ def _batch_of(records: Sequence[ErrorOccurrence]) -> Digest | None:
         (record.process_id, record.at, record.severity, record.logger, record.exception_type, record.message)
         for record in records
     ]
-    return digest_bytes(msgspec.json.encode(known_by))
+    return digest_bytes(msgspec.json.encode((source, known_by)))
 
 
 def _occurrences(deps: Deps, told: Sequence[ErrorOccurrence]) -> Sequence[ErrorOccurrence]:

@@ -32,7 +32,7 @@ from homeostat.core.errors import HomeostatError, IntegrityFailure
 from homeostat.core.ids import ActorId
 from homeostat.flows.applying import apply
 from homeostat.flows.deps import Deps
-from homeostat.flows.ingesting import ingest_logs, ingest_metrics
+from homeostat.flows.ingesting import ingest_logs, ingest_vitals
 from homeostat.flows.observing import last_evidence
 from homeostat.flows.recovering import recover
 from homeostat.flows.reverting import revert
@@ -45,10 +45,12 @@ from homeostat.hub.ticker import Ticker
 from homeostat.model.actor import SYSTEM, Actor, Role
 from homeostat.model.finding import AGENTS
 from homeostat.model.ledger import EntryDraft
+from homeostat.model.process import HostProcess
 from homeostat.model.settings import Settings
 from homeostat.policy.document import policy_in_force
 from homeostat.ports.restarting import Restarter
 from homeostat.telemetry.otlp import CumulativeReader
+from homeostat.telemetry.own_word import OwnWord
 
 _log = logging.getLogger(__name__)
 
@@ -98,13 +100,13 @@ class Hub:
         _check_witnesses(store, GitRecordBranch(git))
         _register_owner(store, keys, ids.new_uuid)
         troubles, metrics = Troubles(), HubMetrics()
-        of_agents = CumulativeReader()
+        words = OwnWord()
 
         gateway = AgentGateway(
             socket_path=choose_socket_path(state_dir),
             master_key=keys.agent_key,
             clock=clock,
-            on_telemetry=lambda kind, body, _process: _take(deps, metrics, of_agents, kind, body),
+            on_telemetry=lambda kind, body, process: _take(deps, metrics, words, kind, body, process),
             on_processes_changed=lambda: ticker.wake(),
         )
         starter = DurableStarter(
@@ -202,12 +204,14 @@ def _restarter(settings: Settings, git: GitRepository, state_dir: Path) -> Resta
     return SupervisorRestarter(state_dir)
 
 
-def _take(deps: Deps, metrics: HubMetrics, reader: CumulativeReader, kind: str, body: Mapping[str, Any]) -> None:
+def _take(
+    deps: Deps, metrics: HubMetrics, words: OwnWord, kind: str, body: Mapping[str, Any], process: HostProcess
+) -> None:
     """Take in what an agent that proved its key told."""
     if kind == "logs":
-        done = ingest_logs(deps, body, source=AGENTS)
+        done = ingest_logs(deps, body, source=AGENTS, process_id=process.id)
     else:
-        done = ingest_metrics(deps, body, reader=reader, attested=True)
+        done = ingest_vitals(deps, body, process_id=process.id, words=words)
     metrics.ingested.labels(kind, "accepted").inc(done.accepted)
     metrics.ingested.labels(kind, "rejected").inc(done.rejected)
 

@@ -127,7 +127,7 @@ class FindingStore(Protocol):
         ...
 
     def count_since(self, key: Digest, since: datetime) -> int:
-        """Count occurrences of one group at or after `since`."""
+        """Count what agents told (source `AGENTS`) of one group at or after `since`: the evidence of its symptom."""
         ...
 
     def error_counts(self) -> Mapping[str, int]:

@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -30,6 +30,7 @@ from homeostat.telemetry.otlp_json import (
 POINT_ATTRIBUTES = frozenset({"http.route", "error.type", "http.response.status_code", "http.status_code"})
 MAX_ROUTES = 500
 OTHER_ROUTE = "(other)"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_TICK = timedelta(milliseconds=500)
 """Points of one process that end within this of each other were taken together."""
 
@@ -82,18 +83,20 @@ class _Process:
     """The ticks of one process in this body."""
 
     id: str
-    ticks: list[_Tick] = field(default_factory=list)
+    ticks: dict[int, _Tick] = field(default_factory=dict)
+    """By their end, in spans of `_ONE_TICK`: there is at most one in each."""
 
     def tick(self, start: datetime | None, end: datetime) -> _Tick:
-        found = next((tick for tick in self.ticks if abs(tick.end - end) <= _ONE_TICK), None)
+        span = (end - _EPOCH) // _ONE_TICK
+        near = (self.ticks.get(key) for key in (span, span - 1, span + 1))
+        found = next((tick for tick in near if tick is not None and abs(tick.end - end) <= _ONE_TICK), None)
         if found is None:
-            found = _Tick(end=end)
-            self.ticks.append(found)
+            found = self.ticks[span] = _Tick(end=end)
         found.cover(start)
         return found
 
     def finished(self) -> Iterator[VitalsTick]:
-        for tick in sorted(self.ticks, key=lambda item: item.end):
+        for tick in sorted(self.ticks.values(), key=lambda item: item.end):
             gauges = tick.gauges
             cpu = gauges.get("process.cpu.utilization")
             memory = gauges.get("process.memory.usage")

@@ -22,7 +22,7 @@ from homeostat.core.ids import ActorId, FindingId, ProposalId
 from homeostat.core.limits import MAX_BATCHES_REMEMBERED, MAX_SAMPLES_PER_CALL, MAX_SAMPLES_PER_TEMPLATE
 from homeostat.improvement.findings import standing_of
 from homeostat.model.actor import Actor, Role
-from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, GroupStanding, Recorded
+from homeostat.model.finding import AGENTS, ErrorGroup, ErrorOccurrence, Finding, GroupStanding, Recorded
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
 from homeostat.model.proposal import Proposal, ProposalState, Tally
 from homeostat.model.vitals import VitalsTick
@@ -282,7 +282,8 @@ class MemoryFindings:
             left[key] -= 1
             rows.groups[key] = _merge(rows.groups.get(key), key, template, occurrence, sample=sample)
             rows.sources[key] = source_of_group(rows.sources.get(key, ""), source)
-            rows.times.setdefault(key, []).append(occurrence.at)
+            if source == AGENTS:
+                rows.times.setdefault(key, []).append(occurrence.at)
             rows.totals[occurrence.severity] = rows.totals.get(occurrence.severity, 0) + 1
         _evict(rows)
 
@@ -437,7 +438,8 @@ def _evict(rows: Rows) -> None:
         if surplus and key not in kept
     ]
     for key in choose_to_go(standings, surplus):
-        del rows.groups[key], rows.times[key], rows.sources[key]
+        del rows.groups[key], rows.sources[key]
+        rows.times.pop(key, None)
 
 
 def _rank(severity: str) -> int:

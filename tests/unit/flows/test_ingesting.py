@@ -1,9 +1,11 @@
 import pytest
 
 from homeostat.core.errors import OutcomeUnknown, Unavailable
-from homeostat.flows.ingesting import ingest_logs, ingest_metrics
-from homeostat.model.finding import FindingState
+from homeostat.core.ids import ProcessId
+from homeostat.flows.ingesting import ingest_logs, ingest_metrics, ingest_vitals
+from homeostat.model.finding import AGENTS, FindingState
 from homeostat.telemetry.otlp import CumulativeReader
+from homeostat.telemetry.own_word import OwnWord
 from homeostat.testing.world import World
 
 
@@ -92,7 +94,7 @@ def test_an_empty_or_partly_bad_body_is_counted_not_fatal():
 @pytest.mark.parametrize("attested", [True, False])
 def test_metrics_become_ticks_that_say_whether_an_agent_sent_them(attested):
     world = World()
-    start = int(now_s(world) * 1e9)
+    start = int((now_s(world) - 1) * 1e9)
     point = {
         "startTimeUnixNano": str(start),
         "timeUnixNano": str(start + 10**9),
@@ -119,9 +121,32 @@ def test_metrics_become_ticks_that_say_whether_an_agent_sent_them(attested):
             }
         ]
     }
-    assert ingest_metrics(world.deps, body, reader=CumulativeReader(), attested=attested).accepted == 1
+    if attested:
+        assert ingest_vitals(world.deps, body, process_id=ProcessId("me"), words=OwnWord()).accepted == 1
+    else:
+        assert ingest_metrics(world.deps, body, reader=CumulativeReader()).accepted == 1
     (tick,) = world.store.vitals.ticks(
         since=world.clock.now().replace(year=2000), until=world.clock.now().replace(year=2100)
     )
     assert tick.requests == 5
     assert tick.attested is attested
+
+
+def test_what_an_agent_tells_is_of_its_own_process_whatever_it_says():
+    world = World()
+    spoofed = logs(*(error("boom", at_s=now_s(world)) for _ in range(3)))
+    spoofed["resourceLogs"][0]["resource"] = {
+        "attributes": [{"key": "service.instance.id", "value": {"stringValue": "another"}}]
+    }
+    (finding,) = ingest_logs(world.deps, spoofed, source=AGENTS, process_id=ProcessId("me")).findings
+    assert {sample.process_id for sample in finding.group.samples} == {"me"}
+
+
+def test_nobody_hides_an_error_by_sending_the_like_of_it_first():
+    """A repetition is known by what was said and when; another process, or a bot, can say the same at the same time."""
+    world = World()
+    told = logs(error("a", at_s=now_s(world)))
+    take(world, told, source="bot-1")
+    for process in ("liar", "me"):
+        ingest_logs(world.deps, told, source=AGENTS, process_id=ProcessId(process))
+    assert world.deps.findings.error_counts() == {"error": 3}

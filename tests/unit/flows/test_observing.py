@@ -10,7 +10,7 @@ from homeostat.flows.ingesting import ingest_logs
 from homeostat.flows.observing import accept, observe
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
-from homeostat.model.finding import FindingState
+from homeostat.model.finding import AGENTS, FindingState
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.rollout.observation import Hold, judge_symptom
@@ -117,7 +117,7 @@ def serve_failing(world, *, seconds, every):
         world.serve(seconds=1, requests=50, errors=int(failed))
         if failed:
             at_ns = int((world.clock.now().timestamp() - 0.5) * 1e9)
-            ingest_logs(world.deps, logs(RECORD | {"timeUnixNano": str(at_ns)}), source="agent-1")
+            ingest_logs(world.deps, logs(RECORD | {"timeUnixNano": str(at_ns)}), source=AGENTS)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,8 @@ class _Tally:
     template: str
     source: str
     occurrences: list[ErrorOccurrence] = field(default_factory=list)
+    attested: list[ErrorOccurrence] = field(default_factory=list)
+    """Those of them that agents told: only these are counted by seconds, as evidence of a change."""
 
 
 def count_occurrences(cursor: sqlite3.Cursor, told: Iterable[Counted]) -> dict[Digest, tuple[str, int, int]]:
@@ -104,6 +106,8 @@ def count_occurrences(cursor: sqlite3.Cursor, told: Iterable[Counted]) -> dict[D
             elif tally.source != source:
                 tally.source = source_of_group(tally.source, source)
             tally.occurrences.append(occurrence)
+            if source == AGENTS:
+                tally.attested.append(occurrence)
     groups, seconds, totals = _rows_of(tallies)
     _write(cursor, _GROUPS, groups)
     _write(cursor, _SECONDS, seconds)
@@ -130,7 +134,7 @@ def _rows_of(tallies: Mapping[Digest, _Tally]) -> tuple[list[_Row], list[_Row], 
     totals: dict[str, int] = {}
     for key, tally in tallies.items():
         occurrences = tally.occurrences
-        times_us = [to_us(item.at) for item in occurrences]
+        times_us = list(map(_at_us, occurrences))
         severities = [item.severity for item in occurrences]
         for word in severities:
             totals[word] = totals.get(word, 0) + 1
@@ -154,10 +158,14 @@ def _rows_of(tallies: Mapping[Digest, _Tally]) -> tuple[list[_Row], list[_Row], 
             )
         )
         by_second: dict[int, list[int]] = {}
-        for at_us in times_us:
+        for at_us in times_us if len(tally.attested) == len(occurrences) else map(_at_us, tally.attested):
             by_second.setdefault(at_us // _SECOND_US, []).append(at_us)
         seconds.extend((key, second, len(times), min(times), max(times)) for second, times in by_second.items())
     return groups, seconds, list(totals.items())
+
+
+def _at_us(occurrence: ErrorOccurrence) -> int:
+    return to_us(occurrence.at)
 
 
 def _rank(severity: str) -> int:

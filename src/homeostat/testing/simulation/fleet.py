@@ -31,7 +31,7 @@ _LOGGED_EACH = 5
 _NOISE = 0.001
 _NO_BUCKETS = (0,) * (len(LATENCY_BOUNDS_MS) + 1)
 
-Deliver = Callable[[str, Mapping[str, Any]], None]
+Deliver = Callable[[str, Mapping[str, Any], ProcessId], None]
 
 
 class SimulatedLive(FakeLive):
@@ -249,7 +249,7 @@ class Fleet:
             self._live.let_late_ones_arrive(process.id)
         self._serve(process)
         while process.outbox and process.connected and self._deliver is not None:
-            self._deliver(*process.outbox.popleft())
+            self._deliver(*process.outbox.popleft(), process.id)
         self._timeline.after(TICK_S * self._rng.uniform(0.9, 1.1), lambda: self._tick(process))
         self._misbehave(process)
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from homeostat.core.errors import Conflict, HomeostatError
-from homeostat.core.ids import ProposalId
+from homeostat.core.ids import ProcessId, ProposalId
 from homeostat.flows.applying import apply
 from homeostat.flows.beating import beat
 from homeostat.flows.deps import Deps
-from homeostat.flows.ingesting import ingest_logs, ingest_metrics
+from homeostat.flows.ingesting import ingest_logs, ingest_vitals
 from homeostat.flows.recovering import recover
 from homeostat.flows.reverting import revert
 from homeostat.flows.troubles import Troubles
 from homeostat.flows.validating import validate
 from homeostat.model.finding import AGENTS
-from homeostat.telemetry.otlp import CumulativeReader
+from homeostat.telemetry.own_word import OwnWord
 from homeostat.testing.memory_repository import SimulatedDeath
 from homeostat.testing.simulation.fleet import Fleet, SimulatedLive
 from homeostat.testing.simulation.hazards import EFFECTS, HazardousPort, Hazards
@@ -136,7 +136,7 @@ class SimulatedHub:
         self._on_death = on_death
         self._tasks: list[Task] = []
         self._woken = False
-        self._reader = CumulativeReader()
+        self._words = OwnWord()
         starter = SimulatedStarter(workflows, self, timeline)
         ports: dict[str, Any] = {
             name: HazardousPort(name, starter if name == "start" else getattr(world, name), hazards, self.is_alive)
@@ -213,12 +213,12 @@ class SimulatedHub:
     def _wake(self) -> None:
         self._woken = True
 
-    def _take(self, kind: str, body: Mapping[str, Any]) -> None:
+    def _take(self, kind: str, body: Mapping[str, Any], process_id: ProcessId) -> None:
         """Take what an agent tells. One body that cannot be stored is lost, and ends nothing."""
         try:
             if kind == "logs":
-                ingest_logs(self.deps, body, source=AGENTS)
+                ingest_logs(self.deps, body, source=AGENTS, process_id=process_id)
             else:
-                ingest_metrics(self.deps, body, reader=self._reader, attested=True)
+                ingest_vitals(self.deps, body, process_id=process_id, words=self._words)
         except (HomeostatError, SimulatedDeath) as error:
             self._trace.line("hub", f"loses telemetry: {getattr(error, 'code', 'dead')}")

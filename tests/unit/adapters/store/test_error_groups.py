@@ -47,11 +47,12 @@ def flood_of(number, *, source, since=2.0, **changes):
 
 def test_a_flood_of_templates_drops_the_longest_unseen_but_none_with_a_finding(store):
     (first, _) = store.findings.record(
-        [(group_key("kept"), "t", example_occurrence(0)), (group_key("gone"), "t", example_occurrence(1))]
+        [(group_key("kept"), "t", example_occurrence(0)), (group_key("gone"), "t", example_occurrence(1))],
+        source=AGENTS,
     ).groups
     store.findings.put_findings([(example_finding(first), example_entry("finding.opened"))])
     flood = flood_of(MAX_ERROR_TEMPLATES, source="")
-    touched = store.findings.record(flood).groups
+    touched = store.findings.record(flood, source=AGENTS).groups
     assert MAX_ERROR_TEMPLATES * 0.9 < len(touched) < MAX_ERROR_TEMPLATES
     assert store.findings.get_finding(example_finding(first).id) is not None
     assert store.findings.count_since(group_key("gone"), START) == 0
@@ -86,27 +87,28 @@ def test_a_line_that_logs_a_strangers_words_pushes_out_its_own_errors_and_not_th
 class TestRowsInTheDatabase:
     def test_a_long_storm_takes_a_row_a_second_and_not_a_row_an_error(self, store):
         for _ in range(6):
-            store.findings.record([(A, "t", example_occurrence(n / 100)) for n in range(500)])
-            store.findings.record([(A, "t", example_occurrence(n / 100)) for n in range(500, 1000)])
+            store.findings.record([(A, "t", example_occurrence(n / 100)) for n in range(500)], source=AGENTS)
+            store.findings.record([(A, "t", example_occurrence(n / 100)) for n in range(500, 1000)], source=AGENTS)
         assert count(store, "error_seconds") == 10
         assert count(store, "error_samples") == MAX_SAMPLES_PER_TEMPLATE
         assert store.findings.count_since(A, START) == 6000
 
     def test_a_second_that_the_moment_parts_is_counted_but_for_one(self, store):
-        store.findings.record([(A, "t", example_occurrence(n / 10)) for n in range(10)])
+        store.findings.record([(A, "t", example_occurrence(n / 10)) for n in range(10)], source=AGENTS)
         since = example_occurrence(0.85).at
         assert store.findings.count_since(A, since) == 9  # exact would be 1: more errors, never fewer
         assert store.findings.count_since(A, example_occurrence(0.95).at) == 0
 
     def test_pruning_leaves_no_second_behind(self, store):
-        store.findings.record([(A, "t", example_occurrence(n)) for n in range(100)])
+        store.findings.record([(A, "t", example_occurrence(n)) for n in range(100)], source=AGENTS)
         store.vitals.prune(before=example_tick(90).end)
         assert count(store, "error_seconds") == 10
 
     def test_what_an_evicted_group_had_goes_with_it(self, store):
-        store.findings.record([(A, "t", example_occurrence(0))])
+        store.findings.record([(A, "t", example_occurrence(0))], source=AGENTS)
         store.findings.record(
-            [(group_key(f"flood {n}"), "t", example_occurrence(1)) for n in range(MAX_ERROR_TEMPLATES)]
+            [(group_key(f"flood {n}"), "t", example_occurrence(1)) for n in range(MAX_ERROR_TEMPLATES)],
+            source=AGENTS,
         )
         left = count(store, "error_groups")
         assert MAX_ERROR_TEMPLATES * 0.9 < left < MAX_ERROR_TEMPLATES
