@@ -110,11 +110,14 @@ def test_latency_ends_with_the_response_and_not_with_the_work_after_it(captured,
         await send(body(b"x", more=True))
         await asyncio.sleep(0.05)
         await send(body(b""))
-        await asyncio.sleep(1)
+        answered_s.append(time.perf_counter())
+        await asyncio.sleep(0.1)
 
+    answered_s: list[float] = []
+    began_s = time.perf_counter()
     asyncio.run(call(around(app)))
     series = captured.capture.vitals()["requests"]["/x", ""]
-    assert 0.04 <= series.sum_s < 0.95
+    assert 0.04 <= series.sum_s <= answered_s[0] - began_s
 
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan", "something-new"])
@@ -222,8 +225,11 @@ def test_a_blocked_loop_shows_as_lag_and_an_idle_one_does_not(captured, around, 
     async def main() -> tuple[Any, Any]:
         ours = around(app)
         await call(ours)
-        await asyncio.sleep(0.2)
-        quiet = captured.capture.vitals()["loop_lag_ms_max"]
+        for _ in range(20):  # a busy machine may hold up one interval or another
+            await asyncio.sleep(0.2)
+            quiet = captured.capture.vitals()["loop_lag_ms_max"]
+            if quiet is None or quiet < 150:
+                break
         await call(ours, scope={"type": "http", "path": "/block"})
         await asyncio.sleep(0.1)
         return quiet, captured.capture.vitals()["loop_lag_ms_max"]
