@@ -24,6 +24,10 @@ class Host:
         self.reloader = Reloader(str(root), patience_s=0.3)
         self._ids = itertools.count()
 
+    def wait_for_calls(self, patience_s):
+        """Give calls in flight so long from now on: more than a busy machine needs to let them end."""
+        self.reloader = Reloader(str(self.root), patience_s=patience_s)
+
     def path(self, name):
         return f"{self.package}/{name}.py"
 

@@ -114,7 +114,7 @@ def test_a_reader_that_takes_too_long_is_ended_and_nothing_happened(tmp_path: Pa
 
 
 def test_a_writer_that_takes_too_long_leaves_the_outcome_unknown(tmp_path: Path) -> None:
-    git = Git(tmp_path, executable=script(tmp_path, "trap '' TERM\nsleep 0.5 & wait; exit 0"), timeout_s=0.2)
+    git = Git(tmp_path, executable=script(tmp_path, "trap '' TERM\nsleep 2 & wait; exit 0"), timeout_s=0.2)
     with pytest.raises(OutcomeUnknown):
         git.write("update-ref")
 

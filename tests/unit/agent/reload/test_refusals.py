@@ -209,6 +209,7 @@ def test_closures_of_calls_that_end_are_waited_for(host):
     entered.wait(5)
     change = host.edit("m", ("return inner()", "return inner() + 1"))
     assert host.reloader.prepare(change).outcome == "restart_required"
+    host.wait_for_calls(10)
     timer = threading.Timer(0.05, leave.set)
     timer.start()
     outcome = host.reloader.swap(change)
@@ -354,6 +355,7 @@ def test_closures_that_a_call_in_flight_makes_after_the_swap_are_changed_too(hos
     thread = threading.Thread(target=module.register, args=(entered, leave, table))
     thread.start()
     entered.wait(5)
+    host.wait_for_calls(10)
     timer = threading.Timer(0.1, leave.set)
     timer.start()
     assert host.swap("m", ("return 1", "return 2")).outcome == "swapped"
@@ -381,6 +383,7 @@ def test_a_closure_that_a_call_in_flight_makes_of_the_old_body_for_good_takes_ev
     thread.start()
     entered.wait(5)
     old = (module.register.__code__, module.other.__code__)
+    host.wait_for_calls(2)
     timer = threading.Timer(0.1, leave.set)
     timer.start()
     outcome = host.swap(
@@ -415,6 +418,7 @@ def test_a_closure_that_a_call_in_flight_makes_of_the_old_body_for_a_moment_is_w
     thread = threading.Thread(target=lambda: results.append(module.f(entered, leave)))
     thread.start()
     entered.wait(5)
+    host.wait_for_calls(10)
     timer = threading.Timer(0.1, leave.set)
     timer.start()
     assert host.swap("m", ("return inner()", "return inner() + 1")).outcome == "swapped"
