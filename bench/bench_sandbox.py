@@ -6,7 +6,7 @@ zygote's launcher, and the command to its end; asking the interpreter for its pa
 zygote come once in a proof and have figures of their own. The container is podman's, with an image
 made of the files of that same Python; where podman or root is missing, the figure is too.
 
-Limits: 1.5 times the bare interpreter, and a fifth of the container.
+Limits: 1.5 times the bare interpreter, and a fifth of the container; 10 s for the self-test.
 """
 
 import os
@@ -38,6 +38,7 @@ _REPOSITORY = "/srv/homeostat-bench/repository"
 _IMAGE = "homeostat-bench"
 _PODMAN = ("podman", "--runtime", "runc")
 _RUN = ("run", "--rm", "--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
+_SELF_TEST = "self-test of all kinds"
 _PROGRAM = ("-c", "print(1)")
 
 
@@ -45,7 +46,7 @@ def main() -> dict[str, float]:
     """Measure, print a table, and return p50 and p95 in milliseconds by what was started."""
     started = time.perf_counter()
     isolation = examine_isolation(state_folder=None)
-    found = {"self-test of all kinds": _since_ms(started)}
+    found = {_SELF_TEST: _since_ms(started)}
     python = next(path for path in _PYTHONS if Path(path).exists())
     started = time.perf_counter()
     interpreter = read_interpreter(python)
@@ -222,6 +223,15 @@ def figures(results: dict[str, float]) -> list[Figure]:
                 met=start <= 1.5 * bare and (container is None or start <= container / 5),
             )
         )
+    made.append(
+        Figure(
+            what=_SELF_TEST,
+            measured=number(results[_SELF_TEST], "ms"),
+            beside="done once at the start of a hub, before the first proof",
+            aim="10 s",
+            met=results[_SELF_TEST] < 10_000,
+        )
+    )
     return made
 
 
