@@ -98,14 +98,12 @@ def global_names(code: CodeType) -> set[str]:
 
 
 def _bound_names(items: tuple[Any, ...], new: ModuleOutline) -> set[str]:
-    """Return names that the statements of a scope bind, and those that functions declare global."""
+    """Return names that a scope's statements bind otherwise than by assignment, and those declared global."""
     found: set[str] = set()
     for item in items:
         if isinstance(item, Statement):
             for node in ast.walk(item.node):
-                if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                    found.add(node.id)
-                elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                     found.add(node.name)
                 elif isinstance(node, ast.alias):
                     found.add((node.asname or node.name).split(".")[0])

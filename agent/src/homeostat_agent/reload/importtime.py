@@ -3,9 +3,10 @@
 What such a function returned or did then would stay as the old body made it, so a changed body
 needs a restart. The answer errs towards *runs*: names are followed without types (a method counts
 when an attribute of its name is read), a function handed to an unknown callable counts as called,
-and a call through a variable counts as a call of everything that is held in variables. Decorating
-and the usual ways to register a function do not count as calls of it. What other modules do with
-these functions while they are imported cannot be seen here.
+and a call through a variable, or an attribute assigned from one, counts as a call of everything that
+is held in variables. What the body of a class assigns may be called when an instance is made.
+Decorating and the usual ways to register a function do not count as calls of it. What other modules do
+with these functions while they are imported cannot be seen here.
 """
 
 from __future__ import annotations
@@ -15,70 +16,22 @@ import builtins
 
 from homeostat_agent.reload.outline import FunctionNode as _Function
 from homeostat_agent.reload.outline import names_read
+from homeostat_agent.reload.syntax import (
+    KEEP_PREFIXES,
+    KEEP_WITHOUT_CALLING,
+    bound_in,
+    inner_functions,
+    is_main_guard,
+    last_name,
+    names_in,
+    names_in_displays,
+    uses_parameters,
+)
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
-_KEEP_WITHOUT_CALLING = frozenset(
-    {
-        "Depends",
-        "Security",
-        "partial",
-        "partialmethod",
-        "property",
-        "staticmethod",
-        "classmethod",
-        "cached_property",
-        "wraps",
-        "update_wrapper",
-        "signal",
-        "Route",
-        "WebSocketRoute",
-        "Mount",
-        "path",
-        "re_path",
-        "url",
-        "field",
-        "Field",
-        "defaultdict",
-        "isinstance",
-        "issubclass",
-        "id",
-        "callable",
-        "super",
-        "lru_cache",
-        "cache",
-        "singledispatch",
-        "contextmanager",
-        "asynccontextmanager",
-        "exception_handler",
-        "errorhandler",
-        "middleware",
-        "setattr",
-    }
-)
-_KEEP_PREFIXES = ("add_", "register", "on_", "subscribe", "connect", "include_")
-"""Methods that take a function to be called later: `add_api_route`, `register`, `on_event`, ..."""
-
-_ONLY_LOOK = frozenset(
-    {
-        "append",
-        "setdefault",
-        "getattr",
-        "hasattr",
-        "type",
-        "str",
-        "repr",
-        "len",
-        "print",
-        "signature",
-        "iscoroutinefunction",
-        "isgeneratorfunction",
-        "isasyncgenfunction",
-        "isclass",
-        "isfunction",
-    }
-)
 _OPAQUE = frozenset({"exec", "eval", "globals", "locals", "vars", "__import__", "compile"})
+_BY_NAME = frozenset({"getattr", "methodcaller", "attrgetter"})
 _BASE_HOOKS = frozenset({"__init_subclass__", "__class_getitem__", "__mro_entries__", "__prepare__"})
 
 
@@ -107,6 +60,7 @@ class _Trace:
         self._functions: dict[str, list[_Function]] = {}
         self._methods: dict[str, list[_Function]] = {}
         self._classes: dict[str, list[ast.ClassDef]] = {}
+        self._attributes: dict[str, set[str]] = {}
         self._imported: set[str] = set()
         self._made: list[ast.ClassDef] = []
         self._held: set[str] = set()
@@ -125,6 +79,12 @@ class _Trace:
                 # A method is not reached by its bare name, except from the class's own body.
                 bare = names_read(node.body)
                 in_classes.update(item for item in node.body if isinstance(item, _FUNCTIONS) and item.name not in bare)
+                for name, value in bound_in(node):
+                    self._attributes.setdefault(name, set()).update(names_in(value))
+            elif isinstance(node, ast.Assign):
+                for target in node.targets:
+                    if isinstance(target, ast.Attribute):
+                        self._attributes.setdefault(target.attr, set()).update(names_in(node.value))
             elif isinstance(node, (ast.Import, ast.ImportFrom)):
                 self._imported.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
 
@@ -162,10 +122,10 @@ class _Trace:
         for node in item.body:
             if isinstance(node, _FUNCTIONS) and node.name.startswith("__") and node.name.endswith("__"):
                 self.call(node)
-        for base in item.bases:
-            if isinstance(base, ast.Name):
-                for parent in self._classes.get(base.id, ()):
-                    self.make(parent)
+        for _, value in bound_in(item):
+            self._call_known(names_in(value))
+        for parent in self._family(item.bases):
+            self.make(parent)
 
     def hold(self, name: str) -> None:
         """Note that a function or class is put somewhere by its name."""
@@ -176,7 +136,7 @@ class _Trace:
         """Note that something is an argument of a call of `to`, which may call it."""
         if name not in self._functions and name not in self._classes:
             return
-        target = to.attr if isinstance(to, ast.Attribute) else to.id if isinstance(to, ast.Name) else ""
+        target = last_name(to)
         own = self._functions.get(target, []) + [
             method
             for item in self._classes.get(target, ())
@@ -184,10 +144,10 @@ class _Trace:
             if isinstance(method, _FUNCTIONS) and method.name in ("__init__", "__new__", "__call__")
         ]
         if own:
-            keeps = not any(_uses_parameters(function) for function in own)
+            keeps = not any(uses_parameters(function) for function in own)
         else:
-            keeps = target in _KEEP_WITHOUT_CALLING or (
-                isinstance(to, ast.Attribute) and target.startswith(_KEEP_PREFIXES)
+            keeps = target in KEEP_WITHOUT_CALLING or (
+                isinstance(to, ast.Attribute) and target.startswith(KEEP_PREFIXES)
             )
         if keeps:
             self._held.add(name)
@@ -197,6 +157,17 @@ class _Trace:
     def read_attribute(self, name: str) -> None:
         for method in self._methods.get(name, ()):
             self.call(method)
+        self._call_known(self._attributes.get(name, set()))
+
+    def call_attribute(self, name: str) -> None:
+        """Follow a call of an attribute that was read already."""
+        if not self._attributes.get(name, set()) <= self._functions.keys() | self._classes.keys():
+            self._dynamic = True
+
+    def name_by_text(self, name: str) -> None:
+        """Note that something is looked up by its name as text."""
+        self.hold(name)
+        self.read_attribute(name)
 
     def decorate(self, node: _Function | ast.ClassDef) -> None:
         """Follow the decorators of a definition that is reached."""
@@ -207,25 +178,34 @@ class _Trace:
                 made_by = self._functions.get(target.id, [])
             elif isinstance(target, ast.Attribute):
                 made_by = self._methods.get(target.attr, [])
+                if isinstance(target.value, ast.Name) and target.value.id in self._functions:
+                    self.hold(node.name)  # `@show.register`: a call of `show` may call it
             else:
                 made_by = []
                 self._dynamic = True
             if isinstance(decorator, ast.Call):
                 for factory in made_by:  # the decorator proper is a function inside the factory
-                    for inner in _inner_functions(factory):
+                    for inner in inner_functions(factory):
                         self.call(inner)
                         self._pass_to(inner, node)
             for function in made_by:
                 self._pass_to(function, node)
 
     def use_base(self, base: ast.expr, *, metaclass: bool) -> None:
-        name = base.id if isinstance(base, ast.Name) else ""
-        for item in self._classes.get(name, ()):
+        for item in self._family([base]):
             for node in item.body:
                 if isinstance(node, _FUNCTIONS) and (metaclass or node.name in _BASE_HOOKS):
                     self.call(node)
-            for parent in item.bases:
-                self.use_base(parent, metaclass=metaclass)
+
+    def use_keyword(self, value: ast.expr, bases: list[ast.expr]) -> None:
+        """Follow what a class statement hands to its bases: one from elsewhere may call it."""
+        if any(not (isinstance(base, ast.Name) and base.id in self._classes) for base in bases):
+            self._call_known(set(names_in_displays(value)))
+
+    def makes_members(self, item: ast.ClassDef) -> bool:
+        """Tell whether a class statement makes instances of the class, as that of an enumeration does."""
+        bases = [base for each in (item, *self._family(item.bases)) for base in each.bases]
+        return any(last_name(base).endswith(("Enum", "Flag")) for base in bases)
 
     def call_dynamically(self) -> None:
         self._dynamic = True
@@ -243,15 +223,30 @@ class _Trace:
                 for name in list(self._held):
                     self.call_name(name)
                 for function in list(self.run):
-                    for inner in _inner_functions(function):
+                    for inner in inner_functions(function):
                         self.call(inner)
                 for item in list(self._made):
                     for node in item.body:
                         if isinstance(node, _FUNCTIONS):
                             self.call(node)
 
+    def _family(self, bases: list[ast.expr]) -> list[ast.ClassDef]:
+        """Return the classes of this module that these bases may be, and all above them."""
+        found: list[ast.ClassDef] = []
+        waiting = list(bases)
+        while waiting:
+            base = waiting.pop()
+            new = [item for item in self._classes.get(last_name(base), ()) if item not in found]
+            found.extend(new)
+            waiting.extend(above for item in new for above in item.bases)
+        return found
+
+    def _call_known(self, names: set[str]) -> None:
+        for name in names & (self._functions.keys() | self._classes.keys()):
+            self.call_name(name)
+
     def _pass_to(self, decorator: _Function, node: _Function | ast.ClassDef) -> None:
-        if _uses_parameters(decorator):
+        if uses_parameters(decorator):
             if isinstance(node, ast.ClassDef):
                 self.make(node)
             else:
@@ -287,12 +282,16 @@ class _Visitor(ast.NodeVisitor):
             self.visit(base)
         for keyword in node.keywords:
             self._trace.use_base(keyword.value, metaclass=keyword.arg == "metaclass")
+            if keyword.arg != "metaclass":
+                self._trace.use_keyword(keyword.value, node.bases)
             self.visit(keyword.value)
         for item in node.body:
             self.visit(item)
+        if self._trace.makes_members(node):
+            self._trace.make(node)
 
     def visit_If(self, node: ast.If) -> None:
-        if _is_main_guard(node.test):
+        if is_main_guard(node.test):
             for item in node.orelse:
                 self.visit(item)
             return
@@ -303,11 +302,16 @@ class _Visitor(ast.NodeVisitor):
             self._trace.call_name(node.func.id)
         elif isinstance(node.func, ast.Attribute):
             self.visit(node.func)
+            self._trace.call_attribute(node.func.attr)
         else:
             self._trace.call_dynamically()
             self.visit(node.func)
+        if last_name(node.func) in _BY_NAME:
+            for argument in node.args:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    self._trace.name_by_text(argument.value)
         for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
-            for name in _names_in_displays(argument):
+            for name in names_in_displays(argument):
                 self._trace.hand_over(name, to=node.func)
             if not isinstance(argument, ast.Name):
                 self.visit(argument)
@@ -331,89 +335,3 @@ class _Visitor(ast.NodeVisitor):
         if isinstance(decorator, ast.Attribute):
             self._trace.read_attribute(decorator.attr)
             self.visit(decorator.value)
-
-
-def _names_in_displays(argument: ast.expr) -> list[str]:
-    """Return names that are an argument itself or stand in a display that is one."""
-    if isinstance(argument, ast.Name):
-        return [argument.id]
-    if isinstance(argument, (ast.List, ast.Tuple, ast.Set)):
-        return [name for item in argument.elts for name in _names_in_displays(item)]
-    if isinstance(argument, ast.Dict):
-        return [name for item in argument.values for name in _names_in_displays(item)]
-    if isinstance(argument, ast.Starred):
-        return _names_in_displays(argument.value)
-    if isinstance(argument, ast.IfExp):
-        return _names_in_displays(argument.body) + _names_in_displays(argument.orelse)
-    if isinstance(argument, ast.BoolOp):
-        return [name for item in argument.values for name in _names_in_displays(item)]
-    return []
-
-
-def _uses_parameters(function: _Function) -> bool:
-    """Tell whether a call of this function may call one of its arguments, or hands it on."""
-    arguments = function.args
-    parameters = {
-        item.arg
-        for item in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg)
-        if item is not None
-    }
-    for node in _own_nodes(function):
-        if isinstance(node, ast.Call):
-            if isinstance(node.func, ast.Name) and node.func.id in parameters - {"self", "cls"}:
-                return True
-            target = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if target in _KEEP_WITHOUT_CALLING or target in _ONLY_LOOK:
-                continue
-            values = [*node.args, *(keyword.value for keyword in node.keywords)]
-            if any(name in parameters for value in values for name in _names_in_displays(value)):
-                return True
-    return False
-
-
-def _own_nodes(function: _Function) -> list[ast.AST]:
-    """Return the nodes of a body without those of functions defined in it (their decorators are in)."""
-    found: list[ast.AST] = []
-
-    def walk(node: ast.AST) -> None:
-        if isinstance(node, _FUNCTIONS):
-            for decorator in node.decorator_list:
-                walk(decorator)
-            return
-        found.append(node)
-        for child in ast.iter_child_nodes(node):
-            walk(child)
-
-    for item in function.body:
-        walk(item)
-    return found
-
-
-def _inner_functions(function: _Function) -> list[_Function]:
-    found: list[_Function] = []
-
-    def walk(node: ast.AST) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, _FUNCTIONS):
-                found.append(child)
-            else:
-                walk(child)
-
-    for item in function.body:
-        if isinstance(item, _FUNCTIONS):
-            found.append(item)
-        else:
-            walk(item)
-    return found
-
-
-def _is_main_guard(test: ast.expr) -> bool:
-    return (
-        isinstance(test, ast.Compare)
-        and isinstance(test.left, ast.Name)
-        and test.left.id == "__name__"
-        and len(test.ops) == 1
-        and isinstance(test.ops[0], ast.Eq)
-        and isinstance(test.comparators[0], ast.Constant)
-        and test.comparators[0].value == "__main__"
-    )
