@@ -120,7 +120,7 @@ def verify_story(inputs: StoryInputs) -> tuple[Check, ...]:
         _check(
             7,
             "approvals",
-            rows_unread + seen.approvals + credentials(inputs.actors, ledger.credentials),
+            rows_unread + _unread(inputs, "actors") + seen.approvals + credentials(inputs.actors, ledger.credentials),
             "every applied change was approved by a person, as that change",
         ),
         # 8. The backup of every applied change is there, intact, and holds what its commits hold.

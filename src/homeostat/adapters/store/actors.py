@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, RowMapping, exc, insert, select, update
 
 from homeostat.adapters.store.database import Database
+from homeostat.adapters.store.row_values import NOT_OURS, malformed, text
 from homeostat.adapters.store.tables import actors
 from homeostat.core.digests import Digest
 from homeostat.core.errors import Conflict, NotFound, Unavailable
@@ -68,4 +69,8 @@ def read_actors(connection: Connection) -> Sequence[Actor]:
 
 
 def _decode(row: RowMapping) -> Actor:
-    return Actor(id=ActorId(row["id"]), role=Role(row["role"]), name=row["name"])
+    try:
+        name = None if row["name"] is None else text(row["name"])
+        return Actor(id=ActorId(text(row["id"])), role=Role(row["role"]), name=name)
+    except NOT_OURS as error:
+        raise malformed(f"actor {str(row['id'])[:40]}", error) from error

@@ -12,12 +12,12 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from homeostat.adapters.store.proof_document import decode_proof, encode_proof
+from homeostat.adapters.store.row_values import NOT_OURS, flag, malformed, text, texts, whole
 from homeostat.adapters.store.tables import from_us, to_us
 from homeostat.audit.chain import parse_utc_text, utc_text
 from homeostat.core import canonical_json
 from homeostat.core.canonical_json import JsonValue
 from homeostat.core.digests import Digest
-from homeostat.core.errors import IntegrityFailure
 from homeostat.core.ids import ActorId, CommitId, FindingId, ProposalId
 from homeostat.model.proposal import (
     Application,
@@ -79,47 +79,43 @@ def decode_proposal(row: RowMapping) -> Proposal:
         if document["schema"] != SCHEMA:
             raise ValueError(f"its schema is {document['schema']!r}")
         return _decode(row, document)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise IntegrityFailure(
-            "row-malformed",
-            f"the row of proposal {str(row['id'])[:40]} cannot be read: {type(error).__name__}: {error}",
-            hint="stop the hub and run `homeostat verify`",
-        ) from error
+    except NOT_OURS as error:
+        raise malformed(f"proposal {str(row['id'])[:40]}", error) from error
 
 
 def _decode(row: RowMapping, document: Mapping[str, Any]) -> Proposal:
     return Proposal(
-        id=ProposalId(_text(row["id"])),
-        version=_whole(row["version"]),
-        revision=_whole(document["revision"]),
-        title=_text(document["title"]),
-        rationale=_text(document["rationale"]),
+        id=ProposalId(text(row["id"])),
+        version=whole(row["version"]),
+        revision=whole(document["revision"]),
+        title=text(document["title"]),
+        rationale=text(document["rationale"]),
         category=Category(document["category"]),
         severity=Severity(document["severity"]),
-        author=_text(document["author"]),
-        submitted_by=ActorId(_text(document["submitted_by"])),
-        editors=tuple(map(ActorId, _texts(document.get("editors", [])))),  # rows of before have none
+        author=text(document["author"]),
+        submitted_by=ActorId(text(document["submitted_by"])),
+        editors=tuple(map(ActorId, texts(document.get("editors", [])))),  # rows of before have none
         created_at=from_us(row["created_us"]),
         updated_at=from_us(row["updated_us"]),
         state=ProposalState(row["state"]),
-        state_reason=_text(document["state_reason"]),
+        state_reason=text(document["state_reason"]),
         change=ChangeRef(
-            base_commit=CommitId(_text(document["base_commit"])),
-            diff_digest=Digest(_text(row["diff_digest"])),
-            policy_digest=Digest(_text(document["policy_digest"])),
-            change_digest=Digest(_text(document["change_digest"])),
+            base_commit=CommitId(text(document["base_commit"])),
+            diff_digest=Digest(text(row["diff_digest"])),
+            policy_digest=Digest(text(document["policy_digest"])),
+            change_digest=Digest(text(document["change_digest"])),
         ),
-        diff=_text(document["diff"]),
-        files=_texts(document["files"]),
-        evidence=_texts(document["evidence"]),
-        finding_id=None if row["finding_id"] is None else FindingId(_text(row["finding_id"])),
+        diff=text(document["diff"]),
+        files=texts(document["files"]),
+        evidence=texts(document["evidence"]),
+        finding_id=None if row["finding_id"] is None else FindingId(text(row["finding_id"])),
         again_after=_proposal(document.get("again_after")),  # rows of before have none
-        provenance={_text(key): _text(value) for key, value in document["provenance"].items()},
+        provenance={text(key): text(value) for key, value in document["provenance"].items()},
         proof=None if document["proof"] is None else decode_proof(document["proof"]),
         review=None if document["review"] is None else _decode_review(document["review"]),
-        apply_requested=_flag(document["apply_requested"]),
+        apply_requested=flag(document["apply_requested"]),
         application=None if document["application"] is None else _decode_application(document["application"]),
-        log=_texts(document["log"]),
+        log=texts(document["log"]),
     )
 
 
@@ -137,13 +133,13 @@ def _encode_review(review: Review) -> JsonValue:
 
 def _decode_review(value: Mapping[str, Any]) -> Review:
     return Review(
-        by=ActorId(_text(value["by"])),
+        by=ActorId(text(value["by"])),
         at=parse_utc_text(value["at"]),
-        decision=_text(value["decision"]),
-        change_digest=Digest(_text(value["change_digest"])),
-        notes=_text(value["notes"]),
-        unreviewed=_flag(value["unreviewed"]),
-        label=_text(value["label"]),
+        decision=text(value["decision"]),
+        change_digest=Digest(text(value["change_digest"])),
+        notes=text(value["notes"]),
+        unreviewed=flag(value["unreviewed"]),
+        label=text(value["label"]),
     )
 
 
@@ -173,24 +169,24 @@ def _encode_application(application: Application) -> JsonValue:
 def _decode_application(value: Mapping[str, Any]) -> Application:
     reverting_from = value["reverting_from"]
     return Application(
-        before_commit=CommitId(_text(value["before_commit"])),
-        commit=CommitId(_text(value["commit"])),
-        backup=_text(value["backup"]),
+        before_commit=CommitId(text(value["before_commit"])),
+        commit=CommitId(text(value["commit"])),
+        backup=text(value["backup"]),
         at=parse_utc_text(value["at"]),
-        live=None if value["live"] is None else _flag(value["live"]),
-        live_detail=_text(value["live_detail"]),
-        processes=_texts(value["processes"]),
+        live=None if value["live"] is None else flag(value["live"]),
+        live_detail=text(value["live_detail"]),
+        processes=texts(value["processes"]),
         on_disk_at=_time(value.get("on_disk_at")),  # rows of earlier versions have neither this
         observed_from=_time(value["observed_from"]),
-        restart_id=_text(value.get("restart_id", "")),
+        restart_id=text(value.get("restart_id", "")),
         restart_asked_at=_time(value.get("restart_asked_at")),
         reverting_at=_time(value["reverting_at"]),
         files_back_at=_time(value.get("files_back_at")),  # nor this
         reverting_from=None if reverting_from is None else ProposalState(reverting_from),
         revert_parent=_commit(value["revert_parent"]),
         revert_commit=_commit(value["revert_commit"]),
-        revert_reason=_text(value["revert_reason"]),
-        automatic_revert=_flag(value["automatic_revert"]),
+        revert_reason=text(value["revert_reason"]),
+        automatic_revert=flag(value["automatic_revert"]),
     )
 
 
@@ -203,32 +199,8 @@ def _time(value: Any) -> datetime | None:
 
 
 def _commit(value: Any) -> CommitId | None:
-    return None if value is None else CommitId(_text(value))
+    return None if value is None else CommitId(text(value))
 
 
 def _proposal(value: Any) -> ProposalId | None:
-    return None if value is None else ProposalId(_text(value))
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.40} is not text")
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise TypeError(f"{value!r:.40} is not a list")
-    return tuple(_text(item) for item in value)
-
-
-def _whole(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{value!r:.40} is not a whole number")
-    return value
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{value!r:.40} is not true or false")
-    return value
+    return None if value is None else ProposalId(text(value))

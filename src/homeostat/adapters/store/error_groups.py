@@ -12,6 +12,7 @@ from sqlalchemy import insert as plain_insert
 
 from homeostat.adapters.store.counting import Counted, count_occurrences, keep_samples
 from homeostat.adapters.store.database import cursor_of
+from homeostat.adapters.store.row_values import NOT_OURS, malformed, text, whole
 from homeostat.adapters.store.sample_document import decode_sample
 from homeostat.adapters.store.tables import (
     error_groups,
@@ -135,18 +136,21 @@ def _evict(connection: Connection) -> None:
 
 
 def _group(row: RowMapping, samples: tuple[ErrorOccurrence, ...]) -> ErrorGroup:
-    return ErrorGroup(
-        key=Digest(row["key"]),
-        exception_type=row["exception_type"],
-        message_template=row["message_template"],
-        location=CodeLocation(path=row["path"], function=row["function"], line=row["line"]),
-        severity=row["severity"],
-        count=row["count"],
-        first_at=from_us(row["first_us"]),
-        last_at=from_us(row["last_us"]),
-        commit=None if row["commit_id"] is None else CommitId(row["commit_id"]),
-        samples=samples,
-    )
+    try:
+        return ErrorGroup(
+            key=Digest(text(row["key"])),
+            exception_type=text(row["exception_type"]),
+            message_template=text(row["message_template"]),
+            location=CodeLocation(path=text(row["path"]), function=text(row["function"]), line=whole(row["line"])),
+            severity=text(row["severity"]),
+            count=whole(row["count"]),
+            first_at=from_us(row["first_us"]),
+            last_at=from_us(row["last_us"]),
+            commit=None if row["commit_id"] is None else CommitId(text(row["commit_id"])),
+            samples=samples,
+        )
+    except NOT_OURS as error:
+        raise malformed(f"error group {str(row['key'])[:40]}", error) from error
 
 
 def chunks(keys: Sequence[Digest]) -> Iterable[Sequence[Digest]]:

@@ -19,6 +19,7 @@ from homeostat.adapters.store.error_groups import (
     record_occurrences,
 )
 from homeostat.adapters.store.ledger import LedgerTransaction, SqlLedger
+from homeostat.adapters.store.row_values import NOT_OURS, malformed, text
 from homeostat.adapters.store.tables import error_totals, findings, from_us, to_us
 from homeostat.adapters.store.together import Together
 from homeostat.core.digests import Digest
@@ -175,25 +176,29 @@ def _findings_of(connection: Connection, keys: Iterable[Digest]) -> dict[Digest,
 def _standing(severity: str, count: int, *, finding: _Row | None) -> GroupStanding:
     if finding is None:
         return GroupStanding(severity=severity, count=count, finding_state=None)
-    return GroupStanding(
-        severity=severity,
-        count=count,
-        finding_state=FindingState(finding["state"]),
-        finding_severity=finding["severity"],
-    )
+    try:
+        state = FindingState(finding["state"])
+    except NOT_OURS as error:
+        raise malformed(f"finding {str(finding['id'])[:40]}", error) from error
+    return GroupStanding(severity=severity, count=count, finding_state=state, finding_severity=finding["severity"])
 
 
 def _join(connection: Connection, rows: Sequence[_Row]) -> list[Finding]:
     groups = read_groups(connection, [Digest(row["key"]) for row in rows])
-    return [_finding(row, groups[row["key"]]) for row in rows]
+    return [_finding(row, groups.get(row["key"])) for row in rows]
 
 
-def _finding(row: _Row, group: ErrorGroup) -> Finding:
-    return Finding(
-        id=FindingId(row["id"]),
-        state=FindingState(row["state"]),
-        title=row["title"],
-        severity=row["severity"],
-        group=group,
-        found_at=from_us(row["found_us"]),
-    )
+def _finding(row: _Row, group: ErrorGroup | None) -> Finding:
+    try:
+        if group is None:
+            raise ValueError("there is no error group of its key")
+        return Finding(
+            id=FindingId(text(row["id"])),
+            state=FindingState(row["state"]),
+            title=text(row["title"]),
+            severity=text(row["severity"]),
+            group=group,
+            found_at=from_us(row["found_us"]),
+        )
+    except NOT_OURS as error:
+        raise malformed(f"finding {str(row['id'])[:40]}", error) from error

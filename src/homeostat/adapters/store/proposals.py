@@ -12,6 +12,7 @@ from homeostat.adapters.store.documents import decode_proposal, encode_proposal
 from homeostat.adapters.store.ledger import LedgerTransaction, SqlLedger
 from homeostat.adapters.store.records import add_to_tally, want_record
 from homeostat.adapters.store.row_digest import ROW_DIGEST, row_digest
+from homeostat.adapters.store.row_values import NOT_OURS, malformed, whole
 from homeostat.adapters.store.tables import proposals, tallies, to_us
 from homeostat.core.digests import Digest
 from homeostat.core.errors import Conflict, NotFound
@@ -97,7 +98,11 @@ class SqlProposals:
     def count_by_state(self) -> Mapping[ProposalState, int]:
         query = select(tallies.c.state, func.sum(tallies.c["count"])).group_by(tallies.c.state)
         with self._database.reading() as connection:
-            return {ProposalState(row[0]): row[1] for row in connection.execute(query) if row[1]}
+            found = [(row[0], row[1]) for row in connection.execute(query) if row[1]]
+        try:
+            return {ProposalState(state): whole(count) for state, count in found}
+        except NOT_OURS as error:
+            raise malformed("a tally of proposals", error) from error
 
     def find_by_diff(self, diff_digest: Digest) -> Sequence[Proposal]:
         return self._read(_newest_first(select(proposals).where(proposals.c.diff_digest == diff_digest)))

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Connection, RowMapping, case, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from homeostat.adapters.store.database import Database
+from homeostat.adapters.store.row_values import NOT_OURS, malformed, text, whole
 from homeostat.adapters.store.tables import proposals, records, tallies
 from homeostat.core.errors import Conflict, NotFound
 from homeostat.core.ids import ProposalId
@@ -51,7 +52,23 @@ def read_pending(connection: Connection) -> Sequence[tuple[ProposalId, int]]:
         .where(records.c.made_version < records.c.wanted_version)
         .order_by(records.c.wanted_seq)
     )
-    return [(ProposalId(row.proposal_id), row.wanted_version) for row in connection.execute(query)]
+    try:
+        return [(ProposalId(text(row[0])), whole(row[1])) for row in connection.execute(query)]
+    except NOT_OURS as error:
+        raise malformed("a record that is to be made", error) from error
+
+
+def _tally(row: RowMapping) -> Tally:
+    try:
+        return Tally(
+            month=text(row["month"]),
+            state=ProposalState(row["state"]),
+            category=Category(row["category"]),
+            severity=Severity(row["severity"]),
+            count=whole(row["count"]),
+        )
+    except NOT_OURS as error:
+        raise malformed(f"a tally of proposals of {str(row['month'])[:40]}", error) from error
 
 
 class SqlRecords:
@@ -66,16 +83,8 @@ class SqlRecords:
 
     def tallies(self) -> Sequence[Tally]:
         with self._database.reading() as connection:
-            return [
-                Tally(
-                    month=row.month,
-                    state=ProposalState(row.state),
-                    category=Category(row.category),
-                    severity=Severity(row.severity),
-                    count=row[4],
-                )
-                for row in connection.execute(select(tallies).where(tallies.c["count"] > 0))
-            ]
+            query = select(tallies).where(tallies.c["count"] > 0)
+            return [_tally(row) for row in connection.execute(query).mappings()]
 
     def mark_recorded(self, proposal_id: ProposalId, version: int) -> None:
         """As in the port; `NotFound` for an unknown proposal, `Conflict` for a version yet to come."""

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import RowMapping
 
+from homeostat.adapters.store.row_values import NOT_OURS, malformed
 from homeostat.audit.chain import parse_utc_text, utc_text
-from homeostat.core.errors import IntegrityFailure, InvalidInput
+from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import CommitId
 from homeostat.model.finding import CodeLocation, ErrorOccurrence
 
@@ -42,10 +43,8 @@ def decode_sample(row: RowMapping) -> ErrorOccurrence:
         if document["schema"] != SCHEMA:
             raise ValueError(f"its schema is {document['schema']!r}")
         return _decode(document)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise IntegrityFailure(
-            "row-malformed", f"error sample {row['id']} cannot be read: {type(error).__name__}: {error}"
-        ) from error
+    except NOT_OURS as error:
+        raise malformed(f"error sample {row['id']}", error) from error
 
 
 def _decode(document: Mapping[str, Any]) -> ErrorOccurrence:

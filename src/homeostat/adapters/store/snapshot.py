@@ -94,8 +94,10 @@ def snapshot_of(database: Database) -> Iterator[StoreSnapshot]:
         yield StoreSnapshot(
             connection=connection,
             head=_noting(problems, "ledger", EMPTY_HEAD, lambda: read_head(connection)),
-            unrecorded=frozenset(proposal_id for proposal_id, _ in read_pending(connection)),
-            actors=read_actors(connection),
+            unrecorded=_noting(
+                problems, "git", frozenset(), lambda: frozenset(found for found, _ in read_pending(connection))
+            ),
+            actors=_noting(problems, "actors", (), lambda: read_actors(connection)),
             problems=problems,
         )
 

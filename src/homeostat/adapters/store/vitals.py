@@ -9,9 +9,10 @@ from sqlalchemy import RowMapping, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from homeostat.adapters.store.database import Database
+from homeostat.adapters.store.row_values import NOT_OURS, malformed, text, whole
 from homeostat.adapters.store.tables import error_seconds, from_us, ticks, to_us
 from homeostat.core.digests import digest_bytes
-from homeostat.core.errors import IntegrityFailure, InvalidInput
+from homeostat.core.errors import InvalidInput
 from homeostat.model.vitals import RouteVitals, VitalsTick
 
 
@@ -39,7 +40,10 @@ class SqlVitals:
     def latest(self) -> datetime | None:
         with self._database.reading() as connection:
             end_us = connection.execute(select(func.max(ticks.c.end_us))).scalar_one()
-        return None if end_us is None else from_us(end_us)
+        try:
+            return None if end_us is None else from_us(end_us)
+        except NOT_OURS as error:
+            raise malformed("the latest vitals tick", error) from error
 
     def prune(self, *, before: datetime) -> int:
         """Forget ticks that ended before `before`, and how errors were spread over those seconds.
@@ -88,16 +92,20 @@ def _decode(row: RowMapping) -> VitalsTick:
         document = json.loads(row["document"])
         routes = {
             name: RouteVitals(
-                requests=values[0], errors=values[1], latency_ms_sum=values[2], latency_ms_buckets=tuple(values[3:])
+                requests=whole(values[0]),
+                errors=whole(values[1]),
+                latency_ms_sum=float(values[2]),
+                latency_ms_buckets=tuple(map(whole, values[3:])),
             )
             for name, values in document.pop("routes").items()
         }
         return VitalsTick(
-            process_id=row["process_id"],
+            process_id=text(row["process_id"]),
             start=from_us(row["start_us"]),
             end=from_us(row["end_us"]),
             routes=routes,
+            errors_logged=whole(document.pop("errors_logged")),
             **document,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise IntegrityFailure("row-malformed", f"vitals tick {row['id']} cannot be read: {error}") from error
+    except NOT_OURS as error:
+        raise malformed(f"vitals tick {row['id']}", error) from error
