@@ -17,6 +17,7 @@ from homeostat_agent.reload.compare import Differences, Obstacle, compare
 from homeostat_agent.reload.importtime import run_at_import, run_inside
 from homeostat_agent.reload.outline import FunctionOutline, ModuleOutline, functions_of, outline_module
 from homeostat_agent.reload.pairing import Pairing, compile_module, pair
+from homeostat_agent.reload.syntax import last_name
 
 SWAP = "swap"
 ADD = "add"
@@ -136,17 +137,17 @@ def _import_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline
 def _cache_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline) -> list[Obstacle]:
     """Refuse what a cache would hide: a cache that cannot be cleared surely, or one around a caller."""
     obstacles = []
+    wrapped = _wrapped_in_caches(new.tree)
     for _, item in found.changed:
-        caches = [name for name in item.decorator_names() if _is_cache(name) and name not in _CLEARED_CACHES]
+        names = [*item.decorator_names(), *wrapped.get(item.name, ())]
+        caches = [name for name in names if _is_cache(name) and name not in _CLEARED_CACHES]
         if caches:
-            obstacles.append(
-                Obstacle(item.qualname, item.node.lineno, f"results kept by its decorator `{caches[0]}` would stay")
-            )
+            obstacles.append(Obstacle(item.qualname, item.node.lineno, f"results kept by `{caches[0]}` would stay"))
     touched_old = {_place(pair[0]): pair[1] for pair in found.changed}
     touched_new = {_place(item): item for item in [*(pair[1] for pair in found.changed), *(a[1] for a in found.added)]}
     for outline, touched in ((old, touched_old), (new, touched_new)):
         for function in functions_of(outline.items):
-            if any(_is_cache(name) for name in function.decorator_names()):
+            if function.name in wrapped or any(_is_cache(name) for name in function.decorator_names()):
                 reached = run_inside(outline.tree, [function.node])
                 obstacles.extend(
                     Obstacle(item.qualname, item.node.lineno, f"results that `{function.qualname}` caches depend on it")
@@ -154,6 +155,20 @@ def _cache_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline)
                     if place in reached
                 )
     return obstacles
+
+
+def _wrapped_in_caches(tree: ast.Module) -> dict[str, list[str]]:
+    """Return what is given to a cache in a call, `lru_cache(maxsize=None)(f)` or so, with the names of the caches."""
+    found: dict[str, list[str]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            cache: ast.expr = node
+            while isinstance(cache, ast.Call):
+                cache = cache.func
+            if _is_cache(last_name(cache)):
+                for value in (*node.args, *(keyword.value for keyword in node.keywords)):
+                    found.setdefault(last_name(value), []).append(last_name(cache))
+    return found
 
 
 def _addition_obstacles(found: Differences, new: ModuleOutline) -> list[Obstacle]:

@@ -431,6 +431,11 @@ CACHES = {
     "a memo": "from app import memoize\n@memoize\ndef f():\n    return 1",
     "a cached caller": "from functools import lru_cache\ndef f():\n    return 1\n@lru_cache\ndef g(x):\n    return f()",
     "a cached caller's callee": "from functools import cache\ndef f():\n    return 1\ndef h():\n    return f()\n@cache\ndef g(x):\n    return h()",
+    "a memo around it": "from app import memoize\ndef f():\n    return 1\ng = memoize(f)",
+    "a memo with settings around it": "from app import memoize\ndef f():\n    return 1\ng = memoize(ttl=3)(function=f)",
+    "a cached property of it": "from functools import cached_property\nclass A:\n    def f(self):\n        return 1\n    g = cached_property(f)",
+    "a cache around a caller": "import functools\ndef f():\n    return 1\ndef g(x):\n    return f()\nh = functools.lru_cache(maxsize=None)(g)",
+    "a cache around a caller in a function": "import functools\ndef f():\n    return 1\nclass A:\n    def g(self, x):\n        return f()\n    def __enter__(self):\n        self.g = functools.lru_cache(self.g)",
     "a cached caller of a method": "from functools import cache\nclass A:\n    def f(self):\n        return 1\n@cache\ndef g(x):\n    return x.f()",
 }
 
@@ -439,6 +444,13 @@ CACHES = {
 def test_results_that_a_cache_would_keep_need_a_restart(name):
     source = CACHES[name] + "\n"
     assert not plan_module("m.py", source, source.replace("return 1", "return 2")).safe
+
+
+@pytest.mark.parametrize("cache", ["cache", "lru_cache"])
+def test_a_cache_that_will_be_emptied_stands_in_no_ones_way(cache):
+    source = f"import functools\ndef f():\n    return 1\ng = functools.{cache}(f)\n"
+    found = plan_module("m.py", source, source.replace("return 1", "return 2"))
+    assert found.safe, found.restart_reasons
 
 
 @pytest.mark.parametrize(
@@ -496,7 +508,7 @@ PLACES = {
     "deep source": (("5", "-" * 100_000 + "1"), "<module>", 1, "the source is nested too deeply to be compared"),
     "a run by the import": (("return 4", "return 2"), "ran", 7, "it runs while the module is imported, and what it made then would stay"),
     "a method that the import calls": (("return 6", "return 6\n    def fresh(self): pass"), "C.fresh", 16, "the module's import would use it"),
-    "a cache of unknown kind": (("return 6", "return 2"), "C.m", 13, "results kept by its decorator `cached_property` would stay"),
+    "a cache of unknown kind": (("return 6", "return 2"), "C.m", 13, "results kept by `cached_property` would stay"),
     "a cached caller": (("return 5", "return 2"), "called", 1, "results that `C.m` caches depend on it"),
     "a function that is no addition": (("def free", "@app\ndef fresh(): pass\ndef free"), "fresh", 17, "a new function with decorators or type parameters"),
     "code of another kind": (("return 7", "yield 7"), "outer.<locals>.inner", 4, "it became another kind of function (plain, generator, coroutine)"),
