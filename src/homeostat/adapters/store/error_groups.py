@@ -100,11 +100,14 @@ def count_seconds_since(connection: Connection, key: Digest, since_us: int) -> i
     """
     query = select(error_seconds).where(error_seconds.c.key == key, error_seconds.c.second >= since_us // _SECOND_US)
     total = 0
-    for row in connection.execute(query).mappings():
-        if row["first_us"] >= since_us:
-            total += row["count"]
-        elif row["last_us"] >= since_us:
-            total += row["count"] - 1
+    try:
+        for row in connection.execute(query).mappings():
+            if whole(row["first_us"]) >= since_us:
+                total += whole(row["count"])
+            elif whole(row["last_us"]) >= since_us:
+                total += whole(row["count"]) - 1
+    except NOT_OURS as error:
+        raise malformed(f"a second of error group {key[:40]}", error) from error
     return total
 
 

@@ -19,7 +19,7 @@ from homeostat.adapters.store.error_groups import (
     record_occurrences,
 )
 from homeostat.adapters.store.ledger import LedgerTransaction, SqlLedger
-from homeostat.adapters.store.row_values import NOT_OURS, malformed, text
+from homeostat.adapters.store.row_values import NOT_OURS, malformed, text, whole
 from homeostat.adapters.store.tables import error_totals, findings, from_us, to_us
 from homeostat.adapters.store.together import Together
 from homeostat.core.digests import Digest
@@ -112,7 +112,10 @@ class SqlFindings:
     def error_counts(self) -> Mapping[str, int]:
         with self._database.reading() as connection:
             rows = connection.execute(select(error_totals)).mappings()
-            return {row["severity"]: row["count"] for row in rows}
+            try:
+                return {text(row["severity"]): whole(row["count"]) for row in rows}
+            except NOT_OURS as error:
+                raise malformed("a total of errors", error) from error
 
 
 def _settle(

@@ -131,7 +131,7 @@ def test_no_value_in_any_column_makes_a_reader_stumble(folder, signer, value):
                         continue
                     except Exception as error:
                         raise AssertionError(f"{table}.{column}: {name} {number}: {error!r}") from error
-    assert altered > 10
+    assert altered > 5
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_no_value_in_any_column_makes_a_reader_stumble(folder, signer, value):
         ("findings", "state", "finding"),
         ("findings", "found_us", "finding"),
         ("error_groups", "line", "error group"),
-        ("ticks", "end_us", "vitals tick 1"),
+        ("ticks", "start_us", "vitals tick 1"),
         ("tallies", "state", "a tally"),
         ("proposals", "version", "proposal"),
     ],
