@@ -6,6 +6,7 @@ Kullback-Leibler form: P(X <= k) <= exp(-n KL(k/n || p)) for k/n <= p, which is 
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 _MOST_TERMS = 20_000
@@ -103,9 +104,14 @@ def e_value(failures: int, units: int, *, tolerated: float) -> float:
         gain = failures * math.log(bet / tolerated)
         loss = (units - failures) * (math.log1p(-bet) - math.log1p(-tolerated))
         logs.append(gain + loss - math.log(ALTERNATIVES))
-    peak = max(logs)
     # Capped where a float ends; nobody needs more evidence than that.
-    return math.exp(min(peak + math.log(sum(math.exp(log - peak) for log in logs)), 700.0))
+    return math.exp(min(log_sum(logs), 700.0))
+
+
+def log_sum(logs: Sequence[float]) -> float:
+    """Return the logarithm of a sum whose terms are given by theirs."""
+    peak = max(logs)
+    return peak + math.log(sum(math.exp(log - peak) for log in logs))
 
 
 def chance_of_so_few(before: int, units_before: int, after: int, units_after: int) -> float:

@@ -1,0 +1,21 @@
+"""The judge of a canary: says while two arms run beside each other whether the new code does harm."""
+
+from homeostat.rollout.canary.arms import ArmTick, CanaryTick, arm_tick
+from homeostat.rollout.canary.judge import CanaryJudge
+from homeostat.rollout.canary.settings import CanarySettings, Quantile
+from homeostat.rollout.canary.verdict import CanaryVerdict, Continue, Evidence, Inconclusive, Promote, Rollback
+
+__all__ = [
+    "CanaryJudge",
+    "ArmTick",
+    "arm_tick",
+    "CanaryTick",
+    "CanarySettings",
+    "Quantile",
+    "CanaryVerdict",
+    "Promote",
+    "Rollback",
+    "Continue",
+    "Inconclusive",
+    "Evidence",
+]

@@ -1,0 +1,195 @@
+"""The tests for harm: more failures, slower, more spread. Each is a wager against "the new code does no harm".
+
+All rest on one argument. Within a tick the arms are drawn at random, so while the new code does no harm, whatever
+hits units (a failure, a latency above some bound) hits the canary's in proportion to its size. How often it hits may
+change from tick to tick as it likes: load, bursts and drift that both arms share cancel out.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from homeostat.model.latency import buckets_within
+from homeostat.rollout.arms import Count
+from homeostat.rollout.canary.arms import Tally
+from homeostat.rollout.canary.settings import Quantile
+from homeostat.rollout.wagers import ODDS, Wager, exposure_gains
+
+TOLERATED_ODDS = 1.05
+"""Hits (failures, slow units) whose odds are higher by less than this are no difference, however many are seen."""
+
+_REFERENCE = ODDS.index(2.5)
+"""The alternative by which the stretch in which the canary does worse is found."""
+
+_LOW_TAIL, _HIGH_TAIL = 0.05, 0.95
+_TAIL_EXCESS = 1.25
+"""Spread counts only where each tail of the canary holds so many times what the control's does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Units of both arms that are judged together: a tick, or several small ones."""
+
+    control: Tally
+    canary: Tally
+
+
+class ErrorHarm:
+    """More failures than the control's."""
+
+    def __init__(self, *, most: float) -> None:
+        self.wager = Wager(most=most)
+        self.control = Count(units=0, failures=0)
+        self.canary = Count(units=0, failures=0)
+        self._stretch = (self.control, self.canary)
+        self._stretch_log = 0.0
+
+    def observe(self, block: Block) -> None:
+        control, canary = _count(block.control), _count(block.canary)
+        gains = exposure_gains(
+            canary.units,
+            control.units,
+            canary.failures + control.failures,
+            canary.failures,
+            tolerated=TOLERATED_ODDS,
+        )
+        if canary.failures + control.failures:
+            self.wager.bet(gains)
+            self._stretch_log = max(self._stretch_log + gains[_REFERENCE], 0.0)
+        self.control = _sum(self.control, block.control)
+        self.canary = _sum(self.canary, block.canary)
+        # Page's cumulative sum: what came before it was last at zero says nothing of a harm that began later.
+        none = Count(units=0, failures=0)
+        before = self._stretch if self._stretch_log else (none, none)
+        self._stretch = (_sum(before[0], block.control), _sum(before[1], block.canary))
+
+    @property
+    def rise(self) -> float:
+        return self.canary.rate - self.control.rate
+
+    def is_felt(self, least_rise: float, *, sure: float) -> bool:
+        """Tell whether the rise is great enough: over the whole, or over a stretch that alone is sure (in nats)."""
+        if self.rise >= least_rise:
+            return True
+        control, canary = self._stretch
+        return self._stretch_log >= sure and canary.rate - control.rate >= least_rise
+
+
+def _count(tally: Tally) -> Count:
+    return Count(units=tally.exposed, failures=tally.failed)
+
+
+def _sum(known: Count, more: Tally) -> Count:
+    return Count(units=known.units + more.units, failures=known.failures + more.failed)
+
+
+class Past:
+    """The control's latencies until now, the later the heavier: what bounds are taken from, before they are used."""
+
+    HALF_LIFE = 5_000
+    """Units after which one counts half."""
+
+    _LARGEST = 1e12
+
+    def __init__(self) -> None:
+        self._weights: dict[int, float] = {}
+        self._scale = 1.0
+        self._sum = 0.0
+
+    def add(self, latency: Mapping[int, int]) -> None:
+        count = sum(latency.values())
+        self._scale *= 2.0 ** (min(count, 40 * self.HALF_LIFE) / self.HALF_LIFE)
+        for bucket, units in latency.items():
+            self._weights[bucket] = self._weights.get(bucket, 0.0) + units * self._scale
+        self._sum += count * self._scale
+        if self._scale > self._LARGEST:
+            self._weights = {
+                bucket: weight / self._scale
+                for bucket, weight in self._weights.items()
+                if weight / self._scale > 1 / self._LARGEST
+            }
+            self._sum = sum(self._weights.values())
+            self._scale = 1.0
+
+    def quantiles(self, wanted: tuple[float, ...]) -> list[int | None]:
+        """Return the bucket that each quantile lies in (in rising order); None where too little is known of it."""
+        known = self._sum / self._scale
+        found: list[int | None] = []
+        ordered = sorted(self._weights.items())
+        below, at = 0.0, -1
+        for quantile in wanted:
+            while at < 0 or (below < quantile * self._sum and at + 1 < len(ordered)):
+                at += 1
+                if at == len(ordered):
+                    return [None] * len(wanted)
+                below += ordered[at][1]
+            found.append(ordered[at][0] if known >= max(20.0, 2 / min(quantile, 1 - quantile)) else None)
+        return found
+
+
+def above(latency: Mapping[int, int], bucket: int) -> int:
+    """Count the units in this bucket and the later ones."""
+    return sum(count for at, count in latency.items() if at >= bucket)
+
+
+class SlowHarm:
+    """One quantile of the latency is higher than is tolerated.
+
+    With the control's quantile as bound, the canary's units count as slow only beyond the bound times the tolerated
+    ratio: a canary that is slower by less has no more slow units than the control, by this count.
+    """
+
+    def __init__(self, quantile: Quantile, *, most: float) -> None:
+        self.quantile = quantile
+        self.wager = Wager(most=most)
+        self._shift = math.ceil(buckets_within(quantile.tolerated))
+
+    def observe(self, block: Block, at: int | None) -> None:
+        if at is None:
+            return
+        slow = above(block.canary.latency, at + 1 + self._shift)
+        hits = slow + above(block.control.latency, at + 1)
+        _bet_on_latencies(self.wager, block, hits, slow)
+
+
+@dataclass(slots=True)
+class SpreadHarm:
+    """More units in both tails of the control's latencies, beyond them by the tolerated ratio: one mode became two.
+
+    Units in the fast tail alone are an improvement, and in the slow one alone the affair of the quantiles.
+    """
+
+    wager: Wager
+    shift: int
+    canary: Count = field(default=Count(units=0, failures=0))
+    _tails: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0), (0, 0)])
+    """(canary's, control's) units in the fast and in the slow tail."""
+
+    _timed: tuple[int, int] = (0, 0)
+
+    def observe(self, block: Block, low: int | None, high: int | None) -> None:
+        if low is None or high is None:
+            return
+        canary, control = block.canary.latency, block.control.latency
+        timed = sum(canary.values()), sum(control.values())
+        fast = (timed[0] - above(canary, low - self.shift), timed[1] - above(control, low))
+        slow = (above(canary, high + 1 + self.shift), above(control, high + 1))
+        _bet_on_latencies(self.wager, block, sum(fast) + sum(slow), fast[0] + slow[0])
+        self._tails = [_pair(known, new) for known, new in zip(self._tails, (fast, slow), strict=True)]
+        self._timed = _pair(self._timed, timed)
+
+    @property
+    def is_felt(self) -> bool:
+        """Tell whether both tails hold more than the control's."""
+        canary, control = self._timed
+        return all(ours * control > _TAIL_EXCESS * theirs * canary for ours, theirs in self._tails)
+
+
+def _pair(known: tuple[int, int], more: tuple[int, int]) -> tuple[int, int]:
+    return known[0] + more[0], known[1] + more[1]
+
+
+def _bet_on_latencies(wager: Wager, block: Block, hits: int, ours: int) -> None:
+    canary, control = sum(block.canary.latency.values()), sum(block.control.latency.values())
+    if hits and canary and control:
+        wager.bet(exposure_gains(canary, control, hits, ours, tolerated=TOLERATED_ODDS))
