@@ -25,12 +25,12 @@ class GitCandidateBranch:
         branch = branch_of(proposal_id)
         commit = commit_change(self._repository, parent=base, sides=sides_of(change), message=message, at=at)
         self._repository.git.write(
-            "update-ref", "-m", "homeostat: candidate", "--create-reflog", f"refs/heads/{branch}", commit
+            "update-ref", "--no-deref", "-m", "homeostat: candidate", "--create-reflog", f"refs/heads/{branch}", commit
         )
         return commit
 
     def delete(self, proposal_id: ProposalId) -> None:
-        self._repository.git.write("update-ref", "-d", f"refs/heads/{branch_of(proposal_id)}")
+        self._repository.git.write("update-ref", "--no-deref", "-d", f"refs/heads/{branch_of(proposal_id)}")
 
     def proposals(self) -> Sequence[ProposalId]:
         """Return the proposals that have a branch now; a branch that only looks like one is left out."""

@@ -102,7 +102,9 @@ class GitRepository:
 
         `Conflict` (``ref-moved``) when it is elsewhere.
         """
-        (git or self.git).write("update-ref", "-m", why, "--create-reflog", f"refs/heads/{branch}", new, old)
+        # A branch of ours that somebody made a name for another one must not move that one.
+        where = ["--no-deref"] if branch.startswith("homeostat/") else []
+        (git or self.git).write("update-ref", *where, "-m", why, "--create-reflog", f"refs/heads/{branch}", new, old)
 
     def checkout_of(self, branch: str) -> Checkout | None:
         """Return the work tree, main or linked, in which this branch is checked out."""

@@ -43,6 +43,17 @@ def test_publishing_touches_nothing_of_the_users(user: UserRepository, records: 
     assert user.git("merge-base", "main", "homeostat/proposals", check=False) == b""
 
 
+def test_a_branch_of_records_that_was_made_a_name_for_the_users_does_not_move_theirs(
+    user: UserRepository, records: GitRecordBranch
+) -> None:
+    theirs = user.git("symbolic-ref", "HEAD").strip()
+    head = user.git("rev-parse", "HEAD")
+    user.git("symbolic-ref", "refs/heads/homeostat/proposals", theirs)
+    records.publish(files={"proposals/index.md": b"x"}, subject="x", trailers={"Ledger": "1:x"}, at=AT)
+    assert user.git("rev-parse", "HEAD") == head
+    assert user.git("rev-parse", "refs/heads/homeostat/proposals") != head
+
+
 def test_a_repository_without_any_commit_can_have_records(tmp_path: Path) -> None:
     user = UserRepository(tmp_path / "new")
     records = GitRecordBranch(open_repository(user.root))
