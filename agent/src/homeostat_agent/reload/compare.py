@@ -178,7 +178,7 @@ def _repeated_names(items: tuple[Item, ...]) -> set[str]:
     for item in items:
         if not isinstance(item, Statement):
             groups.setdefault(item.name, []).append(item)
-    return {name for name, group in groups.items() if len(group) > 1 and sum(not _is_idiom(item) for item in group) > 1}
+    return {name for name, group in groups.items() if sum(not _is_idiom(item) for item in group) > 1}
 
 
 def _is_idiom(item: Item) -> bool:
