@@ -300,3 +300,5 @@ def test_a_module_is_compiled_as_an_import_would():
     names = {}
     exec(code, names)
     assert (names["__doc__"], names["__annotations__"]) == ("Doc.", {"X": int})
+    with pytest.raises(AssertionError):
+        exec(compile_module("assert 0", "m.py"), {})
