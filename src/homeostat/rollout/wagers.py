@@ -67,7 +67,7 @@ def as_number(log: float) -> float:
     return math.exp(min(log, 700.0))
 
 
-def share_gains(ours: float, theirs: float, hits: int, our_hits: int, *, tolerated: float) -> list[float]:
+def share_gains(ours: float, theirs: float, hits: float, our_hits: float, *, tolerated: float) -> list[float]:
     """Return what the alternatives gain when `our_hits` of the hits are ours, each being so independently.
 
     Under the hypothesis the odds of ours are at most `tolerated` times ours to theirs.
@@ -78,7 +78,7 @@ def share_gains(ours: float, theirs: float, hits: int, our_hits: int, *, tolerat
     ]
 
 
-def exposure_gains(ours: int, theirs: int, hits: int, our_hits: int, *, tolerated: float) -> list[float]:
+def exposure_gains(ours: float, theirs: float, hits: float, our_hits: float, *, tolerated: float) -> list[float]:
     """Return what the alternatives gain when, of `ours + theirs` units, so many were hit, and so many of ours.
 
     Given sizes and hits, which units were hit is a draw without replacement while the arms do not differ, whatever
@@ -128,8 +128,7 @@ def margin_gain(
     a, a_control = guess
     if not units or not units_control or a - a_control >= margin:
         return 0.0
-    r_control = _nearest(units, units_control, a, a_control, margin)
-    r = r_control + margin
+    r, r_control = nearest_rates((a, units), (a_control, units_control), margin=margin)
     g = (a - r) / (r * (1 - r))
     g_control = -g * units / units_control
     factors = (1 + g * (1 - r), 1 - g * r, 1 + g_control * (1 - r_control), 1 - g_control * r_control)
@@ -139,12 +138,17 @@ def margin_gain(
     return sum(count * math.log(factor) for count, factor in zip(counts, factors, strict=True))
 
 
-def _nearest(units: int, units_control: int, a: float, a_control: float, margin: float) -> float:
-    """Return the control's rate of the pair with this difference that is nearest to the guess (by its likelihood)."""
+def nearest_rates(canary: tuple[float, float], control: tuple[float, float], *, margin: float) -> tuple[float, float]:
+    """Return the rates that differ by the margin and are nearest to the expected ones, by their likelihood.
+
+    Both arms as (expected rate, units); the expected rates differ by less than the margin.
+    """
+    (a, units), (a_control, units_control) = canary, control
     low, high = 0.0, 1 - margin
     for _ in range(30):
         middle = (low + high) / 2
         r = middle + margin
         slope = units * (r - a) / (r * (1 - r)) + units_control * (middle - a_control) / (middle * (1 - middle))
         low, high = (middle, high) if slope < 0 else (low, middle)
-    return (low + high) / 2
+    r_control = (low + high) / 2
+    return r_control + margin, r_control

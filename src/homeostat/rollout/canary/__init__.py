@@ -1,6 +1,7 @@
 """The judge of a canary: says while two arms run beside each other whether the new code does harm."""
 
 from homeostat.rollout.canary.arms import ArmTick, CanaryTick, arm_tick
+from homeostat.rollout.canary.forecast import Forecast, time_to_promote
 from homeostat.rollout.canary.judge import CanaryJudge
 from homeostat.rollout.canary.settings import CanarySettings, Quantile
 from homeostat.rollout.canary.verdict import CanaryVerdict, Continue, Evidence, Inconclusive, Promote, Rollback
@@ -18,4 +19,6 @@ __all__ = [
     "Continue",
     "Inconclusive",
     "Evidence",
+    "time_to_promote",
+    "Forecast",
 ]

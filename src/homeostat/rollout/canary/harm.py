@@ -123,8 +123,13 @@ class Past:
                 if at == len(ordered):
                     return [None] * len(wanted)
                 below += ordered[at][1]
-            found.append(ordered[at][0] if known >= max(20.0, 2 / min(quantile, 1 - quantile)) else None)
+            found.append(ordered[at][0] if known >= self.least_known(quantile) else None)
         return found
+
+    @staticmethod
+    def least_known(quantile: float) -> float:
+        """Return how many units must be known before this quantile is used."""
+        return max(20.0, 2 / min(quantile, 1 - quantile))
 
 
 def above(latency: Mapping[int, int], bucket: int) -> int:
