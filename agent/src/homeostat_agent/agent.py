@@ -137,6 +137,12 @@ class Agent:
         snapshot = self._capture.vitals()
         snapshot["generation"] = self._control.generation
         snapshot["dropped"] += self._sender.dropped + self._sender.faults
+        snapshot["canaries"] = self._control.take_reports()
+        for report in snapshot["canaries"]:
+            if report.lapsed:
+                self._capture.tell(
+                    f"the lease of the canary of change {report.change_id} ran out: every call runs the old code again"
+                )
         return encode_metrics(snapshot, self._context)
 
     def _dial(self, deadline_s: Callable[[], float]) -> HubConnection:
@@ -178,6 +184,7 @@ class Agent:
             "hmr_enabled": self._launch.hmr_enabled,
             "generation": self._control.generation,
             "changes": self._control.changes[-_MAX_CHANGES_TOLD:],
+            "canaries": self._control.canaries[-_MAX_CHANGES_TOLD:],
         }
 
     def _new_context(self) -> HostContext:

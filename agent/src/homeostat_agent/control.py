@@ -11,12 +11,14 @@ from homeostat_agent.haste import Haste
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
+    from typing import Any, TypeGuard
 
+    from homeostat_agent.canary.report import CanaryReport
+    from homeostat_agent.canary.switch import Terms
     from homeostat_agent.commands import Command
     from homeostat_agent.reload import Change, Outcome, Reloader
 
-    Answer = dict[str, str | int | None | list[str]]
+    Answer = dict[str, Any]
 
 SWAPPED = "swapped"
 RESTART_REQUIRED = "restart_required"
@@ -27,6 +29,9 @@ REFUSED = "refused"
 PONG = "pong"
 
 _MAX_DETAIL_CHARS = 500
+MAX_LEASE_S = 3600
+"""The longest that a canary may go on without a word from the hub."""
+
 _MODES = ("safe", "aggressive")
 
 
@@ -64,6 +69,35 @@ class Control:
         """Ids of the live changes in force, oldest first."""
         return [str(change) for change in self._reloader.changes] if self._reloader is not None else []
 
+    @property
+    def canaries(self) -> list[dict[str, Any]]:
+        """Canaries under way: ``change``, ``percent`` (of the units, in force now) and ``lease_ms`` that are left."""
+        switches = self._reloader.canaries if self._reloader is not None else ()
+        return [
+            {
+                "change": switch.change_id,
+                "percent": switch.percent if switch.running else 0,
+                "lease_ms": int(switch.remaining_s * 1000),
+            }
+            for switch in switches
+        ]
+
+    def take_reports(self) -> tuple[CanaryReport, ...]:
+        """Return what each canary counted since the last call."""
+        return self._reloader.take_reports() if self._reloader is not None else ()
+
+    def give_back_lapsed(self) -> None:
+        """Give every canary whose lease ran out back to the old code. Never raises."""
+        if self._reloader is None or self._disabled:
+            return  # in a child that was forked in the middle of a change the calls themselves see the lease
+        self._busy = True
+        try:
+            self._reloader.give_back_lapsed()
+        except BaseException:  # the edge to the host
+            self.faults += 1
+        finally:
+            self._busy = False
+
     def execute(self, command: Command, *, hub_now_ms: int) -> Answer:
         """Carry out one command, or say why not. Never raises."""
         refusal = command.refusal(process_id=self.process_id, generation=self.generation, hub_now_ms=hub_now_ms)
@@ -82,6 +116,8 @@ class Control:
         """Go on in a forked child. One that was copied in the middle of a change takes no more of them."""
         self.process_id = process_id
         self.haste.end()
+        if self._reloader is not None:
+            self._reloader.become_forked_child()
         if self._busy:
             # The thread that was at it does not exist here: its locks stay shut and its work half done.
             self._busy = False
@@ -90,28 +126,43 @@ class Control:
     def _carry_out(self, command: Command) -> Answer:
         if command.kind == "ping":
             return self._answer(command, PONG, "")
-        if command.kind == "rollback":
-            return self._roll_back(command)
+        if command.kind in ("rollback", "promote", "renew"):
+            return self._of_change_in_force(command)
         change = self._change(command.body)
         if isinstance(change, str):
             return self._answer(command, REFUSED, change, code="malformed")
+        terms = self._terms(command.body) if command.kind == "canary" else None
+        if isinstance(terms, str):
+            return self._answer(command, REFUSED, terms, code="malformed")
         if self._disabled:
             return self._answer(command, RESTART_REQUIRED, self._disabled)
         if change.mode == "aggressive" and self._hmr_mode != "aggressive":
             return self._answer(command, RESTART_REQUIRED, "this process takes only safe changes (hmr.mode)")
         reloader = self._reload()
-        outcome = reloader.prepare(change) if command.kind == "prepare" else reloader.swap(change)
+        if terms is not None:
+            outcome = reloader.canary(change, terms)
+        else:
+            outcome = reloader.prepare(change) if command.kind == "prepare" else reloader.swap(change)
         return self._from_outcome(command, outcome)
 
-    def _roll_back(self, command: Command) -> Answer:
+    def _of_change_in_force(self, command: Command) -> Answer:
+        """Carry out what names a change that this process has been given before."""
         change_id = command.body.get("change_id")
         if not isinstance(change_id, str):
-            return self._answer(command, REFUSED, "a rollback names a change", code="malformed")
-        if change_id not in self.changes:
+            return self._answer(command, REFUSED, f"a {command.kind} names a change", code="malformed")
+        percent, lease_s = command.body.get("percent"), command.body.get("lease_s")
+        renewal = (lease_s, percent) if _is_lease(lease_s) and (percent is None or _is_percent(percent)) else None
+        if command.kind == "renew" and renewal is None:
+            return self._answer(command, REFUSED, _NO_TERMS, code="malformed")
+        if command.kind == "rollback" and change_id not in self.changes:
             return self._answer(command, SWAPPED, "this change is not in force here")
         if self._disabled:
             return self._answer(command, RESTART_REQUIRED, self._disabled)
-        return self._from_outcome(command, self._reload().rollback(change_id))
+        reloader = self._reload()
+        if command.kind == "renew" and renewal is not None:
+            return self._from_outcome(command, reloader.renew(change_id, lease_s=renewal[0], percent=renewal[1]))
+        end = reloader.promote if command.kind == "promote" else reloader.rollback
+        return self._from_outcome(command, end(change_id))
 
     def _reload(self) -> Reloader:
         if self._reloader is None:
@@ -135,6 +186,20 @@ class Control:
                 return "a module has path, old_source and new_source"
             modules.append(Module(**{name: item[name] for name in names}))
         return Change(id=raw["id"], modules=tuple(modules), mode=raw["mode"])
+
+    @staticmethod
+    def _terms(body: Mapping[str, Any]) -> Terms | str:
+        """Read how a canary is to be run, or return what is wrong with it."""
+        from homeostat_agent.canary.key import parse_key
+        from homeostat_agent.canary.switch import Terms
+
+        percent, lease_s, text = body.get("percent"), body.get("lease_s"), body.get("key")
+        if not (_is_percent(percent) and _is_lease(lease_s)):
+            return _NO_TERMS
+        key = parse_key(text) if isinstance(text, str) else None
+        if text is not None and key is None:
+            return "the key of a canary is header:NAME, cookie:NAME or query:NAME"
+        return Terms(percent, key, lease_s)
 
     def _from_outcome(self, command: Command, outcome: Outcome) -> Answer:
         return self._answer(
@@ -167,4 +232,16 @@ class Control:
             "runs": runs,
             "generation": self.generation,
             "changes": self.changes,
+            "canaries": self.canaries,
         }
+
+
+_NO_TERMS = f"a canary has a percent from 0 to 100, and a lease_s above 0 and up to {MAX_LEASE_S}"
+
+
+def _is_percent(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 100
+
+
+def _is_lease(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MAX_LEASE_S

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from homeostat_agent.canary.histogram import bound
 from homeostat_agent.capture.occurrence import Occurrence
 from homeostat_agent.capture.traffic import LATENCY_BOUNDS_S
 from homeostat_agent.context import HostContext
@@ -14,6 +15,9 @@ from homeostat_agent.context import HostContext
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterable, Mapping
+
+    from homeostat_agent.canary.counts import Series
+    from homeostat_agent.canary.report import CanaryReport
 
 _DELTA = 1
 _SCOPE = {"name": "homeostat_agent"}
@@ -69,6 +73,7 @@ def encode_metrics(snapshot: Mapping[str, Any], resource: HostContext) -> dict[s
             },
         }
     )
+    metrics.extend(_canaries(snapshot.get("canaries", ()), span))
     for name, unit, key in (
         ("homeostat.loop_lag_max", "ms", "loop_lag_ms_max"),
         ("process.cpu.utilization", "1", "cpu_utilization"),
@@ -85,6 +90,45 @@ def encode_metrics(snapshot: Mapping[str, Any], resource: HostContext) -> dict[s
         "resourceMetrics": [
             {"resource": _resource(resource), "scopeMetrics": [{"scope": dict(_SCOPE), "metrics": metrics}]}
         ]
+    }
+
+
+def _canaries(reports: Iterable[CanaryReport], span: Mapping[str, str]) -> Iterable[dict[str, Any]]:
+    """Return the metrics of the canaries; none where none is under way."""
+    units, shares, lapses = [], [], []
+    for report in reports:
+        change = ("homeostat.change", report.change_id)
+        for (new, kind), series in report.series.items():
+            attributes = [change, ("homeostat.arm", "new" if new else "old"), ("error.type", kind)]
+            units.append({**span, **_sparse(series), "attributes": _attributes(attributes)})
+        shares.append(
+            {
+                "timeUnixNano": span["timeUnixNano"],
+                "asDouble": float(report.percent),
+                "attributes": _attributes([change]),
+            }
+        )
+        if report.lapsed:
+            lapses.append({**span, "asInt": "1", "attributes": _attributes([change])})
+    delta = {"aggregationTemporality": _DELTA}
+    if units:
+        yield {"name": "homeostat.canary.duration", "unit": "s", "histogram": {**delta, "dataPoints": units}}
+    if shares:
+        yield {"name": "homeostat.canary.percent", "unit": "%", "gauge": {"dataPoints": shares}}
+    if lapses:
+        lapsed = {**delta, "isMonotonic": True, "dataPoints": lapses}
+        yield {"name": "homeostat.canary.lapsed", "unit": "{canary}", "sum": lapsed}
+
+
+def _sparse(series: Series) -> dict[str, Any]:
+    """Return the values of a histogram point whose bounds are those of the buckets that hold something."""
+    edges = sorted({edge for index in series.buckets for edge in (index, index + 1)})
+    counts = [0, *(series.buckets.get(edge, 0) for edge in edges)]
+    return {
+        "count": str(series.units),
+        "sum": series.sum_s,
+        "explicitBounds": [bound(edge) for edge in edges],
+        "bucketCounts": [str(count) for count in counts],
     }
 
 

@@ -201,6 +201,7 @@ class Sender:
         return lambda: min(at_s, self._leave_by_s)
 
     def _turn(self) -> None:
+        self._control.give_back_lapsed()
         self._take_vitals()
         if self._connection is None and _monotonic_s() >= self._next_dial_s:
             self._connect()
@@ -228,7 +229,7 @@ class Sender:
         self._wake.clear()
 
     def _obey(self, connection: HubConnection, command: Command) -> None:
-        if command.kind in ("swap", "rollback"):
+        if command.kind not in ("ping", "prepare"):
             # So that no interval of vitals lies half before and half after a change.
             self._take_vitals(now=True)
             self._deliver_vitals(connection)

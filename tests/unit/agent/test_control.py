@@ -21,6 +21,7 @@ class ScriptedReloader:
     def __init__(self, outcome=None, error=None):
         self.generation = 0
         self.changes = ()
+        self.canaries = ()
         self.asked = []
         self._outcome, self._error = outcome, error
 
@@ -38,6 +39,21 @@ class ScriptedReloader:
 
     def rollback(self, change_id):
         return self._do("rollback", change_id)
+
+    def canary(self, change, terms):
+        return self._do(("canary", terms), change)
+
+    def renew(self, change_id, *, lease_s, percent):
+        return self._do(("renew", lease_s, percent), change_id)
+
+    def promote(self, change_id):
+        return self._do("promote", change_id)
+
+    def give_back_lapsed(self):
+        self._do("give back", None)
+
+    def become_forked_child(self):
+        pass
 
 
 def control(tmp_path=None, *, reloader=None, hmr=True, mode="safe"):
@@ -141,6 +157,7 @@ def test_the_answer_carries_what_the_reloader_said_and_what_is_in_force():
         "runs": "",
         "generation": 4,
         "changes": ["c1"],
+        "canaries": [],
     }
 
 

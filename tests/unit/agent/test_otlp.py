@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from homeostat_agent.canary.counts import Counts
+from homeostat_agent.canary.histogram import index_at, index_of
+from homeostat_agent.canary.report import CanaryReport
 from homeostat_agent.capture.frames import Frame
 from homeostat_agent.capture.occurrence import Occurrence
 from homeostat_agent.capture.traffic import LATENCY_BOUNDS_S, Series
@@ -197,3 +200,50 @@ def test_the_largest_record_fits_many_times_into_a_frame():
     frames = tuple(Frame("d/" * 200, 10**6, "f" * 200) for _ in range(30))
     large = occurrence(message="ü" * 2000, exception_message="ü" * 2000, trace=frames, route="/r" * 100)
     assert len(json.dumps(encode_logs([large] * 150, CONTEXT), ensure_ascii=False).encode()) < 4 << 20
+
+
+def canary(*units: tuple[bool, str, float], percent: float = 10, lapsed: bool = False) -> CanaryReport:
+    counts = Counts()
+    for unit in units:
+        counts.add(unit)
+    return CanaryReport("change-7", percent, counts.take(), lapsed)
+
+
+def test_a_canary_is_told_by_arm_and_failure_with_a_sparse_distribution():
+    report = canary((False, "", 0.2), (False, "", 0.2), (False, "", 0.21), (False, "", 3.0), (True, "KeyError", 0.2))
+    found = metrics(encode_metrics(snapshot(canaries=(report,)), CONTEXT))
+    points = found["homeostat.canary.duration"]["histogram"]["dataPoints"]
+    old, new = ({**point, "attributes": attributes(point)} for point in points)
+    assert old["attributes"] == {"homeostat.change": "change-7", "homeostat.arm": "old"}
+    assert new["attributes"] == {"homeostat.change": "change-7", "homeostat.arm": "new", "error.type": "KeyError"}
+    assert (old["count"], new["count"]) == ("4", "1")
+    edges, counts = old["explicitBounds"], old["bucketCounts"]
+    assert len(counts) == len(edges) + 1
+    assert (counts[0], counts[-1]) == ("0", "0")
+    buckets = {index_at(edges[at]): int(count) for at, count in enumerate(counts[1:-1]) if count != "0"}
+    assert buckets == {index_of(0.2): 2, index_of(0.21): 1, index_of(3.0): 1}
+    (share,) = found["homeostat.canary.percent"]["gauge"]["dataPoints"]
+    assert (share["asDouble"], attributes(share)) == (10.0, {"homeostat.change": "change-7"})
+    assert "homeostat.canary.lapsed" not in found
+
+
+def test_a_canary_without_traffic_is_told_too_and_a_lapse_once():
+    found = metrics(encode_metrics(snapshot(canaries=(canary(percent=0, lapsed=True),)), CONTEXT))
+    assert "homeostat.canary.duration" not in found
+    assert found["homeostat.canary.percent"]["gauge"]["dataPoints"][0]["asDouble"] == 0
+    (lapse,) = found["homeostat.canary.lapsed"]["sum"]["dataPoints"]
+    assert (lapse["asInt"], attributes(lapse)) == ("1", {"homeostat.change": "change-7"})
+
+
+def test_without_a_canary_nothing_is_told_of_one():
+    assert not any("canary" in name for name in metrics(encode_metrics(snapshot(), CONTEXT)))
+
+
+def test_the_hub_takes_the_metrics_of_a_canary_for_no_vitals():
+    body = encode_metrics(snapshot(canaries=(canary((True, "KeyError", 0.2), lapsed=True),)), CONTEXT)
+    json.dumps(body, allow_nan=False)
+    plain, beside = (
+        parse_metrics(item, reader=CumulativeReader(), now=NOW) for item in (encode_metrics(snapshot(), CONTEXT), body)
+    )
+    assert beside == plain
+    assert beside.rejected == 0

@@ -134,6 +134,10 @@ class Capture:
             "serves": int(self._traffic.serves),
         }
 
+    def tell(self, message: str) -> None:
+        """Put a warning of the agent's own beside what it captures."""
+        self._observer.tell(message)
+
     def uninstall(self) -> None:
         """Put back what was replaced, where it is still ours. Applications that were wrapped become transparent."""
         self._traffic.active = False

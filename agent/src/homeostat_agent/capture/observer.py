@@ -71,6 +71,10 @@ class Observer:
         taken, self._errors_taken = value - self._errors_taken, value
         return taken
 
+    def tell(self, message: str) -> None:
+        """Take a warning of the agent itself."""
+        self._put(severity=WARNING, text="WARNING", logger=OWN_LOGGER, message=message, error=None, site=None)
+
     def record(self, record: logging.LogRecord) -> None:
         """Take a log record of WARNING or above, before the host's handlers see it."""
         name = record.name

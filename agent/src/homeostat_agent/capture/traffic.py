@@ -16,6 +16,8 @@ from homeostat_agent.capture.occurrence import only_member, type_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, NamedTuple, Optional
+
+    from homeostat_agent.canary.counts import Counts
 else:
     from homeostat_agent.record import NamedTuple
 
@@ -41,6 +43,7 @@ class Request:
     __slots__ = (
         "_read",
         "_source",
+        "arms",
         "disconnected",
         "ended",
         "error_hint",
@@ -64,6 +67,9 @@ class Request:
         self.error_hint = ""
         self.told = False
         """Whether an error was recorded in it."""
+
+        self.arms: dict[Counts, bool] = {}
+        """By canary (its counts stand for it): whether this request runs new code, once it came to any routed."""
 
         self.printed: list[tuple[Exception, str]] = []
         """What was printed before the status was known: of an answer in the 400s it is the client's affair."""
@@ -102,6 +108,11 @@ class Request:
         source = self._source
         return str(source.get("REQUEST_METHOD") or source.get("method") or "") if isinstance(source, dict) else ""
 
+    def point(self, read: Callable[[Any], Optional[float]]) -> Optional[float]:
+        """Return what `read` makes of the scope or environment; None when the request is over."""
+        source = self._source
+        return None if source is None else read(source)
+
     def close(self) -> None:
         self.label = self.route()
         self.finished = True
@@ -112,10 +123,13 @@ class Request:
 
 _current = ContextVar("homeostat_request", default=None)
 
+current_request: Callable[[], Optional[Request]] = _current.get
+"""Return the request of this context, also when it is finished already (see `Request.finished`)."""
 
-def current_request() -> Optional[Request]:
-    """Return the request of this context, also when it is finished already (see `Request.finished`)."""
-    return _current.get()
+
+def next_serial() -> int:
+    """Return a number above those of all requests so far, and below those of all to come."""
+    return next(_serials)
 
 
 class Series(NamedTuple):
@@ -193,6 +207,9 @@ class Traffic:
             if len(self._done) == _MAX_PENDING:
                 self._failures.note("requests")
             self._done.append((request.label, kind, ended - request.started))
+            if request.arms:
+                for counts, new in request.arms.copy().items():
+                    counts.add((new, kind, ended - request.started))
             if len(self._done) >= _FOLD_AT and self._lock.acquire(blocking=False):
                 try:
                     self._fold()

@@ -12,10 +12,20 @@ from typing import Any, Union
 
 from homeostat_agent.haste import Haste
 from homeostat_agent.reload.census import Census, Files, Load, has_gil, is_importing, running, suspended, take_census
-from homeostat_agent.reload.change import FAILED, MODES, RESTART_REQUIRED, SWAPPED, Change, Outcome, refusal
+from homeostat_agent.reload.change import (
+    FAILED,
+    MODES,
+    NOT_ROUTABLE,
+    RESTART_REQUIRED,
+    SWAPPED,
+    Change,
+    Outcome,
+    refusal,
+)
 from homeostat_agent.reload.exchange import Binding, Exchange, ExchangeFailed
 from homeostat_agent.reload.patience import Patience
 from homeostat_agent.reload.plan import ModulePlan, compile_plan
+from homeostat_agent.reload.routes import Router, Routes
 from homeostat_agent.reload.work import (
     Exchanged,
     Returned,
@@ -44,6 +54,7 @@ class Surroundings:
     patience_s: float
     haste: Haste
     real_paths: dict[str, str] = field(default_factory=dict)
+    routes: Routes = field(default_factory=Routes)
 
     def files(self, paths: tuple[str, ...]) -> Files:
         return Files(self.repository, paths, self.real_paths)
@@ -94,7 +105,8 @@ class _Step:
         if found is None:
             module = self._modules[path]
             planned = compile_plan(path, module.old_source, module.new_source, filename=filename)
-            found = self.targets[(path, filename)] = planned if isinstance(planned, ModulePlan) else Target(planned)
+            found = planned if isinstance(planned, ModulePlan) else Target(planned, self._surroundings.routes)
+            self.targets[(path, filename)] = found
         return found
 
     def _clear_caches(self, work: Work) -> list[str]:
@@ -115,13 +127,16 @@ class Attempt(_Step):
 
     What `plan` and `verify` found out of the texts and of code objects stays true: an attempt that was
     put to `rest` can `verify` again later, in a small part of the time.
+
+    With a `router` it goes no further than to a canary. Without it, from there too.
     """
 
     def __init__(self, change: Change, surroundings: Surroundings) -> None:
         super().__init__(change, surroundings, surroundings.files(tuple(item.path for item in change.modules)), {}, ())
         self.exchanged: list[tuple[weakref.ref[FunctionType], CodeType, CodeType]] = []
-        """Functions that `commit` gave new code, with the old and the new."""
+        """Functions that `commit` gave other code, with the code they had (that of no canary) and what they got."""
 
+        self.router: Router | None = None
         self._work = Work()
         self._census: Census | None = None
         self._codes: list[CodeType] = []
@@ -161,9 +176,11 @@ class Attempt(_Step):
             for target in self.targets.values():
                 if isinstance(target, Target):
                     target.originals.clear()
-            work, census = self._look(plan_forward, codes=self._codes)
+            work, census = self._look(self._forward, codes=self._codes)
             if work.restart and not work.strangers:
                 return refusal(RESTART_REQUIRED, work.restart)
+            if self.router is not None and (refused := _unroutable(self.router, work)):
+                return refused
             copies = copies_elsewhere(census.elsewhere, self._targets_of_unloaded(census))
             if copies:
                 return refusal(FAILED, copies)
@@ -210,12 +227,12 @@ class Attempt(_Step):
                 break
             done.append(work.exchange)
             names.extend(work.names)
-            work, census = self._look(plan_forward, since=census)
+            work, census = self._look(self._forward, since=census)
             late.take(work)
             if not work.exchange and len(done) == 1 and running(set(map(id, first.maker_codes))):
                 if not self._patience.wait_until(lambda: running(set(map(id, first.maker_codes))) == 0):
                     notes.append("a call in flight may still make functions of the old code")
-                work, census = self._look(plan_forward, since=census)
+                work, census = self._look(self._forward, since=census)
                 late.take(work)
         del work, census
         if not self._patience.wait_until_gone(late.references):
@@ -224,13 +241,27 @@ class Attempt(_Step):
             return late.outcome("it came up during the exchange, and everything was put back")
         for exchange in done:
             references = map(weakref.ref, exchange.functions)
-            self.exchanged.extend(map(_triple, references, exchange.old, exchange.new))
+            old = map(self._surroundings.routes.old_of, exchange.old)
+            self.exchanged.extend(map(_triple, references, old, exchange.new))
         notes.extend(self._clear_caches(first))
         in_flight = running(set(map(id, first.left_codes))) + waiting
         if in_flight:
             notes.append(f"{in_flight} calls in flight finish on the old code")
-        detail = "; ".join([self.summary("swapped"), *notes])
+        detail = "; ".join([self.summary("swapped" if self.router is None else "routed"), *notes])
         return Outcome(SWAPPED, detail, swap_us=took_us, functions=tuple(dict.fromkeys(names)))
+
+    def promote(self) -> Outcome:
+        """Go on from the canary to the new code. When that is refused, the canary stands as it did."""
+        router, self.router = self.router, None
+        before, self.exchanged = self.exchanged, []
+        outcome = self.verify() or self.commit()
+        self.rest()
+        if outcome.outcome != SWAPPED:
+            self.router, self.exchanged = router, before
+        return outcome
+
+    def _forward(self, load: Load, target: Target, census: Census, work: Work) -> None:
+        plan_forward(load, target, census, work, router=self.router)
 
     def names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self._work.names))
@@ -349,6 +380,14 @@ class Retreat(_Step):
 def is_quiet(codes: list[CodeType]) -> bool:
     """Tell whether no call runs or waits on any of these code objects."""
     return running(set(map(id, codes))) == 0 and suspended(codes) == 0
+
+
+def _unroutable(router: Router, work: Work) -> Outcome | None:
+    """Say why these functions cannot have a canary, though they could be swapped."""
+    reasons = [*router.obstacles]
+    if work.caches:
+        reasons.append("a cache is in front of a function that changed: it would mix results of both arms")
+    return refusal(NOT_ROUTABLE, reasons) if reasons else None
 
 
 class _Late:

@@ -195,8 +195,12 @@ def _suspended(holders: list[Any], codes: Sequence[CodeType]) -> int:
 def running(codes: set[int]) -> int:
     """Count frames on the stacks of all threads that run one of these code objects (given by `id`)."""
     count = 0
-    for top in sys._current_frames().values():
-        frame: FrameType | None = top
+    frame: FrameType | None
+    # Popped, and not kept in a second variable: one of them is this very frame, and a circle of it with itself
+    # would keep alive what all callers hold until the next collection.
+    frames = list(sys._current_frames().values())
+    while frames:
+        frame = frames.pop()
         while frame is not None:
             count += id(frame.f_code) in codes
             frame = frame.f_back

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 SWAPPED = "swapped"
 RESTART_REQUIRED = "restart_required"
 FAILED = "failed"
+NOT_ROUTABLE = "not_routable"
+"""Of a canary: the change could be swapped, but not with a share of the calls."""
 
 MODES = ("safe", "aggressive")
 """Both are planned alike: no mode makes a doubtful swap safe."""
@@ -51,7 +53,7 @@ class Outcome:
     """``module:qualname`` of what was exchanged or added."""
 
     runs: str = ""
-    """Which source of the change runs here (see `reload.look`); only `Reloader.prepare` says it."""
+    """Which source of the change runs here (see `reload.look`); only `Reloader.prepare` looks, and a canary says it."""
 
 
 def refusal(outcome: str, reasons: list[str]) -> Outcome:

@@ -1,30 +1,47 @@
-"""Live changes of this process: prepare, swap, roll back.
+"""Live changes of this process: prepare, swap, canary, promote, roll back.
 
 Order of a swap, stated once: plan every module (pure) → look through the process → verify that what
 runs is the old source, to the last function → exchange everything at once → look through the process
 again for what slipped in between. Nothing is changed before all of a change was verified.
+
+A canary goes the same way to dispatchers, which send a share of the calls to the new code; from there
+it is promoted by a swap, or rolled back.
 """
 
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import CodeType
 
+from homeostat_agent.canary.report import CanaryReport
+from homeostat_agent.canary.switch import Switch, Terms
 from homeostat_agent.haste import Haste
 from homeostat_agent.reload.attempt import Attempt, Retreat, Surroundings, is_quiet
 from homeostat_agent.reload.change import FAILED, RESTART_REQUIRED, SWAPPED, Change, Outcome, refusal
 from homeostat_agent.reload.exchange import Binding
-from homeostat_agent.reload.look import Look
+from homeostat_agent.reload.look import CANARY, Look
 from homeostat_agent.reload.patience import Patience
+from homeostat_agent.reload.routes import Router
+
+_MAX_ENDED = 100
+"""Canaries that ended and were not reported yet; the oldest are not told of."""
 
 
 @dataclass(frozen=True)
 class _Applied:
-    """A change in force."""
+    """A change in force, for all calls or for a share of them."""
 
     attempt: Attempt
     outcome: Outcome
+
+    @property
+    def switch(self) -> Switch | None:
+        """The canary's, while it is one."""
+        return None if self.attempt.router is None else self.attempt.router.switch
 
 
 class Reloader:
@@ -34,25 +51,40 @@ class Reloader:
     except the annotations of added functions.
     """
 
-    def __init__(self, repository: str, *, patience_s: float = 1.0, haste: Haste | None = None) -> None:
-        """`haste` is that of whoever calls, where it has begun to hurry before."""
+    def __init__(
+        self,
+        repository: str,
+        *,
+        patience_s: float = 1.0,
+        haste: Haste | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`haste` is that of whoever calls, where it has begun to hurry before; `clock_s` is that of leases."""
         self._haste = haste or Haste()
         self._surroundings = Surroundings(repository, patience_s, self._haste)
+        self._clock_s = clock_s
         self._lock = threading.Lock()
         self._generation = 0
         self._applied: dict[str, _Applied] = {}
         self._prepared: Attempt | None = None
         self._leftover: list[tuple[Binding, list[CodeType]]] = []
+        self._ended: deque[CanaryReport] = deque(maxlen=_MAX_ENDED)
 
     @property
     def generation(self) -> int:
-        """How often the running code was exchanged, by a swap or a rollback."""
+        """How often the running code was exchanged: by a swap, a rollback, or a canary's begin or end."""
         return self._generation
 
     @property
     def changes(self) -> tuple[str, ...]:
-        """Ids of the changes in force, oldest first."""
+        """Ids of the changes in force, oldest first; of those under canary, too."""
         return tuple(self._applied)
+
+    @property
+    def canaries(self) -> tuple[Switch, ...]:
+        """The canaries under way, oldest first; one whose lease ran out is there until it is given back."""
+        found = (applied.switch for applied in tuple(self._applied.values()))
+        return tuple(switch for switch in found if switch is not None)
 
     def prepare(self, change: Change) -> Outcome:
         """Say whether this change could be swapped now, and which of its sources runs. Changes nothing."""
@@ -62,7 +94,7 @@ class Reloader:
                 return replace(again, runs=self._look(change, self._applied[change.id].attempt))
             self._prepared = None
             attempt = Attempt(change, self._surroundings)
-            refused = attempt.plan() or attempt.verify()
+            refused = self._in_the_way(change) or attempt.plan() or attempt.verify()
             summary, names = attempt.summary("could be swapped"), attempt.names()
             attempt.rest()
             runs = self._look(change, attempt, Patience(self._surroundings.patience_s, self._haste))
@@ -76,48 +108,134 @@ class Reloader:
 
         Calls that have begun finish on the old code; every call that begins afterwards runs the new.
         A change that is in force already is answered as the first time, after what was imported with
-        the old source since has been exchanged too.
+        the old source since has been exchanged too. One that is under canary is promoted.
         """
         with self._lock, self._haste.hurried():
             again = self._answered(change)
-            if again is not None:
-                return again if again.outcome != SWAPPED or self._later(change.id) else self._complete(change)
-            self._remove_leftover()
-            attempt, self._prepared = self._prepared, None
-            if attempt is not None and attempt.change == change:
-                outcome = attempt.verify() or attempt.commit()
-            else:
-                attempt = Attempt(change, self._surroundings)
-                outcome = attempt.plan() or attempt.verify() or attempt.commit()
-            attempt.rest()
-            if outcome.outcome == SWAPPED:
-                self._applied[change.id] = _Applied(attempt, outcome)
-                self._generation += 1
-            return outcome
+            if again is not None and again.outcome == SWAPPED:
+                if self._applied[change.id].switch is not None:
+                    return self._promote(change.id)
+                return again if self._later(change.id) else self._complete(change)
+            return again or self._begin(change)
+
+    def canary(self, change: Change, terms: Terms) -> Outcome:
+        """Send a share of the calls of all changed functions to the new code, or change nothing.
+
+        ``not_routable``: a swap would do, a canary cannot. The canary of a change that has one gets share and
+        lease anew, and routes what was imported with the old source since; its key stays.
+        """
+        with self._lock, self._haste.hurried():
+            self._give_back_lapsed()
+            applied = self._applied.get(change.id)
+            if applied is None:
+                switch = Switch(change.id, terms, clock_s=self._clock_s)
+                outcome = self._begin(change, Router(switch, self._surroundings.routes))
+                if outcome.outcome == SWAPPED:
+                    switch.open()
+                return outcome
+            if applied.attempt.change != change or applied.switch is None or not applied.switch.same_key(terms.key):
+                return refusal(FAILED, [f"a change with the id {change.id} is in force already, by other terms"])
+            outcome = self._complete(change)
+            applied.switch.renew(lease_s=terms.lease_s, percent=terms.percent)
+            return replace(outcome, runs=CANARY)
+
+    def renew(self, change_id: str, *, lease_s: float, percent: float | None = None) -> Outcome:
+        """Set the lease of a canary anew, and its share. One that has lapsed is given back, and ``failed``."""
+        with self._lock:
+            self._give_back_lapsed()
+            applied = self._applied.get(change_id)
+            if applied is None or applied.switch is None:
+                return _no_canary(change_id)
+            applied.switch.renew(lease_s=lease_s, percent=applied.switch.percent if percent is None else percent)
+            return replace(applied.outcome, runs=CANARY)
+
+    def promote(self, change_id: str) -> Outcome:
+        """Exchange what is under canary for the new code. Refused, the canary goes on; a second time, as the first."""
+        with self._lock, self._haste.hurried():
+            self._give_back_lapsed()
+            applied = self._applied.get(change_id)
+            if applied is None:
+                return _no_canary(change_id)
+            return applied.outcome if applied.switch is None else self._promote(change_id)
 
     def rollback(self, change_id: str) -> Outcome:
-        """Put back what `swap` exchanged, down to the very code objects.
+        """Put back what `swap` or `canary` exchanged, down to the very code objects.
 
         A change that is not in force answers ``swapped``. A change whose files a later change touched
         as well is refused (``restart_required``): roll the later one back first. ``restart_required``
         is also the answer when all was put back, but something that the new code made is still in use.
         """
         with self._lock:
-            applied = self._applied.get(change_id)
-            if applied is None:
-                return Outcome(SWAPPED, "this change is not in force here; nothing was to be put back")
-            later = self._later(change_id)
-            if later:
-                return refusal(
-                    RESTART_REQUIRED, [f"the later change {later} touched the same files: take it back first"]
-                )
-            retreat = Retreat(applied.attempt)
-            outcome = retreat.run()
-            if outcome.outcome != FAILED:
-                del self._applied[change_id]
-                self._generation += 1
-                self._leftover.extend(retreat.leftover)
-            return outcome
+            return self._roll_back(change_id)
+
+    def give_back_lapsed(self) -> None:
+        """Roll back every canary whose lease ran out. Cheap where there is none: to be called again and again."""
+        if any(switch.lapsed for switch in self.canaries):
+            with self._lock:
+                self._give_back_lapsed()
+
+    def take_reports(self) -> tuple[CanaryReport, ...]:
+        """Return what every canary counted since the last call, those that ended since first. One caller at a time."""
+        ended = [self._ended.popleft() for _ in range(len(self._ended))]
+        return (*ended, *(switch.report() for switch in self.canaries))
+
+    def become_forked_child(self) -> None:
+        """Go on in a forked child, where only this thread is left. Canaries keep share and lease."""
+        self._ended.clear()
+        for switch in self.canaries:
+            switch.become_forked_child()
+
+    def _begin(self, change: Change, router: Router | None = None) -> Outcome:
+        """Swap, or with a router begin its canary."""
+        self._remove_leftover()
+        refused = self._in_the_way(change)
+        if refused is not None:
+            return refused
+        attempt, self._prepared = self._prepared, None
+        if attempt is None or attempt.change != change:
+            attempt = Attempt(change, self._surroundings)
+        attempt.router = router
+        outcome = attempt.plan() or attempt.verify() or attempt.commit()
+        attempt.rest()
+        if outcome.outcome == SWAPPED:
+            outcome = outcome if router is None else replace(outcome, runs=CANARY)
+            self._applied[change.id] = _Applied(attempt, outcome)
+            self._generation += 1
+        return outcome
+
+    def _promote(self, change_id: str) -> Outcome:
+        applied = self._applied[change_id]
+        switch = applied.switch
+        assert switch is not None
+        outcome = applied.attempt.promote()
+        if outcome.outcome == SWAPPED:
+            self._ended.append(switch.end(new=True))
+            self._applied[change_id] = replace(applied, outcome=outcome)
+            self._generation += 1
+        return outcome
+
+    def _roll_back(self, change_id: str) -> Outcome:
+        applied = self._applied.get(change_id)
+        if applied is None:
+            return Outcome(SWAPPED, "this change is not in force here; nothing was to be put back")
+        later = self._later(change_id)
+        if later:
+            return refusal(RESTART_REQUIRED, [f"the later change {later} touched the same files: take it back first"])
+        if applied.switch is not None:
+            # Every call from here on, and should the exchange fail, too.
+            self._ended.append(applied.switch.end(new=False))
+        retreat = Retreat(applied.attempt)
+        outcome = retreat.run()
+        if outcome.outcome != FAILED:
+            del self._applied[change_id]
+            self._generation += 1
+            self._leftover.extend(retreat.leftover)
+        return outcome
+
+    def _give_back_lapsed(self) -> None:
+        for switch in self.canaries:
+            if switch.lapsed:
+                self._roll_back(switch.change_id)
 
     def _answered(self, change: Change) -> Outcome | None:
         applied = self._applied.get(change.id)
@@ -131,6 +249,7 @@ class Reloader:
         """Exchange what the old source still (or again) makes run under a change that is in force."""
         applied = self._applied[change.id]
         attempt = Attempt(change, self._surroundings)
+        attempt.router = applied.attempt.router
         refused = attempt.plan() or attempt.verify()
         if refused is not None:
             return refused
@@ -144,7 +263,17 @@ class Reloader:
 
     def _look(self, change: Change, attempt: Attempt, patience: Patience | None = None) -> str:
         paths = tuple(module.path for module in change.modules)
-        return Look(change, self._surroundings.files(paths), attempt.anchors).source(patience)
+        surroundings = self._surroundings
+        return Look(change, surroundings.files(paths), attempt.anchors, surroundings.routes).source(patience)
+
+    def _in_the_way(self, change: Change) -> Outcome | None:
+        """Refuse a change of files that are under canary: what runs there is neither its old source nor its new."""
+        paths = {module.path for module in change.modules}
+        for other, applied in self._applied.items():
+            shared = not paths.isdisjoint(module.path for module in applied.attempt.change.modules)
+            if shared and applied.switch is not None:
+                return refusal(FAILED, [f"the change {other} of the same files is under canary: end that first"])
+        return None
 
     def _later(self, change_id: str) -> str:
         ids = list(self._applied)
@@ -163,3 +292,7 @@ class Reloader:
             else:
                 kept.append((binding, codes))
         self._leftover = kept
+
+
+def _no_canary(change_id: str) -> Outcome:
+    return refusal(FAILED, [f"no canary of the change {change_id} runs here"])

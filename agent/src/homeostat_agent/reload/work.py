@@ -22,6 +22,7 @@ from homeostat_agent.reload.holders import (
 from homeostat_agent.reload.match import Known, new_side, old_side, originals, same_code
 from homeostat_agent.reload.outline import ClassOutline, FunctionOutline
 from homeostat_agent.reload.plan import CompiledPlan
+from homeostat_agent.reload.routes import Router, Routes
 
 _CACHE_DECORATORS = frozenset({"lru_cache", "cache"})
 
@@ -43,7 +44,10 @@ class Target:
     What it finds out of a code object, it remembers: code objects do not change.
     """
 
-    def __init__(self, planned: CompiledPlan) -> None:
+    def __init__(self, planned: CompiledPlan, routes: Routes) -> None:
+        self.routes = routes
+        """What live code of a canary stands for."""
+
         self.pairing = planned.pairing
         self.differences = planned.differences
         self.old, self.new = old_side(planned.pairing), new_side(planned.pairing)
@@ -116,8 +120,11 @@ class Work:
     """Functions of the file that no definition of either source compiles to."""
 
 
-def plan_forward(load: Load, target: Target, census: Census, work: Work) -> None:
-    """Add to `work` what this name space needs to get from the old source to the new."""
+def plan_forward(load: Load, target: Target, census: Census, work: Work, *, router: Router | None = None) -> None:
+    """Add to `work` what this name space needs to get from the old source to the new.
+
+    With a `router`, only to the canary of that: dispatchers in the place of the changed functions, and what is added.
+    """
     if load.name in ("__main__", "__mp_main__"):
         work.restart.append(f"{load.path} is the program itself (`{load.name}`), which is not swapped")
         return
@@ -125,7 +132,8 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work) -> None
     changed: list[FunctionType] = []
     for function in load.functions:
         live = function.__code__
-        known, new, arrived = target.standing(live)
+        stood_for = target.routes.old_of(live)
+        known, new, arrived = target.standing(stood_for)
         if known is None:
             at_new += new is not None
             if new is None:
@@ -134,15 +142,20 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work) -> None
             made.append((function, known, new is not None))
         elif not arrived:
             at_old += 1
-            work.exchange.add(function, live, known.partner)
-            target.note_originals(live, known)
+            if known.changed:
+                changed.append(function)
+            code = known.partner if router is None else router.stand_in(target, live, known)
+            if code is None:
+                continue
+            work.exchange.add(function, live, code)
+            target.note_originals(stood_for, known)
             if id(known.code) in target.pairing.makers or (known.changed and children(known.code)):
                 work.maker_codes.append(live)
             if known.changed:
-                changed.append(function)
                 work.names.append(f"{load.name}:{target.name(known.code)}")
-                work.left_codes.append(live)
-                _add_docstrings(function, live, known.partner, load, census, work)
+                work.left_codes.append(stood_for)
+                if router is None:
+                    _add_docstrings(function, stood_for, known.partner, load, census, work)
     # What a changed function made may be the same code in both sources; who made it shows in the rest.
     work.products.extend(
         (function, known, _product(load, function.__code__)) for function, known, is_new in made if at_old or not is_new
@@ -165,6 +178,9 @@ def plan_back(load: Load, target: Target, census: Census, work: Work, returned: 
         before = returned.get(id(function))
         if before is not None and live is before.old:
             live = before.new
+        if target.routes.knows(live):
+            work.left_codes.append(live)  # a call in it may not have come to the new code yet
+            live = target.routes.new_of(live)
         is_old, known, _ = target.standing(live)
         if known is None:
             if is_old is None:
@@ -255,7 +271,7 @@ def _check_names(load: Load, target: Target, changed: list[FunctionType], work: 
     added = {item.name for owner, item in target.differences.added if owner is None}
     pairs: list[tuple[CodeType | None, CodeType, str]] = []
     for function in changed:
-        known = target.old.find(function.__code__)
+        known = target.old.find(target.routes.old_of(function.__code__))
         if known is not None and known.partner is not None:
             pairs.append((known.code, known.partner, target.name(known.code)))
     pairs.extend((None, code, name) for name, code in target.pairing.added.items())
@@ -271,7 +287,7 @@ def _check_holders(load: Load, target: Target, changed: list[FunctionType], cens
     work.caches.extend(caches_around(census.caches, changed))
     by_name: dict[str, list[FunctionType]] = {}
     for function in changed:
-        known = target.old.find(function.__code__)
+        known = target.old.find(target.routes.old_of(function.__code__))
         if known is not None:
             by_name.setdefault(target.name(known.code), []).append(function)
     for _, item in target.differences.changed:

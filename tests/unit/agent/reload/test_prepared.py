@@ -148,6 +148,21 @@ def test_preparing_keeps_nothing_of_the_host_alive(host, prepared):
     assert reference() is None
 
 
+def test_swapping_and_rolling_back_keep_nothing_of_the_host_alive_either(host, prepared):
+    module, swap, change = prepared
+    gc.disable()
+    try:
+        made = []
+        for act in (swap, lambda: host.reloader.rollback(change.id)):
+            inner = module.make(1)
+            made.append(weakref.ref(inner))
+            assert act().outcome == "swapped"
+            del inner
+        assert [reference() for reference in made] == [None, None]
+    finally:
+        gc.enable()
+
+
 def test_a_rollback_reaches_what_the_new_code_made(prepared, host):
     module, swap, change = prepared
     assert swap().outcome == "swapped"

@@ -1,0 +1,25 @@
+"""What a process tells of its canaries with each beat."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    from homeostat_agent.canary.counts import Series
+else:
+    from homeostat_agent.record import NamedTuple
+
+
+class CanaryReport(NamedTuple):
+    """One canary, since the last beat."""
+
+    change_id: str
+    percent: float
+    """The share in force now: 0 once it was given back."""
+
+    series: dict[tuple[bool, str], Series]
+    """Units that ended, by whether they ran the new code, and by kind of failure (empty: none)."""
+
+    lapsed: bool
+    """Whether its lease ran out since: every call is back on the old code."""

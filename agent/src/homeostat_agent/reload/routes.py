@@ -1,0 +1,111 @@
+"""The code that stands in for other code while a canary runs: made here, and told apart here by everyone.
+
+`Routes` is the one place that says of live code which code it stands for; code that it does not know
+stands for itself. `Router` makes what one canary puts in place.
+"""
+
+from __future__ import annotations
+
+import weakref
+from types import CodeType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from homeostat_agent.canary.switch import Switch
+from homeostat_agent.reload.dispatch import dispatcher
+from homeostat_agent.reload.fingerprint import children
+
+if TYPE_CHECKING:
+    from homeostat_agent.reload.match import Known
+    from homeostat_agent.reload.work import Target
+
+_LOOKS_AT_FRAMES = frozenset({"_getframe", "currentframe", "_current_frames"})
+
+
+class _Route(NamedTuple):
+    code: weakref.ref[CodeType]
+    old: CodeType
+    new: CodeType
+
+
+class Routes:
+    """What live code stands for, as long as it is alive: a function, a frame or a maker may keep it past its canary."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, _Route] = {}
+
+    def add(self, code: CodeType, old: CodeType, new: CodeType) -> None:
+        """Note code that was put in the place of `old`, the very code that ran, on the way to `new`."""
+        key, by_id = id(code), self._by_id
+        by_id[key] = _Route(weakref.ref(code, lambda gone: by_id.pop(key, None)), old, new)
+
+    def knows(self, code: CodeType) -> bool:
+        """Tell whether this is code of a canary."""
+        return id(code) in self._by_id
+
+    def old_of(self, code: CodeType) -> CodeType:
+        """Return the code that ran before the canary."""
+        found = self._by_id.get(id(code))
+        return code if found is None else found.old
+
+    def new_of(self, code: CodeType) -> CodeType:
+        """Return the code that the canary leads to."""
+        found = self._by_id.get(id(code))
+        return code if found is None else found.new
+
+
+class Router:
+    """Makes the code that one canary puts in place, the same for the same code: a template of closures has many."""
+
+    def __init__(self, switch: Switch, routes: Routes) -> None:
+        self.switch = switch
+        self.obstacles: dict[str, None] = {}
+        """Why something could not be routed, each once."""
+
+        self._routes = routes
+        self._made: dict[tuple[int, int], tuple[CodeType, CodeType, CodeType]] = {}
+
+    def stand_in(self, target: Target, live: CodeType, known: Known) -> CodeType | None:
+        """Return what takes the place of live code; None where that stays as it is.
+
+        Changed code gets a dispatcher. Code that only makes functions which changed is the same but for
+        the code of these. Where only lines moved, the old code does what the new would.
+        """
+        if self._routes.knows(live):
+            return None
+        if known.changed:
+            return self._dispatcher(target, live, known)
+        return self._maker(target, live, known) if id(known.code) in target.pairing.makers else None
+
+    def _dispatcher(self, target: Target, live: CodeType, known: Known) -> CodeType:
+        assert known.partner is not None
+        name = target.name(known.code)
+        if any(_LOOKS_AT_FRAMES.intersection(code.co_names) for code in (live, known.partner)):
+            self.obstacles[f"`{name}` looks at the frames that called it, and a canary's calls have one more"] = None
+        return self._once(
+            live, known.partner, lambda: dispatcher(live, known.partner, qualname=name, pick=self.switch.pick)
+        )
+
+    def _maker(self, target: Target, live: CodeType, known: Known) -> CodeType:
+        assert known.partner is not None
+        return self._once(live, known.partner, lambda: self._with_stand_ins(target, live, known))
+
+    def _with_stand_ins(self, target: Target, live: CodeType, known: Known) -> CodeType:
+        # `live` and `known.code` are the same code, so what is inside them stands in the same order.
+        inner = iter(children(known.code))
+        constants: list[Any] = []
+        for value in live.co_consts:
+            if isinstance(value, CodeType):
+                found = target.old.find(next(inner))
+                if found is not None and found.partner is not None:
+                    value = self.stand_in(target, value, found) or value
+            constants.append(value)
+        return live.replace(co_consts=tuple(constants))
+
+    def _once(self, live: CodeType, new: CodeType, make: Any) -> CodeType:
+        kept = self._made.get((id(live), id(new)))
+        if kept is None:
+            code: CodeType = make()
+            self._routes.add(code, live, new)
+            # Both are kept with what was made, so that their ids cannot pass to other objects.
+            kept = self._made[id(live), id(new)] = (live, new, code)
+        return kept[2]

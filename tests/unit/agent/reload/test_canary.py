@@ -1,0 +1,492 @@
+"""A share of the calls on new code: begun, promoted, given back, refused; and exact at every end."""
+
+import asyncio
+import gc
+import importlib
+import os
+import threading
+import types
+import weakref
+
+import pytest
+from canary_scene import Clock, Requests, terms, units
+from homeostat_agent.canary.key import parse_key
+from homeostat_agent.reload import Change, Reloader
+
+SOURCE = '''
+import functools
+def f(x):
+    """Old words."""
+    return ("old", x)
+def outer(n):
+    def inner(x):
+        return ("old", x + n)
+    return inner
+def deco(function):
+    @functools.wraps(function)
+    def wrapper(*a, **k):
+        return ("old", function(*a, **k))
+    return wrapper
+@deco
+def decorated(x, *, y=2):
+    return ("old", x, y)
+class Base:
+    def who(self):
+        return "old"
+class Heir(Base):
+    def who(self):
+        return super().who(), "old"
+    @property
+    def size(self):
+        return "old"
+    @staticmethod
+    def fixed(x, /):
+        return ("old", x)
+    @classmethod
+    def made(cls):
+        return cls.__name__, "old"
+    def __secret(self):
+        return "old"
+    def tells(self):
+        return self.__secret(), "old"
+def again(n):
+    return ("old",) if n == 0 else ("old", *again(n - 1))
+def numbers():
+    yield "old"
+    yield "old"
+async def later():
+    return "old"
+async def stream():
+    yield "old"
+'''
+NEW_SOURCE = SOURCE.replace('"old"', "fresh()").replace("Old words.", "New words.").replace(
+    "def f(x)", 'def fresh():\n    return "new"\ndef f(x)'
+)  # fmt: skip
+
+
+def everything(module, inner):
+    async def drain():
+        return [item async for item in module.stream()]
+
+    heir = module.Heir()
+    return [
+        module.f(1), inner(1), module.outer(2)(1), module.decorated(1, y=3), heir.who(), heir.size, heir.fixed(1),
+        heir.made(), heir.tells(), module.again(2), list(module.numbers()), asyncio.run(module.later()),
+        asyncio.run(drain()),
+    ]  # fmt: skip
+
+
+def words(value):
+    """Return the arms that a value tells of."""
+    if isinstance(value, (tuple, list)):
+        return set().union(*map(words, value)) if value else set()
+    return {value} & {"old", "new"}
+
+
+@pytest.fixture
+def clock(host):
+    clock = Clock()
+    host.reloader = Reloader(str(host.root), patience_s=0.3, clock_s=clock)
+    return clock
+
+
+@pytest.fixture
+def requests():
+    return Requests()
+
+
+@pytest.fixture
+def loaded(host):
+    """Load SOURCE, and return the module, a closure made before, and the change."""
+    module = host.load("m", SOURCE)
+    return module, module.outer(2), host.change("m", SOURCE, NEW_SOURCE)
+
+
+def codes(module):
+    found = [*vars(module).values(), *vars(module.Heir).values(), *vars(module.Base).values(), module.Heir.size.fget]
+    found += [module.Heir.fixed, module.Heir.made.__func__, module.decorated.__wrapped__]
+    return {id(item): item.__code__ for item in found if isinstance(item, types.FunctionType)}
+
+
+def docs(module):
+    return module.f.__doc__, sorted(vars(module)), sorted(vars(module.Heir))
+
+
+def test_every_kind_of_function_runs_the_arm_of_its_request_and_only_that(host, loaded, requests):
+    module, inner, change = loaded
+    assert host.reloader.canary(change, terms(50)).outcome == "swapped"
+    seen = [requests.run(lambda _: everything(module, inner)) for _ in range(40)]
+    arms = [words(values) for values in seen]
+    assert all(arm in ({"old"}, {"new"}) for arm in arms)
+    assert {word for arm in arms for word in arm} == {"old", "new"}
+    assert all(words(value) == arm for values, arm in zip(seen, arms, strict=True) for value in values)
+    (report,) = host.reloader.take_reports()
+    assert units(report)[0] == {"old": arms.count({"old"}), "new": arms.count({"new"})}
+
+
+def test_it_answers_what_it_routed_and_under_which_terms(host, loaded):
+    _, _, change = loaded
+    outcome = host.reloader.canary(change, terms(10))
+    assert (outcome.outcome, outcome.runs, len(outcome.functions)) == ("swapped", "canary", 16)
+    assert (host.reloader.changes, host.reloader.generation) == ((change.id,), 1)
+    (switch,) = host.reloader.canaries
+    assert (switch.change_id, switch.percent, switch.running) == (change.id, 10, True)
+    assert host.reloader.prepare(change).runs == "canary"
+
+
+def test_giving_back_restores_the_very_code_objects_and_no_trace_is_left(host, loaded):
+    module, inner, change = loaded
+    before, told, original = codes(module), docs(module), inner.__code__
+    host.reloader.canary(change, terms(100))
+    routed = weakref.ref(module.f.__code__)
+    assert words(everything(module, inner)) == {"new"}
+    outcome = host.reloader.rollback(change.id)
+    assert outcome.outcome == "swapped", outcome
+    assert codes(module) == before
+    assert all(code is before[key] for key, code in codes(module).items())
+    assert (inner.__code__ is original, docs(module), words(everything(module, inner))) == (True, told, {"old"})
+    assert (host.reloader.changes, host.reloader.canaries, host.reloader.generation) == ((), (), 2)
+    gc.collect()
+    assert routed() is None
+
+
+def test_promoting_is_the_swap_and_can_be_rolled_back_as_one(host, loaded, tmp_path):
+    module, inner, change = loaded
+    before, told = codes(module), docs(module)
+    host.reloader.canary(change, terms(0))
+    assert words(everything(module, inner)) == {"old"}
+    outcome = host.reloader.promote(change.id)
+    assert outcome.outcome == "swapped", outcome
+    assert words(everything(module, inner)) == {"new"}
+    assert (module.f.__doc__, host.reloader.prepare(change).runs) == ("New words.", "new")
+    assert module.f.__code__.co_consts[-1] != before[id(module.f)].co_consts[-1]
+    assert host.reloader.promote(change.id) is outcome
+    assert (host.reloader.changes, host.reloader.canaries, host.reloader.generation) == ((change.id,), (), 2)
+    assert host.reloader.rollback(change.id).outcome == "swapped"
+    assert all(code is before[key] for key, code in codes(module).items())
+    assert (docs(module), words(everything(module, inner))) == (told, {"old"})
+
+
+def test_after_promoting_functions_have_exactly_the_new_code(host):
+    module = host.load("m", "def f(x):\n    return 1\n")
+    change = host.change("m", "def f(x):\n    return 1\n", "def f(x):\n    return 2\n")
+    host.reloader.canary(change, terms(50))
+    host.reloader.promote(change.id)
+    swapped = compile("def f(x):\n    return 2\n", module.__file__, "exec").co_consts[0]
+    assert module.f.__code__ == swapped
+
+
+def test_a_swap_of_what_is_under_canary_promotes_it(host, loaded):
+    module, inner, change = loaded
+    host.reloader.canary(change, terms(0))
+    assert host.reloader.swap(change).outcome == "swapped"
+    assert (words(everything(module, inner)), host.reloader.canaries) == ({"new"}, ())
+
+
+def test_a_prepared_change_may_begin_as_a_canary(host, loaded):
+    module, inner, change = loaded
+    assert host.reloader.prepare(change).outcome == "swapped"
+    assert host.reloader.canary(change, terms(100)).outcome == "swapped"
+    assert words(everything(module, inner)) == {"new"}
+
+
+def test_the_share_may_grow_to_all_and_the_lease_is_renewed_with_it(host, loaded, clock):
+    module, inner, change = loaded
+    host.reloader.canary(change, terms(0, lease_s=10))
+    for percent, arm in ((100, {"new"}), (0, {"old"}), (100, {"new"})):
+        clock.pass_s(8)
+        outcome = host.reloader.renew(change.id, lease_s=10, percent=percent)
+        assert (outcome.outcome, outcome.runs) == ("swapped", "canary")
+        assert words(everything(module, inner)) == arm
+    clock.pass_s(8)
+    assert host.reloader.renew(change.id, lease_s=10).outcome == "swapped"
+    assert words(everything(module, inner)) == {"new"}
+    assert host.reloader.generation == 1
+
+
+def test_a_lease_that_runs_out_sends_every_call_back_even_if_nobody_does_anything(host, loaded, clock):
+    module, inner, change = loaded
+    host.reloader.canary(change, terms(100, lease_s=10))
+    clock.pass_s(10)
+    assert words(everything(module, inner)) == {"old"}
+    assert host.reloader.generation == 1, "no thread of the agent has had a turn"
+
+
+def test_a_lease_that_ran_out_is_given_back_and_told_once(host, loaded, clock):
+    module, inner, change = loaded
+    before = codes(module)
+    host.reloader.canary(change, terms(100, lease_s=10))
+    everything(module, inner)
+    host.reloader.give_back_lapsed()
+    assert host.reloader.generation == 1, "it is not over yet"
+    clock.pass_s(10)
+    host.reloader.give_back_lapsed()
+    host.reloader.give_back_lapsed()
+    assert all(code is before[key] for key, code in codes(module).items())
+    assert (host.reloader.changes, host.reloader.generation) == ((), 2)
+    (report,) = host.reloader.take_reports()
+    assert (report.change_id, report.percent, report.lapsed) == (change.id, 0, True)
+    assert units(report)[0]["new"] > 0, "what was counted until then is told"
+    assert host.reloader.take_reports() == ()
+
+
+@pytest.mark.parametrize("late", ["renew", "promote"])
+def test_what_comes_after_the_lease_finds_no_canary(host, loaded, clock, late):
+    module, inner, change = loaded
+    host.reloader.canary(change, terms(100, lease_s=10))
+    clock.pass_s(11)
+    ask = {
+        "renew": lambda: host.reloader.renew(change.id, lease_s=10),
+        "promote": lambda: host.reloader.promote(change.id),
+    }
+    outcome = ask[late]()
+    assert (outcome.outcome, "no canary" in outcome.detail) == ("failed", True)
+    assert (words(everything(module, inner)), host.reloader.changes) == ({"old"}, ())
+
+
+def test_a_canary_may_begin_again_after_it_was_given_back(host, loaded, clock):
+    module, inner, change = loaded
+    for _ in range(3):
+        assert host.reloader.canary(change, terms(100, lease_s=10)).outcome == "swapped"
+        assert words(everything(module, inner)) == {"new"}
+        clock.pass_s(11)
+        assert words(everything(module, inner)) == {"old"}
+
+
+def test_a_canary_of_what_was_never_begun_is_neither_renewed_nor_promoted(host):
+    for outcome in (host.reloader.renew("c", lease_s=1), host.reloader.promote("c")):
+        assert outcome.outcome == "failed"
+    assert host.reloader.generation == 0
+
+
+def test_the_same_canary_again_sets_its_terms_and_routes_what_came_up_since(host, loaded):
+    module, inner, _ = loaded
+    change = host.change("m", SOURCE, SOURCE.replace('"old"', '"new"'))
+    host.reloader.canary(change, terms(0))
+    space = {"__name__": "private"}
+    exec(compile(SOURCE, module.__file__, "exec"), space)
+    assert host.reloader.canary(change, terms(100)).outcome == "swapped"
+    assert words([space["f"](1), space["Heir"]().who()]) == {"new"}
+    assert words(everything(module, inner)) == {"new"}
+    assert host.reloader.rollback(change.id).outcome == "swapped"
+    assert words([space["f"](1), space["Heir"]().who(), everything(module, inner)]) == {"old"}
+
+
+def test_a_canary_with_another_key_or_another_content_is_refused(host, loaded):
+    module, inner, change = loaded
+    host.reloader.canary(change, terms(0))
+    other = Change(change.id, host.change("m", SOURCE, SOURCE.replace("old", "odd")).modules, "safe")
+    for outcome in (
+        host.reloader.canary(change, terms(100, parse_key("query:u"))),
+        host.reloader.canary(other, terms(100)),
+    ):
+        assert outcome.outcome == "failed"
+    assert words(everything(module, inner)) == {"old"}
+
+
+def test_nothing_else_may_change_the_files_under_a_canary(host, loaded):
+    module, inner, change = loaded
+    host.reloader.canary(change, terms(100))
+    other = host.change("m", NEW_SOURCE, NEW_SOURCE.replace('"new"', '"newer"'))
+    for ask in (host.reloader.prepare, host.reloader.swap, lambda item: host.reloader.canary(item, terms())):
+        outcome = ask(other)
+        assert (outcome.outcome, "under canary" in outcome.detail) == ("failed", True)
+    assert words(everything(module, inner)) == {"new"}
+    assert host.reloader.promote(change.id).outcome == "swapped"
+    assert host.reloader.swap(other).outcome == "swapped"
+    assert module.f(1) == ("newer", 1)
+
+
+def test_two_changes_of_different_files_have_arms_of_their_own(host, requests):
+    one, two = host.load("one", "def f():\n    return 1\n"), host.load("two", "def f():\n    return 1\n")
+    changes = [host.change(name, "def f():\n    return 1\n", "def f():\n    return 2\n") for name in ("one", "two")]
+    for change in changes:
+        assert host.reloader.canary(change, terms(50)).outcome == "swapped"
+    seen = {requests.run(lambda _: (one.f(), two.f(), one.f(), two.f())) for _ in range(60)}
+    assert seen == {(a, b, a, b) for a in (1, 2) for b in (1, 2)}
+    assert [sum(units(report)[0].values()) for report in host.reloader.take_reports()] == [60, 60]
+    assert host.reloader.promote(changes[0].id).outcome == "swapped"
+    assert host.reloader.rollback(changes[1].id).outcome == "swapped"
+    assert (one.f(), two.f(), host.reloader.changes) == (2, 1, (changes[0].id,))
+
+
+def test_a_canary_on_top_of_a_change_that_is_in_force(host):
+    first, second, third = (f"def f():\n    return {number}\n" for number in (1, 2, 3))
+    module = host.load("m", first)
+    below, above = host.change("m", first, second), host.change("m", second, third)
+    host.reloader.swap(below)
+    host.reloader.canary(above, terms(100))
+    assert module.f() == 3
+    assert host.reloader.rollback(below.id).outcome == "restart_required"
+    assert host.reloader.rollback(above.id).outcome == "swapped"
+    assert module.f() == 2
+    assert host.reloader.rollback(below.id).outcome == "swapped"
+    assert module.f() == 1
+
+
+def test_closures_made_while_it_runs_follow_their_caller_and_go_back_too(host, loaded):
+    module, _, change = loaded
+    host.reloader.canary(change, terms(100))
+    inner, wrapped = module.outer(1), module.deco(len)
+    assert words([inner(1), wrapped("")]) == {"new"}
+    host.reloader.renew(change.id, lease_s=60, percent=0)
+    assert words([inner(1), wrapped("")]) == {"old"}
+    assert host.reloader.rollback(change.id).outcome == "swapped"
+    assert words([inner(1), wrapped("")]) == {"old"}
+    assert inner.__code__ is module.outer(1).__code__
+
+
+def test_what_a_changed_body_made_and_is_still_in_use_holds_up_the_promotion(host):
+    source = "def make(n):\n    limit = n\n    def check():\n        return limit\n    return check\n"
+    module = host.load("m", source)
+    change = host.change("m", source, source.replace("limit = n", "limit = n * 2"))
+    host.reloader.canary(change, terms(0))
+    kept = module.make(2)
+    outcome = host.reloader.promote(change.id)
+    assert (outcome.outcome, len(host.reloader.canaries)) == ("restart_required", 1)
+    host.reloader.renew(change.id, lease_s=60, percent=100)
+    assert (kept(), module.make(2)()) == (2, 4), "the canary goes on"
+    del kept
+    assert host.reloader.promote(change.id).outcome == "swapped"
+    assert host.reloader.rollback(change.id).outcome == "swapped"
+    assert module.make(2)() == 2
+
+
+CACHED = "import functools\n@functools.lru_cache\ndef f(x):\n    return 1\ndef g(x):\n    return 1\n"
+LOOKING = "import sys\ndef f(x):\n    return sys._getframe(1).f_code.co_name\ndef g(x):\n    return 1\n"
+ROUND = "import functools\ndef f(x):\n    return 1\nremembered = functools.lru_cache(f)\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "edit", "reason"),
+    [
+        (CACHED, ("(x):\n    return 1\ndef g", "(x):\n    return 2\ndef g"), "cache"),
+        (ROUND, ("return 1", "return 2"), "cache"),
+        (LOOKING, ("f_code.co_name", "f_code.co_name + ''"), "looks at the frames"),
+        (LOOKING, ("def g(x):\n    return 1", "def g(x):\n    return sys._getframe().f_code"), "looks at the frames"),
+    ],
+)
+def test_what_cannot_be_routed_says_why_and_nothing_is_changed(host, source, edit, reason):
+    module = host.load("m", source)
+    before = {name: value for name, value in vars(module).items() if isinstance(value, types.FunctionType)}
+    found = {name: value.__code__ for name, value in before.items()}
+    change = host.change("m", source, source.replace(*edit))
+    outcome = host.reloader.canary(change, terms(100))
+    assert (outcome.outcome, reason in outcome.detail) == ("not_routable", True)
+    assert {name: value.__code__ for name, value in before.items()} == found
+    assert (host.reloader.changes, host.reloader.generation) == ((), 0)
+    assert host.reloader.swap(change).outcome == "swapped", "a swap would do"
+
+
+@pytest.mark.parametrize(
+    ("edit", "outcome"),
+    [
+        (("x=1", "x=2"), "restart_required"),
+        (("LIMIT = 1", "LIMIT = 2"), "restart_required"),
+        (("size = 1", "size = 2"), "restart_required"),
+        (("return x", "return x +"), "restart_required"),
+    ],
+)
+def test_what_cannot_be_swapped_cannot_be_a_canary_either(host, edit, outcome):
+    source = "LIMIT = 1\ndef f(x=1):\n    return x\nclass C:\n    size = 1\n"
+    module = host.load("m", source)
+    code = module.f.__code__
+    assert host.reloader.canary(host.change("m", source, source.replace(*edit)), terms(100)).outcome == outcome
+    assert (module.f.__code__ is code, host.reloader.changes) == (True, ())
+
+
+def test_other_source_than_the_change_was_made_from_refuses(host):
+    module = host.load("m", "def f():\n    return 9\n")
+    change = host.change("m", "def f():\n    return 1\n", "def f():\n    return 2\n")
+    assert host.reloader.canary(change, terms(100)).outcome == "failed"
+    assert module.f() == 9
+
+
+def test_a_module_that_is_not_loaded_has_nothing_to_route(host):
+    host.write("late", "def f():\n    return 1\n")
+    change = host.edit("late", ("return 1", "return 2"))
+    outcome = host.reloader.canary(change, terms(10))
+    assert (outcome.outcome, outcome.functions, "not loaded" in outcome.detail) == ("swapped", (), True)
+    assert importlib.import_module(f"{host.package}.late").f() == 2
+    assert host.reloader.rollback(change.id).outcome == "swapped"
+
+
+def test_a_function_that_is_deleted_while_it_is_called_ends_its_call(host):
+    module = host.load("m", "def f(entered, leave):\n    entered.set()\n    leave.wait(20)\n    return 1\n")
+    source = (host.root / host.path("m")).read_text()
+    change = host.change("m", source, source.replace("return 1", "return 2"))
+    host.reloader.canary(change, terms(100))
+    entered, leave, results = threading.Event(), threading.Event(), []
+    thread = threading.Thread(target=lambda: results.append(module.f(entered, leave)))
+    thread.start()
+    assert entered.wait(20)
+    gone = weakref.ref(module.f)
+    del module.f
+    assert host.reloader.rollback(change.id).outcome == "swapped"
+    leave.set()
+    thread.join(20)
+    assert (results, gone()) == ([2], None)
+
+
+def test_names_that_a_call_on_the_new_arm_still_needs_stay_until_it_is_through(host):
+    source = "def f(entered, leave):\n    return 1\n"
+    module = host.load("m", source)
+    body = "    entered.set()\n    leave.wait(20)\n    return helper()\ndef helper():\n    return 2\n"
+    change = host.change("m", source, source.replace("    return 1\n", body))
+    host.reloader.canary(change, terms(100))
+    entered, leave, results = threading.Event(), threading.Event(), []
+    thread = threading.Thread(target=lambda: results.append(module.f(entered, leave)))
+    thread.start()
+    assert entered.wait(20)
+    assert "stay until the calls in flight have ended" in host.reloader.rollback(change.id).detail
+    leave.set()
+    thread.join(20)
+    assert results == [2]
+    assert host.reloader.swap(Change("next", change.modules, "safe")).outcome == "swapped"
+    assert host.reloader.rollback("next").outcome == "swapped"
+    assert not hasattr(module, "helper")
+
+
+def test_generators_under_way_end_on_the_arm_they_began_with(host, loaded):
+    module, _, change = loaded
+    host.reloader.canary(change, terms(100))
+    item = module.numbers()
+    assert next(item) == "new"
+    host.reloader.renew(change.id, lease_s=60, percent=0)
+    assert list(item) == ["new"]
+    assert list(module.numbers()) == ["old", "old"]
+
+
+def test_a_forked_child_goes_on_routing_with_counts_of_its_own(host, loaded, requests):
+    module, _, change = loaded
+    host.reloader.canary(change, terms(100))
+    requests.run(lambda _: module.f(1))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            host.reloader.become_forked_child()
+            arms = [requests.run(lambda _: module.f(1))[0] for _ in range(3)]
+            (report,) = host.reloader.take_reports()
+            promoted = host.reloader.promote(change.id).outcome
+            os._exit(0 if (arms, units(report)[0]["new"], promoted) == (["new"] * 3, 3, "swapped") else 1)
+        except BaseException:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    (report,) = host.reloader.take_reports()
+    assert units(report)[0] == {"old": 0, "new": 1}
+    assert host.reloader.rollback(change.id).outcome == "swapped"
+
+
+def test_units_that_fail_are_counted_on_the_arm_that_failed(host, requests):
+    source = "def f(x):\n    return 1\n"
+    module = host.load("m", source)
+    change = host.change("m", source, source.replace("return 1", "raise KeyError(x)"))
+    host.reloader.canary(change, terms(50))
+    failed = 0
+    for _ in range(60):
+        try:
+            requests.run(lambda _: module.f(1))
+        except KeyError:
+            failed += 1
+    (report,) = host.reloader.take_reports()
+    assert units(report) == ({"old": 60 - failed, "new": failed}, {("new", "KeyError"): failed})
