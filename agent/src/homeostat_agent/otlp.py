@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from homeostat_agent.canary.histogram import bound
+from homeostat_agent.canary.histogram import lower_bound_s
 from homeostat_agent.capture.occurrence import Occurrence
 from homeostat_agent.capture.traffic import LATENCY_BOUNDS_S
 from homeostat_agent.context import HostContext
@@ -99,7 +99,7 @@ def _canaries(reports: Iterable[CanaryReport], span: Mapping[str, str]) -> Itera
     for report in reports:
         change = ("homeostat.change", report.change_id)
         for (new, kind), series in report.series.items():
-            attributes = [change, ("homeostat.arm", "new" if new else "old"), ("error.type", kind)]
+            attributes = [change, ("homeostat.arm", "canary" if new else "control"), ("error.type", kind)]
             units.append({**span, **_sparse(series), "attributes": _attributes(attributes)})
         shares.append(
             {
@@ -127,7 +127,7 @@ def _sparse(series: Series) -> dict[str, Any]:
     return {
         "count": str(series.units),
         "sum": series.sum_s,
-        "explicitBounds": [bound(edge) for edge in edges],
+        "explicitBounds": [lower_bound_s(edge) for edge in edges],
         "bucketCounts": [str(count) for count in counts],
     }
 

@@ -2,33 +2,26 @@
 
 Bucket `i` counts what took at least `RATIO ** i` and less than `RATIO ** (i + 1)` seconds. A shift by `s` buckets is
 a factor of `RATIO ** s`, so two distributions can be compared at a tolerated ratio without the single latencies.
+The agent counts by the same buckets.
 """
 
 import math
 from collections.abc import Iterable, Mapping
 
-RATIO = 1.05
+from homeostat_agent.canary.histogram import LEAST_BUCKET, MOST_BUCKET, RATIO, bucket_of, lower_bound_s
+
+__all__ = [
+    "LEAST_BUCKET",
+    "MOST_BUCKET",
+    "RATIO",
+    "bucket_of",
+    "buckets_of",
+    "buckets_within",
+    "lower_bound_s",
+    "quantile_s",
+]
+
 _LOG_RATIO = math.log(RATIO)
-
-LEAST_BUCKET = -284
-"""What took less than a microsecond is counted here."""
-
-MOST_BUCKET = 233
-"""What took longer than a day is counted here."""
-
-
-def bucket_of(seconds: float) -> int:
-    """Return the bucket of one latency; zero and less are in the least one, infinity in the last."""
-    if seconds <= 0:
-        return LEAST_BUCKET
-    if math.isinf(seconds):
-        return MOST_BUCKET
-    return min(max(math.floor(math.log(seconds) / _LOG_RATIO), LEAST_BUCKET), MOST_BUCKET)
-
-
-def lower_bound_s(bucket: int) -> float:
-    """Return from how many seconds on a latency is in this bucket, or in a later one."""
-    return math.exp(bucket * _LOG_RATIO)
 
 
 def buckets_of(seconds: Iterable[float]) -> dict[int, int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from homeostat_agent.canary.counts import Counts
-from homeostat_agent.canary.histogram import index_at, index_of
+from homeostat_agent.canary.histogram import bucket_at, bucket_of
 from homeostat_agent.canary.report import CanaryReport
 from homeostat_agent.capture.frames import Frame
 from homeostat_agent.capture.occurrence import Occurrence
@@ -214,14 +214,14 @@ def test_a_canary_is_told_by_arm_and_failure_with_a_sparse_distribution():
     found = metrics(encode_metrics(snapshot(canaries=(report,)), CONTEXT))
     points = found["homeostat.canary.duration"]["histogram"]["dataPoints"]
     old, new = ({**point, "attributes": attributes(point)} for point in points)
-    assert old["attributes"] == {"homeostat.change": "change-7", "homeostat.arm": "old"}
-    assert new["attributes"] == {"homeostat.change": "change-7", "homeostat.arm": "new", "error.type": "KeyError"}
+    assert old["attributes"] == {"homeostat.change": "change-7", "homeostat.arm": "control"}
+    assert new["attributes"] == {"homeostat.change": "change-7", "homeostat.arm": "canary", "error.type": "KeyError"}
     assert (old["count"], new["count"]) == ("4", "1")
     edges, counts = old["explicitBounds"], old["bucketCounts"]
     assert len(counts) == len(edges) + 1
     assert (counts[0], counts[-1]) == ("0", "0")
-    buckets = {index_at(edges[at]): int(count) for at, count in enumerate(counts[1:-1]) if count != "0"}
-    assert buckets == {index_of(0.2): 2, index_of(0.21): 1, index_of(3.0): 1}
+    buckets = {bucket_at(edges[at]): int(count) for at, count in enumerate(counts[1:-1]) if count != "0"}
+    assert buckets == {bucket_of(0.2): 2, bucket_of(0.21): 1, bucket_of(3.0): 1}
     (share,) = found["homeostat.canary.percent"]["gauge"]["dataPoints"]
     assert (share["asDouble"], attributes(share)) == (10.0, {"homeostat.change": "change-7"})
     assert "homeostat.canary.lapsed" not in found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from homeostat_agent.canary.histogram import index_of
+from homeostat_agent.canary.histogram import bucket_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Series(NamedTuple):
 
     sum_s: float
     buckets: dict[int, int]
-    """Sparse: units by `histogram.index_of` their duration."""
+    """Sparse: units by `histogram.bucket_of` their duration."""
 
     @property
     def units(self) -> int:
@@ -59,8 +59,8 @@ class Counts:
                     kinds[arm] += 1
                 row = found.setdefault((arm, kind), ([], {}))
             row[0].append(seconds)
-            index = index_of(seconds)
-            row[1][index] = row[1].get(index, 0) + 1
+            bucket = bucket_of(seconds)
+            row[1][bucket] = row[1].get(bucket, 0) + 1
         return {key: Series(sum(row[0]), row[1]) for key, row in found.items()}
 
     def clear(self) -> None:

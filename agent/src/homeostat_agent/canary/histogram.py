@@ -1,31 +1,37 @@
-"""The form of a latency distribution: counts in buckets whose bounds grow by one ratio, empty ones left out.
+"""The form of a latency distribution: counts between bounds that grow by one ratio, empty buckets left out.
 
-Shared by the agent, which counts, and the hub, which judges. A quantile read from it is off by at most the ratio.
+Bucket `i` counts what took at least `RATIO ** i` and less than `RATIO ** (i + 1)` seconds. Shared by the agent,
+which counts, and the hub, which judges (`homeostat.model.latency`).
 """
 
 from __future__ import annotations
 
-from math import floor, log
+import math
 
 RATIO = 1.05
-MIN_S = 1e-6
-"""What took less counts as this: no clock of ours tells shorter times apart."""
+_LOG_RATIO = math.log(RATIO)
 
-MAX_S = 1e5
+LEAST_BUCKET = -284
+"""What took less than a microsecond is counted here."""
 
-_LOG_RATIO = log(RATIO)
-
-
-def index_of(seconds: float) -> int:
-    """Return the bucket of a duration: the i-th reaches from ``RATIO ** i`` seconds to ``RATIO ** (i + 1)``."""
-    return floor(log(min(max(seconds, MIN_S), MAX_S)) / _LOG_RATIO)
+MOST_BUCKET = 233
+"""What took longer than a day is counted here."""
 
 
-def bound(index: int) -> float:
-    """Return where this bucket begins, in seconds, and the one before it ends."""
-    return float(RATIO**index)
+def bucket_of(seconds: float) -> int:
+    """Return the bucket of one latency; zero and less are in the least one, infinity in the last."""
+    if seconds <= 0:
+        return LEAST_BUCKET
+    if math.isinf(seconds):
+        return MOST_BUCKET
+    return min(max(math.floor(math.log(seconds) / _LOG_RATIO), LEAST_BUCKET), MOST_BUCKET)
 
 
-def index_at(edge: float) -> int:
-    """Return the bucket that begins at this bound: the inverse of `bound`."""
-    return round(log(edge) / _LOG_RATIO)
+def lower_bound_s(bucket: int) -> float:
+    """Return from how many seconds on a latency is in this bucket, or in a later one."""
+    return math.exp(bucket * _LOG_RATIO)
+
+
+def bucket_at(bound_s: float) -> int:
+    """Return the bucket that begins at this bound: the inverse of `lower_bound_s`."""
+    return round(math.log(bound_s) / _LOG_RATIO)

@@ -1,7 +1,7 @@
 """Units that ended, by arm and kind of failure."""
 
 from homeostat_agent.canary.counts import MAX_ERROR_TYPES, OTHER, Counts
-from homeostat_agent.canary.histogram import index_of
+from homeostat_agent.canary.histogram import bucket_of
 
 
 def test_units_are_told_by_arm_kind_and_duration_and_only_once():
@@ -10,9 +10,9 @@ def test_units_are_told_by_arm_kind_and_duration_and_only_once():
         counts.add(item)
     found = counts.take()
     assert {key: (series.sum_s, series.buckets) for key, series in found.items()} == {
-        (True, ""): (1.0, {index_of(0.5): 2}),
-        (True, "KeyError"): (2.0, {index_of(2.0): 1}),
-        (False, ""): (1.0, {index_of(1.0): 1}),
+        (True, ""): (1.0, {bucket_of(0.5): 2}),
+        (True, "KeyError"): (2.0, {bucket_of(2.0): 1}),
+        (False, ""): (1.0, {bucket_of(1.0): 1}),
     }
     assert counts.take() == {}
 
