@@ -1,6 +1,7 @@
 """Every error and refusal code is explained in docs/reference/errors.md, and none there is stale."""
 
 import ast
+import functools
 import re
 
 from arch.source import ROOT, modules, relative
@@ -11,6 +12,7 @@ FAMILY_NAMES = {family.__name__ for family in FAMILIES}
 PAGE = ROOT / "docs" / "reference" / "errors.md"
 
 
+@functools.cache
 def _codes_in_code():
     codes = {}
     for path, tree in modules():
