@@ -21,6 +21,7 @@ from e2e.support.processes import wait_for
 from e2e.support.shop import BRANCH, BREAK, HARM, MEND, MEND_OTHERWISE, SETTINGS, Shop
 from e2e.support.stage import HubProcess, Stage
 from e2e.support.terminal import PROPOSALS
+from once import made_once
 
 from homeostat.adapters.settings import load_settings
 from homeostat.adapters.story import check_story
@@ -292,7 +293,10 @@ def _recorded(shop: Shop) -> set[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """A shop with a finding and two proved proposals: one mends it, one would do harm."""
-    folder = tmp_path_factory.mktemp("template")
+    return Shop(made_once(tmp_path_factory, "template", _make_template) / "shop")
+
+
+def _make_template(folder: Path) -> None:
     settings = SETTINGS.replace("window_s = 2", "window_s = 1")
     shop = Shop.found(folder / "shop", settings=settings)
     log, port = folder / "hub.log", folder / "port"
@@ -311,7 +315,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Shop:
         hub.stop()
     finally:
         hub.end()
-    return shop
 
 
 class Plays:

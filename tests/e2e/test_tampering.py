@@ -14,12 +14,17 @@ import pytest
 from e2e.support.processes import wait_for
 from e2e.support.shop import MEND, MEND_OTHERWISE, Shop
 from e2e.support.terminal import Terminal
+from once import made_once
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, Path]]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, Path]:
     """A shop whose story holds: one change applied, one rejected; and the database as it was before that."""
-    folder = tmp_path_factory.mktemp("told")
+    folder = made_once(tmp_path_factory, "told", _tell)
+    return Shop(folder / "shop"), folder / "older.sqlite"
+
+
+def _tell(folder: Path) -> None:
     shop = Shop.found(folder / "shop")
     terminal = Terminal(shop, folder)
     try:
@@ -27,10 +32,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, Path]
         terminal.shop_url()
         terminal.wait_for_agents(hub)
         rejected = terminal.propose(MEND_OTHERWISE, "Overlook unknown coupons")["proposal_id"]
-        older = folder / "older.sqlite"
         with (
             closing(sqlite3.connect(shop.state_dir / "homeostat.sqlite")) as database,
-            closing(sqlite3.connect(older)) as copy,
+            closing(sqlite3.connect(folder / "older.sqlite")) as copy,
         ):
             database.backup(copy)
         applied = terminal.propose(MEND, "Accept coupons however they are typed")["proposal_id"]
@@ -40,7 +44,6 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, Path]
         wait_for(lambda: not shop.candidates(), what="the last step of applying")
         assert hub.stop() == 0
         terminal.ok("verify")
-        yield shop, older
     finally:
         terminal.close()
 

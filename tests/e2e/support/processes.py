@@ -12,7 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], *, what: str, within_s: float = 90.0, pause_s: float = 0.02) -> T:
+def wait_for(condition: Callable[[], T], *, what: str, within_s: float = 90.0, pause_s: float = 0.05) -> T:
     """Return the first true answer of `condition`; fail when there was none in time."""
     end_s = time.monotonic() + within_s
     while True:
