@@ -26,14 +26,16 @@ _LOG_ODDS = tuple(math.log(ratio) for ratio in ODDS)
 class Wager:
     """A stake of 1 on several alternatives; `most` caps what one bet can win, in nats."""
 
-    __slots__ = ("_bets", "_kept", "_logs", "_most", "_shares", "best")
+    __slots__ = ("_bets", "_logs", "_most", "_shares", "best", "log_value")
 
     def __init__(self, shares: Sequence[float] = SHARES, *, most: float = math.inf) -> None:
         self._shares = tuple(math.log(share) for share in shares)
         self._logs = [log + math.log1p(-KEPT_BACK) for log in self._shares]
-        self._kept = KEPT_BACK
         self._bets = 0
         self._most = most
+        self.log_value = 0.0
+        """What it is worth, in nats."""
+
         self.best = 0.0
         """The most that it was ever worth, in nats."""
 
@@ -43,19 +45,16 @@ class Wager:
         INVARIANT: of each ratio the mean is at most 1 while the hypothesis holds, given all that was known before.
         """
         self._bets += 1
-        freed = KEPT_BACK / (self._bets * (self._bets + 1))
-        self._kept = KEPT_BACK / (self._bets + 1)
-        more = math.log(freed)
-        self._logs = [
-            log_sum((log, share + more)) + min(gain, self._most)
-            for log, share, gain in zip(self._logs, self._shares, gains, strict=True)
-        ]
+        freed = math.log(KEPT_BACK / (self._bets * (self._bets + 1)))
+        most, log1p, exp = self._most, math.log1p, math.exp
+        logs = []
+        for log, share, gain in zip(self._logs, self._shares, gains, strict=True):
+            more = share + freed
+            added = log + log1p(exp(more - log)) if log > more else more + log1p(exp(log - more))
+            logs.append(added + (gain if gain < most else most))
+        self._logs = logs
+        self.log_value = log_sum((*logs, math.log(KEPT_BACK / (self._bets + 1))))
         self.best = max(self.best, self.log_value)
-
-    @property
-    def log_value(self) -> float:
-        """What it is worth, in nats."""
-        return log_sum((*self._logs, math.log(self._kept)))
 
     @property
     def value(self) -> float:

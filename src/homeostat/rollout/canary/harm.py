@@ -115,15 +115,14 @@ class Past:
         """Return the bucket that each quantile lies in (in rising order); None where too little is known of it."""
         known = self._sum / self._scale
         found: list[int | None] = []
-        ordered = sorted(self._weights.items())
-        below, at = 0.0, -1
+        buckets = iter(sorted(self._weights.items()))
+        below, at = 0.0, None
         for quantile in wanted:
-            while at < 0 or (below < quantile * self._sum and at + 1 < len(ordered)):
-                at += 1
-                if at == len(ordered):
-                    return [None] * len(wanted)
-                below += ordered[at][1]
-            found.append(ordered[at][0] if known >= self.least_known(quantile) else None)
+            while below < quantile * self._sum:
+                # Sums that are rounded may end below the whole; then the last bucket is meant.
+                at, weight = next(buckets, (at, self._sum))
+                below += weight
+            found.append(at if known >= self.least_known(quantile) else None)
         return found
 
     @staticmethod

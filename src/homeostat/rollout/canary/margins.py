@@ -20,29 +20,34 @@ _STEPS = (0.25, 0.5, 1.0, 2.0, 4.0)
 _PRIOR_RATE, _PRIOR_UNITS = 0.02, 25
 """What is expected of failures before anything was seen, and how many units that is worth."""
 
-_LIKE_CONTROL_UNITS = 50
-"""For so many units the canary is expected to be as the control."""
+_LIKE_UNITS = 50
+"""What is expected of a rate of which little was seen is worth so many units."""
 
 
 class RiseMargin:
-    """The failure rate of the canary is above the control's by less than a margin."""
+    """The failure rate of the canary is above the control's by less than a margin.
+
+    Half of the stake expects the rates that were seen so far, half those of the block before: storms go on.
+    """
 
     def __init__(self, margin: float, *, most: float) -> None:
-        self._wagers = {part * margin: Wager((1.0,), most=most) for part in _STEPS if part * margin < 1 or part == 1.0}
+        parts = [part * margin for part in _STEPS if part * margin < 1]
+        self._wagers = {part: Wager((0.5, 0.5), most=most) for part in parts}
         self._margin = margin
+        self._before: Count | None = None
 
     def observe(self, block: Block, *, control: Count, canary: Count) -> None:
         """Bet on a block; `control` and `canary` are what was seen before it."""
-        guess, guess_control = expected_rates(control, canary)
+        usual, usual_control = expected_rates(control, canary)
+        lately = usual_control if self._before is None else _like(self._before, usual_control)
+        counts = (block.canary.failed, block.canary.exposed), (block.control.failed, block.control.exposed)
         for margin, wager in self._wagers.items():
-            gain = margin_gain(
-                (block.canary.failed, block.canary.exposed),
-                (block.control.failed, block.control.exposed),
-                guess=(min(guess, guess_control + margin / 2), guess_control),
-                margin=margin,
-            )
-            if gain:
-                wager.bet((gain,))
+            guesses = (min(usual, usual_control + margin / 2), usual_control), (lately, lately)
+            gains = [margin_gain(*counts, guess=guess, margin=margin) for guess in guesses]
+            if any(gains):
+                wager.bet(gains)
+        both = counts[0][0] + counts[1][0], counts[0][1] + counts[1][1]
+        self._before = Count(failures=both[0], units=both[1])
 
     @property
     def best(self) -> float:
@@ -58,8 +63,12 @@ def expected_rates(control: Count, canary: Count) -> tuple[float, float]:
     """Return the failure rates to expect of canary and control; alike, until the canary shows otherwise."""
     known = control.units + _PRIOR_UNITS
     rate = min((control.failures + _PRIOR_RATE * _PRIOR_UNITS) / known, 0.999)
-    own = (canary.failures + rate * _LIKE_CONTROL_UNITS) / (canary.units + _LIKE_CONTROL_UNITS)
-    return min(own, 0.999), rate
+    return _like(canary, rate), rate
+
+
+def _like(seen: Count, rate: float) -> float:
+    """Return the rate that was seen, drawn towards another as long as little was."""
+    return min((seen.failures + rate * _LIKE_UNITS) / (seen.units + _LIKE_UNITS), 0.999)
 
 
 class LatencyMargin:
