@@ -4,6 +4,7 @@ import threading
 
 from starlette.testclient import TestClient
 
+from homeostat.audit.credentials import credential_made
 from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import Unavailable
 from homeostat.flows.troubles import Troubles
@@ -55,8 +56,10 @@ class Served:
         self._runner = threading.Thread(target=self._run, daemon=True)
         self.paused = threading.Event()
         self.failure = None
-        world.store.actors.create(actor=OWNER, token_digest=digest_bytes(OWNER_TOKEN.encode()))
-        world.store.actors.create(actor=BOT, token_digest=digest_bytes(BOT_TOKEN.encode()))
+        for actor, token in ((OWNER, OWNER_TOKEN), (BOT, BOT_TOKEN)):
+            digest = digest_bytes(token.encode())
+            world.store.ledger.append(credential_made(actor.id, actor.role, digest))
+            world.store.actors.create(actor=actor, token_digest=digest)
 
     def _run(self):
         while not self._stop.wait(0.001):

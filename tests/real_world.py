@@ -15,12 +15,11 @@ from homeostat.adapters.git.repository import open_repository
 from homeostat.adapters.keys import load_or_create_keys
 from homeostat.adapters.store.store import SqlStore
 from homeostat.adapters.story import check_story
+from homeostat.audit.credentials import credential_made
 from homeostat.core.digests import digest_bytes
 from homeostat.flows.applying import request_apply
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
-from homeostat.model.actor import SYSTEM
-from homeostat.model.ledger import EntryDraft
 from homeostat.testing.git_repository import UserRepository
 from homeostat.testing.world import BOT, DIFF, OWNER, PROCESS, SOURCE, World
 
@@ -37,10 +36,8 @@ class RealWorld(World):
         self.live.attach(self.process(commit=base), loaded={"shop.py": SOURCE})
         self.real_store = None
         self.open()
-        self.real_store.ledger.append(
-            EntryDraft(kind="token.made", actor=SYSTEM.id, subject=OWNER.id, body={"role": "owner"})
-        )
         token = digest_bytes(load_or_create_keys(self.state_dir).owner_token.encode("ascii"))
+        self.real_store.ledger.append(credential_made(OWNER.id, OWNER.role, token))
         self.real_store.actors.create(actor=OWNER, token_digest=token)
 
     def open(self, **options):

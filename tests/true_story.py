@@ -79,6 +79,7 @@ def inputs_of(row, drafts, **changes):
         verify=SIGNER.verify,
         unrecorded=frozenset(),
         actors=[OWNER],
+        token_digests={},
         problems={},
     )
     return changed(inputs, **changes)

@@ -16,6 +16,8 @@ from e2e.support.shop import MEND, MEND_OTHERWISE, Shop
 from e2e.support.terminal import Terminal
 from once import made_once
 
+from homeostat.core.digests import digest_bytes
+
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, Path]:
@@ -253,3 +255,10 @@ def test_verifying_changes_nothing(terminal: Terminal) -> None:
     before = everything()
     terminal.ok("verify")
     assert everything() == before
+
+
+def test_an_exchanged_token_of_the_owner_is_found(terminal: Terminal) -> None:
+    with closing(sqlite3.connect(state(terminal) / "homeostat.sqlite")) as database, database:
+        digest = digest_bytes(b"hst_somebody_elses")
+        assert database.execute("UPDATE actors SET token_digest = ?", (digest,)).rowcount == 1
+    assert "another token" in failed(terminal)["approvals"]

@@ -65,6 +65,7 @@ def open_story(repository: Path, state_dir: Path) -> Iterator[StoryInputs]:
             verify=signer.verify,
             unrecorded=frozenset() if snapshot is None else snapshot.unrecorded,
             actors=() if snapshot is None else snapshot.actors,
+            token_digests={} if snapshot is None else snapshot.token_digests,
             problems=problems,
         )
 

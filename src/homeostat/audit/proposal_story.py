@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from homeostat.core.digests import digest_bytes
-from homeostat.model.actor import Actor, Role
 from homeostat.model.ledger import LedgerEntry
 from homeostat.model.proposal import Proposal, ProposalState
 
@@ -16,7 +15,6 @@ PROPOSAL_PREFIX = "proposal."
 _APPROVED = "proposal.approved"
 _EDITED = "proposal.edited"
 RESTORED_ROW = "proposal.restored"
-CREDENTIAL_MADE = "token.made"
 _ROW_DIGEST = "row_digest"
 _PERSON = "person-"
 
@@ -106,18 +104,6 @@ def rows(digests: Mapping[str, str], moves: Moves) -> list[str]:
         f"{subject}: its row is not the one that entry {seq} was written with"
         for subject, seq, digest in recorded
         if digest is not None and subject in digests and digests[subject] != digest
-    ]
-
-
-def credentials(actors: Sequence[Actor], entries: Sequence[LedgerEntry]) -> list[str]:
-    """Check 7: whoever may approve was given that right in the ledger, and under a person's pseudonym."""
-    made = {
-        entry.subject for entry in entries if entry.kind == CREDENTIAL_MADE and entry.body.get("role") == Role.OWNER
-    }
-    return [
-        f"{actor.id} may approve, but the ledger knows of no such credential"
-        for actor in actors
-        if actor.may_approve and not (actor.id in made and actor.id.startswith(_PERSON))
     ]
 
 

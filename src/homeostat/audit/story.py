@@ -7,7 +7,7 @@
    reach as far as the rows say, and each record in Git is as it was written from its row.
 5. Each proposal stands in the state that its entries lead to, and none is without row or entries.
 6. Its diff is the one that was recorded, byte for byte, and so is all else in its row.
-7. What was applied is what a person approved, and the ledger knows every person's credential.
+7. What was applied is what a person approved; the ledger knows every person's credential and every token.
 8. The backup of every applied change is there, intact, and holds what its commits hold.
 9. The commits that the proposals name exist.
 
@@ -24,11 +24,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from homeostat.audit.chain import EMPTY_HEAD, ChainBroken, ChainIntact, ChainReport, verify_integrity
+from homeostat.audit.credentials import CREDENTIAL_MADE, credentials
 from homeostat.audit.head import HeadFault, HeadReport, compare_head, parse_trailer
-from homeostat.audit.proposal_story import CREDENTIAL_MADE, credentials
 from homeostat.audit.restoration import RESTORED, restorations
 from homeostat.audit.story_parts import Seen, StoryPart
-from homeostat.core.ids import CommitId
+from homeostat.core.ids import ActorId, CommitId
 from homeostat.model.actor import Actor
 from homeostat.model.change import FileState, TreeChange
 from homeostat.model.ledger import LedgerEntry, LedgerHead
@@ -62,6 +62,9 @@ class StoryInputs:
     """Ids of proposals whose status commit is still to be made."""
 
     actors: Sequence[Actor]
+    token_digests: Mapping[ActorId, str]
+    """Actor → the digest of its token, as its row has it; no entry where there is none."""
+
     problems: Mapping[str, str]
     """What could not be collected: ``ledger|head-file|git|proposals|backups`` → why. May grow while parts are read."""
 
@@ -116,11 +119,14 @@ def verify_story(inputs: StoryInputs) -> tuple[Check, ...]:
             rows_unread + seen.diffs + seen.rows,
             f"{seen.proposals} diffs, and their rows, are the recorded ones",
         ),
-        # 7. What was applied is what a person approved, and the ledger knows every person's credential.
+        # 7. What was applied is what a person approved; the ledger knows every person's credential and every token.
         _check(
             7,
             "approvals",
-            rows_unread + _unread(inputs, "actors") + seen.approvals + credentials(inputs.actors, ledger.credentials),
+            rows_unread
+            + _unread(inputs, "actors")
+            + seen.approvals
+            + credentials(inputs.actors, inputs.token_digests, ledger.credentials),
             "every applied change was approved by a person, as that change",
         ),
         # 8. The backup of every applied change is there, intact, and holds what its commits hold.

@@ -24,7 +24,7 @@ from homeostat.cli.start_commands import Found
 from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import Conflict, InvalidInput, Unavailable
 from homeostat.core.ids import ActorId
-from homeostat.model.actor import SYSTEM, Actor, Role
+from homeostat.model.actor import Actor, Role
 
 if TYPE_CHECKING:
     from homeostat.adapters.store.store import SqlStore
@@ -246,16 +246,15 @@ def _forget(place: Place, identity: str) -> None:
 def _new_agent(place: Place, name: str) -> str:
     if not name.strip() or len(name) > 80:
         raise InvalidInput("bad-name", "a bot's name has 1 to 80 characters")
-    from homeostat.model.ledger import EntryDraft  # with msgspec: only where an entry is written
+    from homeostat.audit.credentials import credential_made  # with msgspec: only where an entry is written
 
     made = f"hst_{secrets.token_urlsafe(32)}"
+    digest = digest_bytes(made.encode("ascii"))
     identity = ActorId(f"agent-{RandomIds().new_uuid().replace('-', '')[:12]}")
     with _store(place) as store:
         actor = Actor(id=identity, role=Role.AGENT, name=name.strip())
-        store.actors.create(actor=actor, token_digest=digest_bytes(made.encode("ascii")))
-        store.ledger.append(
-            EntryDraft(kind="token.made", actor=SYSTEM.id, subject=identity, body={"role": Role.AGENT.value})
-        )
+        store.actors.create(actor=actor, token_digest=digest)
+        store.ledger.append(credential_made(identity, Role.AGENT, digest))
     say(f"made a token for {identity} ({name.strip()}); it is shown this once")
     return made
 

@@ -97,7 +97,7 @@ async def _refusal(request: Request) -> Response | None:
     context: HubContext = request.app.state.context
     header = request.headers.get("authorization")
     try:
-        actor = await to_thread.run_sync(authenticate, header, context.deps.actors)
+        actor = await to_thread.run_sync(authenticate, header, context.deps.actors, context.deps.ledger)
     except HomeostatError as error:
         # Who calls cannot be known now. Two answers are due all the same: that nothing is known.
         without_store = status.WITHOUT_STORE.get(path) if request.method == "GET" else None

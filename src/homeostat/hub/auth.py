@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from homeostat.audit.credentials import unlike_ledger
 from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import NotPermitted
 from homeostat.model.actor import Actor
-from homeostat.ports.store import ActorStore
+from homeostat.ports.store import ActorStore, LedgerStore
 
 _OUR_HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE)
 
@@ -25,15 +26,23 @@ class Unauthenticated:
     reason: str
 
 
-def authenticate(authorization: str | None, actors: ActorStore) -> Actor | Unauthenticated:
-    """Find the actor of an ``Authorization: Bearer`` header by the digest of its token."""
+def authenticate(authorization: str | None, actors: ActorStore, ledger: LedgerStore) -> Actor | Unauthenticated:
+    """Find the actor of an ``Authorization: Bearer`` header by the digest of its token.
+
+    Whoever may approve must be known to the ledger, too, with this very token: a row is easily written.
+    """
     if not authorization:
         return Unauthenticated(reason="no bearer token was sent; `homeostat token` prints the owner's")
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         return Unauthenticated(reason="the Authorization header is not `Bearer TOKEN`")
-    actor = actors.by_token(digest_bytes(token.strip().encode("utf-8", "surrogateescape")))
-    return actor or Unauthenticated(reason="this token is not known here")
+    digest = digest_bytes(token.strip().encode("utf-8", "surrogateescape"))
+    actor = actors.by_token(digest)
+    if actor is None:
+        return Unauthenticated(reason="this token is not known here")
+    if actor.may_approve and (wrong := unlike_ledger(actor, digest, ledger.entries(subject=actor.id))):
+        return Unauthenticated(reason=f"{wrong}; see `homeostat verify`")
+    return actor
 
 
 def is_our_host(host_header: str | None) -> bool:

@@ -26,6 +26,7 @@ from homeostat.adapters.store.store import SqlStore
 from homeostat.adapters.supervising.client import SupervisorRestarter
 from homeostat.adapters.supervising.command import CommandRestarter
 from homeostat.adapters.worker_process import WorkerProver
+from homeostat.audit.credentials import credential_made, is_bound, unlike_ledger
 from homeostat.audit.head import TRAILER_KEY, compare_head
 from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import HomeostatError, IntegrityFailure
@@ -42,9 +43,8 @@ from homeostat.hub.context import HubContext
 from homeostat.hub.isolation_watch import IsolationWatch
 from homeostat.hub.metrics import HubMetrics
 from homeostat.hub.ticker import Ticker
-from homeostat.model.actor import SYSTEM, Actor, Role
+from homeostat.model.actor import Actor, Role
 from homeostat.model.finding import AGENTS
-from homeostat.model.ledger import EntryDraft
 from homeostat.model.process import HostProcess
 from homeostat.model.settings import Settings
 from homeostat.policy.document import policy_in_force
@@ -250,10 +250,14 @@ def _check_witnesses(store: SqlStore, records: GitRecordBranch) -> None:
 
 def _register_owner(store: SqlStore, keys: Keys, new_id: Callable[[], str]) -> None:
     digest = digest_bytes(keys.owner_token.encode("ascii"))
-    if store.actors.by_token(digest) is None:
+    owner = store.actors.by_token(digest)
+    if owner is None:
         identity = ActorId(f"person-{new_id().replace('-', '')[:12]}")
         # The entry first: an owner without one is what `homeostat verify` takes for tampering.
-        store.ledger.append(
-            EntryDraft(kind="token.made", actor=SYSTEM.id, subject=identity, body={"role": Role.OWNER.value})
-        )
+        store.ledger.append(credential_made(identity, Role.OWNER, digest))
         store.actors.create(actor=Actor(id=identity, role=Role.OWNER, name="owner"), token_digest=digest)
+    elif owner.may_approve:
+        entries = store.ledger.entries(subject=owner.id)
+        if not is_bound(owner.id, entries) and not unlike_ledger(owner, digest, entries):
+            # Made when entries did not name the token yet: bound from now on.
+            store.ledger.append(credential_made(owner.id, Role.OWNER, digest))

@@ -1,6 +1,6 @@
 """Who acts: pseudonyms, and the names behind them as long as these may be known."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, RowMapping, exc, insert, select, update
 
@@ -66,6 +66,18 @@ class SqlActors:
 def read_actors(connection: Connection) -> Sequence[Actor]:
     """Return every actor, in a transaction of the caller's."""
     return [_decode(row) for row in connection.execute(select(actors).order_by(actors.c.id)).mappings()]
+
+
+def read_token_digests(connection: Connection) -> Mapping[ActorId, str]:
+    """Return the digest of every actor's token that has one, in a transaction of the caller's."""
+    query = select(actors.c.id, actors.c.token_digest).where(actors.c.token_digest.is_not(None))
+    found = {}
+    for row in connection.execute(query).mappings():
+        try:
+            found[ActorId(text(row["id"]))] = text(row["token_digest"])
+        except NOT_OURS as error:
+            raise malformed(f"actor {str(row['id'])[:40]}", error) from error
+    return found
 
 
 def _decode(row: RowMapping) -> Actor:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, select
 
-from homeostat.adapters.store.actors import read_actors
+from homeostat.adapters.store.actors import read_actors, read_token_digests
 from homeostat.adapters.store.database import Database
 from homeostat.adapters.store.documents import decode_proposal
 from homeostat.adapters.store.failures import translated
@@ -17,6 +17,7 @@ from homeostat.adapters.store.row_digest import row_digest
 from homeostat.adapters.store.tables import proposals
 from homeostat.audit.chain import EMPTY_HEAD
 from homeostat.core.errors import HomeostatError, IntegrityFailure
+from homeostat.core.ids import ActorId
 from homeostat.model.actor import Actor
 from homeostat.model.ledger import LedgerEntry, LedgerHead
 from homeostat.model.proposal import Proposal
@@ -46,6 +47,9 @@ class StoreSnapshot:
     """Ids of proposals whose status commit is still to be made."""
 
     actors: Sequence[Actor]
+    token_digests: Mapping[ActorId, str]
+    """Actor → the digest of its token."""
+
     problems: dict[str, str]
     """``ledger|proposals`` → why, as `homeostat.audit.story` wants it. It may grow while the snapshot is read."""
 
@@ -98,6 +102,7 @@ def snapshot_of(database: Database) -> Iterator[StoreSnapshot]:
                 problems, "git", frozenset(), lambda: frozenset(found for found, _ in read_pending(connection))
             ),
             actors=_noting(problems, "actors", (), lambda: read_actors(connection)),
+            token_digests=_noting(problems, "actors", {}, lambda: read_token_digests(connection)),
             problems=problems,
         )
 

@@ -306,6 +306,7 @@ class Oracle:
             verify=self._signer.verify,
             unrecorded=frozenset(name for name, _ in world.records.pending_records()),
             actors=world.actors.list_actors(),
+            token_digests={},
             problems={},
         )
         return verify_story(inputs)

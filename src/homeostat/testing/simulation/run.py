@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from homeostat.adapters.keys import Ed25519Signer
+from homeostat.audit.credentials import credential_made
 from homeostat.core.digests import digest_bytes
 from homeostat.flows.deps import Deps
-from homeostat.model.actor import SYSTEM
 from homeostat.model.change import REGULAR, FileState
-from homeostat.model.ledger import EntryDraft
 from homeostat.model.settings import ObservationSettings, PolicySettings, RestartSettings
 from homeostat.policy.document import policy_in_force
 from homeostat.testing.example_rows import START
@@ -127,9 +126,9 @@ class Simulation:
         )
         store = MemoryStore(clock=self.timeline, signer=signer)
         for actor in (OWNER, BOT):
-            made = EntryDraft(kind="token.made", actor=SYSTEM.id, subject=actor.id, body={"role": actor.role.value})
-            store.ledger.append(made)
-            store.actors.create(actor=actor, token_digest=digest_bytes(actor.id.encode()))
+            digest = digest_bytes(actor.id.encode())
+            store.ledger.append(credential_made(actor.id, actor.role, digest))
+            store.actors.create(actor=actor, token_digest=digest)
         settings = replace(
             WORLD_SETTINGS,
             observation=ObservationSettings(
