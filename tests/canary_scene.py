@@ -51,10 +51,6 @@ def terms(percent=50, key=None, lease_s=60.0):
 
 def units(report):
     """Return how many units each arm has, and its failures by kind, of a report."""
-    found = {"old": 0, "new": 0}
-    kinds = {}
-    for (new, kind), series in report.series.items():
-        found["new" if new else "old"] += series.units
-        if kind:
-            kinds["new" if new else "old", kind] = series.units
-    return found, kinds
+    named = {"old": report.arms[False], "new": report.arms[True]}
+    kinds = {(arm, kind): count for arm, counts in named.items() for kind, count in counts.failures.items()}
+    return {arm: counts.units for arm, counts in named.items()}, kinds

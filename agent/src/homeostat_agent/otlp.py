@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterable, Mapping
 
-    from homeostat_agent.canary.counts import Series
+    from homeostat_agent.canary.counts import ArmCounts
     from homeostat_agent.canary.report import CanaryReport
 
 _DELTA = 1
@@ -95,40 +95,43 @@ def encode_metrics(snapshot: Mapping[str, Any], resource: HostContext) -> dict[s
 
 def _canaries(reports: Iterable[CanaryReport], span: Mapping[str, str]) -> Iterable[dict[str, Any]]:
     """Return the metrics of the canaries; none where none is under way."""
-    units, shares, lapses = [], [], []
+    durations, failures, at_risk, shares, lapses = [], [], [], [], []
+    now = {"timeUnixNano": span["timeUnixNano"]}
     for report in reports:
         change = ("homeostat.change", report.change_id)
-        for (new, kind), series in report.series.items():
-            attributes = [change, ("homeostat.arm", "canary" if new else "control"), ("error.type", kind)]
-            units.append({**span, **_sparse(series), "attributes": _attributes(attributes)})
-        shares.append(
-            {
-                "timeUnixNano": span["timeUnixNano"],
-                "asDouble": float(report.percent),
-                "attributes": _attributes([change]),
-            }
-        )
+        for new, counts in report.arms.items():
+            arm = (change, ("homeostat.arm", "canary" if new else "control"))
+            if counts.units:
+                durations.append({**span, **_sparse(counts), "attributes": _attributes(arm)})
+            for kind, failed in counts.failures.items():
+                failures.append({**span, "asInt": str(failed), "attributes": _attributes([*arm, ("error.type", kind)])})
+            if counts.at_risk is not None:
+                at_risk.append({**now, "asInt": str(counts.at_risk), "attributes": _attributes(arm)})
+        shares.append({**now, "asDouble": float(report.percent), "attributes": _attributes([change])})
         if report.lapsed:
             lapses.append({**span, "asInt": "1", "attributes": _attributes([change])})
     delta = {"aggregationTemporality": _DELTA}
-    if units:
-        yield {"name": "homeostat.canary.duration", "unit": "s", "histogram": {**delta, "dataPoints": units}}
-    if shares:
-        yield {"name": "homeostat.canary.percent", "unit": "%", "gauge": {"dataPoints": shares}}
-    if lapses:
-        lapsed = {**delta, "isMonotonic": True, "dataPoints": lapses}
-        yield {"name": "homeostat.canary.lapsed", "unit": "{canary}", "sum": lapsed}
+    for name, unit, kind_of, points in (
+        ("duration", "s", "histogram", durations),
+        ("failures", "{unit}", "sum", failures),
+        ("at_risk", "{key}", "gauge", at_risk),
+        ("percent", "%", "gauge", shares),
+        ("lapsed", "{canary}", "sum", lapses),
+    ):
+        if points:
+            more = {"histogram": delta, "sum": {**delta, "isMonotonic": True}, "gauge": {}}[kind_of]
+            yield {"name": f"homeostat.canary.{name}", "unit": unit, kind_of: {**more, "dataPoints": points}}
 
 
-def _sparse(series: Series) -> dict[str, Any]:
+def _sparse(counts: ArmCounts) -> dict[str, Any]:
     """Return the values of a histogram point whose bounds are those of the buckets that hold something."""
-    edges = sorted({edge for index in series.buckets for edge in (index, index + 1)})
-    counts = [0, *(series.buckets.get(edge, 0) for edge in edges)]
+    edges = sorted({edge for bucket in counts.buckets for edge in (bucket, bucket + 1)})
+    filled = [0, *(counts.buckets.get(edge, 0) for edge in edges)]
     return {
-        "count": str(series.units),
-        "sum": series.sum_s,
+        "count": str(counts.units),
+        "sum": counts.sum_s,
         "explicitBounds": [lower_bound_s(edge) for edge in edges],
-        "bucketCounts": [str(count) for count in counts],
+        "bucketCounts": [str(count) for count in filled],
     }
 
 

@@ -202,10 +202,12 @@ def test_the_largest_record_fits_many_times_into_a_frame():
     assert len(json.dumps(encode_logs([large] * 150, CONTEXT), ensure_ascii=False).encode()) < 4 << 20
 
 
-def canary(*units: tuple[bool, str, float], percent: float = 10, lapsed: bool = False) -> CanaryReport:
-    counts = Counts()
-    for unit in units:
-        counts.add(unit)
+def canary(
+    *units: tuple[bool, str, float], percent: float = 10, lapsed: bool = False, keyed: bool = False
+) -> CanaryReport:
+    counts = Counts(keyed=keyed)
+    for new, kind, seconds in units:
+        counts.add((new, kind, seconds, None))
     return CanaryReport("change-7", percent, counts.take(), lapsed)
 
 
@@ -215,7 +217,10 @@ def test_a_canary_is_told_by_arm_and_failure_with_a_sparse_distribution():
     points = found["homeostat.canary.duration"]["histogram"]["dataPoints"]
     old, new = ({**point, "attributes": attributes(point)} for point in points)
     assert old["attributes"] == {"homeostat.change": "change-7", "homeostat.arm": "control"}
-    assert new["attributes"] == {"homeostat.change": "change-7", "homeostat.arm": "canary", "error.type": "KeyError"}
+    assert new["attributes"] == {"homeostat.change": "change-7", "homeostat.arm": "canary"}
+    (failed,) = found["homeostat.canary.failures"]["sum"]["dataPoints"]
+    assert (failed["asInt"], attributes(failed)) == ("1", {**new["attributes"], "error.type": "KeyError"})
+    assert "homeostat.canary.at_risk" not in found
     assert (old["count"], new["count"]) == ("4", "1")
     edges, counts = old["explicitBounds"], old["bucketCounts"]
     assert len(counts) == len(edges) + 1
@@ -233,6 +238,12 @@ def test_a_canary_without_traffic_is_told_too_and_a_lapse_once():
     assert found["homeostat.canary.percent"]["gauge"]["dataPoints"][0]["asDouble"] == 0
     (lapse,) = found["homeostat.canary.lapsed"]["sum"]["dataPoints"]
     assert (lapse["asInt"], attributes(lapse)) == ("1", {"homeostat.change": "change-7"})
+
+
+def test_with_a_key_it_is_told_how_many_had_not_failed():
+    found = metrics(encode_metrics(snapshot(canaries=(canary((True, "", 0.2), keyed=True),)), CONTEXT))
+    points = found["homeostat.canary.at_risk"]["gauge"]["dataPoints"]
+    assert {attributes(point)["homeostat.arm"]: point["asInt"] for point in points} == {"control": "0", "canary": "1"}
 
 
 def test_without_a_canary_nothing_is_told_of_one():

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NamedTuple
 
-    from homeostat_agent.canary.counts import Series
+    from homeostat_agent.canary.counts import ArmCounts
 else:
     from homeostat_agent.record import NamedTuple
 
@@ -18,8 +18,8 @@ class CanaryReport(NamedTuple):
     percent: float
     """The share in force now: 0 once it was given back."""
 
-    series: dict[tuple[bool, str], Series]
-    """Units that ended, by whether they ran the new code, and by kind of failure (empty: none)."""
+    arms: dict[bool, ArmCounts]
+    """Units that ended, by whether they ran the new code."""
 
     lapsed: bool
     """Whether its lease ran out since: every call is back on the old code."""

@@ -65,7 +65,7 @@ class Switch:
         self.key = terms.key
         self.percent = terms.percent
         self.until_s = clock_s() + terms.lease_s
-        self.counts = Counts()
+        self.counts = Counts(keyed=terms.key is not None)
         """What is counted; in what a unit remembers, it stands for this canary."""
 
         self._clock_s = clock_s
@@ -149,7 +149,7 @@ class Switch:
         if request is not None and not request.finished and self._over is None:
             if request.serial < self._since:
                 return False  # what it has run so far was the old code
-            point = self._draw() if self.key is None else request.point(partial(self.key.point, self.change_id))
+            point = None if self.key is None else request.point(self.counts, partial(self.key.point, self.change_id))
             return request.arms.setdefault(self.counts, self._arm(self._draw() if point is None else point))
         task = self._running_task()
         unit = current_unit()

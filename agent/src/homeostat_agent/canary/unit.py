@@ -52,13 +52,13 @@ class Unit:
         """Count it, once. An `Exception` is a failure; a cancellation, an exit or an interrupt is none."""
         if not self.ended:
             self.ended = True
-            self.counts.add((self.new, "" if error is None else _kind(error), perf_counter() - self._started))
+            self.counts.add((self.new, "" if error is None else _kind(error), perf_counter() - self._started, None))
 
     def finish(self, error: Optional[BaseException]) -> None:
         """Leave and end: the call that it was is over."""
         _current.set(self.outer)
         self.ended = True
-        self.counts.add((self.new, "" if error is None else _kind(error), perf_counter() - self._started))
+        self.counts.add((self.new, "" if error is None else _kind(error), perf_counter() - self._started, None))
 
     @coroutine
     def drive(self, inner: Any) -> Generator[Any, Any, Any]:

@@ -50,6 +50,7 @@ class Request:
         "finished",
         "function",
         "label",
+        "points",
         "printed",
         "serial",
         "started",
@@ -70,6 +71,9 @@ class Request:
 
         self.arms: dict[Counts, bool] = {}
         """By canary (its counts stand for it): whether this request runs new code, once it came to any routed."""
+
+        self.points: Optional[dict[Counts, float]] = None
+        """By canary with a key: where the key of this request falls."""
 
         self.printed: list[tuple[Exception, str]] = []
         """What was printed before the status was known: of an answer in the 400s it is the client's affair."""
@@ -108,10 +112,13 @@ class Request:
         source = self._source
         return str(source.get("REQUEST_METHOD") or source.get("method") or "") if isinstance(source, dict) else ""
 
-    def point(self, read: Callable[[Any], Optional[float]]) -> Optional[float]:
-        """Return what `read` makes of the scope or environment; None when the request is over."""
+    def point(self, counts: Counts, read: Callable[[Any], Optional[float]]) -> Optional[float]:
+        """Return what `read` makes of the scope or environment for this canary, and keep it; None where it is over."""
         source = self._source
-        return None if source is None else read(source)
+        point = None if source is None else read(source)
+        if point is not None:
+            self.points = {**(self.points or {}), counts: point}
+        return point
 
     def close(self) -> None:
         self.label = self.route()
@@ -208,8 +215,9 @@ class Traffic:
                 self._failures.note("requests")
             self._done.append((request.label, kind, ended - request.started))
             if request.arms:
+                points = request.points or {}
                 for counts, new in request.arms.copy().items():
-                    counts.add((new, kind, ended - request.started))
+                    counts.add((new, kind, ended - request.started, points.get(counts)))
             if len(self._done) >= _FOLD_AT and self._lock.acquire(blocking=False):
                 try:
                     self._fold()

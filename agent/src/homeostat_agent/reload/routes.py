@@ -63,6 +63,7 @@ class Router:
 
         self._routes = routes
         self._made: dict[tuple[int, int], tuple[CodeType, CodeType, CodeType]] = {}
+        self._own: set[int] = set()
 
     def stand_in(self, target: Target, live: CodeType, known: Known) -> CodeType | None:
         """Return what takes the place of live code; None where that stays as it is.
@@ -70,8 +71,9 @@ class Router:
         Changed code gets a dispatcher. Code that only makes functions which changed is the same but for
         the code of these. Where only lines moved, the old code does what the new would.
         """
-        if self._routes.knows(live):
+        if id(live) in self._own:
             return None
+        live = self._routes.old_of(live)  # what an earlier canary has left behind
         if known.changed:
             return self._dispatcher(target, live, known)
         return self._maker(target, live, known) if id(known.code) in target.pairing.makers else None
@@ -106,6 +108,7 @@ class Router:
         if kept is None:
             code: CodeType = make()
             self._routes.add(code, live, new)
+            self._own.add(id(code))
             # Both are kept with what was made, so that their ids cannot pass to other objects.
             kept = self._made[id(live), id(new)] = (live, new, code)
         return kept[2]

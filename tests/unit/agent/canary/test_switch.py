@@ -105,6 +105,39 @@ def test_a_user_stays_on_one_arm_and_who_was_on_the_new_stays_there_when_the_sha
     assert (10 < len(ten) < 60, 110 < len(fifty) < 190) == (True, True)
 
 
+def test_with_a_key_a_user_is_counted_once_and_fails_once(requests):
+    switch = opened(percent=100, key=parse_key("query:u"))
+
+    def ask(user, status=200):
+        requests.run(lambda _: call(switch), source={"QUERY_STRING": f"u={user}"}, status=status)
+
+    for _ in range(3):
+        ask("anna")
+    ask("bert", 500)
+    ask("bert", 500)
+    first = switch.report().arms[True]
+    assert (first.units, first.failures, sum(first.buckets.values()), first.at_risk) == (2, {"500": 1}, 2, 2)
+    ask("anna", 503)
+    ask("carl")
+    second = switch.report().arms[True]
+    assert (second.units, second.failures, second.at_risk) == (1, {"503": 1}, 2)
+    assert (switch.report().arms[True].at_risk, switch.report().arms[False].at_risk) == (1, 0)
+
+
+def test_without_a_key_nobody_is_told_apart(requests):
+    switch = opened()
+    assert {arm.at_risk for arm in switch.report().arms.values()} == {None}
+
+
+def test_a_user_who_comes_to_the_other_arm_when_the_share_grows_is_new_there(requests):
+    switch = opened(percent=0, key=parse_key("query:u"))
+    for percent, expected in ((0, ((1, 1), (0, 0))), (100, ((0, 1), (1, 1))), (100, ((0, 0), (0, 1)))):
+        switch.renew(lease_s=60, percent=percent)
+        requests.run(lambda _: call(switch), source={"QUERY_STRING": "u=1"})
+        arms = switch.report().arms
+        assert tuple((arms[new].units, arms[new].at_risk) for new in (False, True)) == expected
+
+
 def test_a_request_without_the_key_draws_its_arm(requests):
     switch = opened(key=parse_key("header:x-user"), draw=taking_turns(0.1, 0.9))
     assert [requests.run(lambda _: call(switch)) for _ in range(4)] == [True, False, True, False]
@@ -119,7 +152,7 @@ def test_a_request_that_began_before_the_canary_runs_the_old_code_and_is_not_cou
         return before, call(switch), call(switch)
 
     assert requests.run(across) == (False, False, False)
-    assert switch.report().series == {}
+    assert sum(units(switch.report())[0].values()) == 0
     assert requests.run(lambda _: call(switch)) is True
 
 
@@ -327,7 +360,7 @@ def test_once_it_is_over_all_calls_are_on_one_arm_whatever_they_began_with(reque
     assert sum(units(last)[0].values()) == 20
     assert {context.run(call, switch) for _, context in contexts} == {new}
     assert {requests.run(lambda _: call(switch)), call(switch)} == {new}
-    assert switch.report().series == {}
+    assert sum(units(switch.report())[0].values()) == 0
 
 
 def test_a_forked_child_counts_for_itself_and_keeps_share_and_lease(requests):
@@ -337,9 +370,9 @@ def test_a_forked_child_counts_for_itself_and_keeps_share_and_lease(requests):
     if pid == 0:
         try:
             switch.become_forked_child()
-            nothing = switch.report().series
+            nothing = units(switch.report())[0]
             arm = requests.run(lambda _: call(switch))
-            os._exit(0 if (nothing, arm, units(switch.report())[0]["new"]) == ({}, True, 1) else 1)
+            os._exit(0 if (nothing, arm, units(switch.report())[0]["new"]) == ({"old": 0, "new": 0}, True, 1) else 1)
         except BaseException:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

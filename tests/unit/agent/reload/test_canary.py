@@ -336,6 +336,21 @@ def test_closures_made_while_it_runs_follow_their_caller_and_go_back_too(host, l
     assert inner.__code__ is module.outer(1).__code__
 
 
+def test_a_closure_that_an_earlier_canary_left_behind_is_routed_by_the_next(host, loaded):
+    module, inner, change = loaded
+    host.reloader.canary(change, terms(100))
+    left = inner.__code__
+    host.reloader.rollback(change.id)
+    inner.__code__ = left  # as a call in flight makes one, that goes on for longer than anybody waits
+    assert inner(1) == ("old", 3)
+    assert host.reloader.canary(Change("next", change.modules, "safe"), terms(100)).outcome == "swapped"
+    assert words(everything(module, inner)) == {"new"}
+    assert host.reloader.promote("next").outcome == "swapped"
+    assert words(everything(module, inner)) == {"new"}
+    assert host.reloader.rollback("next").outcome == "swapped"
+    assert words(everything(module, inner)) == {"old"}
+
+
 def test_what_a_changed_body_made_and_is_still_in_use_holds_up_the_promotion(host):
     source = "def make(n):\n    limit = n\n    def check():\n        return limit\n    return check\n"
     module = host.load("m", source)

@@ -10,7 +10,7 @@ from interpreters import VERSIONS, interpreter
 AGENT = Path(__file__).parents[4] / "agent" / "src"
 
 HOST = '''
-import asyncio, sys, traceback
+import asyncio, inspect, sys, traceback
 from pathlib import Path
 from homeostat_agent.reload import Change, Module, Reloader
 
@@ -132,6 +132,38 @@ stale = reloader.swap(Change("e", (Module("shop.py", nine, eight),), "safe"))
 same(stale.outcome, "failed")
 same(state(), before)
 same((reloader.changes, reloader.generation), ((), 2))
+
+from homeostat_agent.canary.switch import Terms
+
+UNCACHED = OLD.replace("@functools.lru_cache(maxsize=None)", "")
+ROUTED = NEW.replace("@functools.lru_cache(maxsize=None)", "")
+Path("routed.py").write_text(UNCACHED)
+import routed as shop
+thing, inner, plain, cached = shop.C(), shop.outer(1), shop.plain, shop.cached
+codes = [plain.__code__, inner.__code__, shop.C.who.__code__, shop.later.__code__, shop.stream.__code__]
+before = state()
+change = Change("f", (Module("routed.py", UNCACHED, ROUTED),), "safe")
+same(reloader.canary(change, Terms(100, None, 60)).outcome, "swapped")
+moved = state()
+same(moved[:1] + moved[2:-1], [3, 4, 4, -3, 40, [1, 3], 2, [2], 2, 2, "base5"])
+same(moved[1], "Old words.")
+kinds = (inspect.iscoroutinefunction(shop.later), inspect.isasyncgenfunction(shop.stream))
+same((*kinds, inspect.isgeneratorfunction(shop.numbers)), (True, True, True))
+same(str(inspect.signature(plain)), "(x: int, *, scale: int = 2) -> int")
+try:
+    plain()
+except TypeError as error:
+    same(str(error), "plain() missing 1 required positional argument: 'x'")
+same(reloader.renew("f", lease_s=60, percent=0).outcome, "swapped")
+same(state(), before)
+(report,) = reloader.take_reports()
+same([bool(report.arms[new].units) for new in (False, True)], [True, True])
+same(reloader.promote("f").outcome, "swapped")
+same(state(), [3, "New words.", 4, 4, -3, 40, [1, 3], 2, [2], 2, 2, "base5", raising])
+same(reloader.rollback("f").outcome, "swapped")
+same(state(), before)
+again = [plain.__code__, inner.__code__, shop.C.who.__code__, shop.later.__code__, shop.stream.__code__]
+same([one is other for one, other in zip(codes, again)], [True] * 5)
 print("well")
 '''
 
