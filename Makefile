@@ -2,8 +2,8 @@
 
 PYTHON ?= python3.11
 SOAK_MINUTES ?= 60
-# One more than there are cores: the end-to-end tests wait for most of their time.
-WORKERS ?= $(shell expr $$(nproc) + 1)
+# Two more than there are cores: the end-to-end tests, with which half of them begin, wait for most of their time.
+WORKERS ?= $(shell expr $$(nproc) + 2)
 UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin

@@ -1,5 +1,6 @@
 """Rules for all tests: in CI a test that is skipped for a missing part is a failure."""
 
+import itertools
 import os
 import signal
 
@@ -14,6 +15,29 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def tmp_path(tmp_path_factory):
     """A folder with a short path, also in a parallel run: a Unix socket's path holds about 108 bytes."""
     return tmp_path_factory.mktemp("t")
+
+
+@pytest.hookimpl(trylast=True)  # after pytest has put those together that share a fixture
+def pytest_collection_modifyitems(items):
+    """In a parallel run, let half of the processes begin with the end-to-end tests, which mostly wait.
+
+    The others keep the cores busy meanwhile. Each process gets its share of the list in one piece: in the order of
+    their names these tests would be one process's, and still under way when nothing is left to be done beside them.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    share = len(items) // processes
+    waiting = [item for item in items if "e2e" in item.path.parts]
+    if processes == 1 or len(waiting) > share:
+        return
+    others = iter([item for item in items if "e2e" not in item.path.parts])
+    files = sorted({item.path for item in waiting})
+    beginning = max(1, processes // 2)
+    ordered = []
+    for number in range(beginning):
+        of_files = files[number::beginning]
+        first = [item for item in waiting if item.path in of_files]
+        ordered += [*first, *itertools.islice(others, share - len(first))]
+    items[:] = [*ordered, *others]
 
 
 @pytest.hookimpl(hookwrapper=True)
