@@ -24,6 +24,7 @@ from homeostat.flows.deciding import approve, policy_changed
 from homeostat.flows.deps import Deps
 from homeostat.flows.proposing import resolve_diff
 from homeostat.flows.transition import drop_candidate, must, read, read_all, transition
+from homeostat.flows.vouching import check_recorded
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
@@ -41,6 +42,8 @@ _NAMED = 100
 """Functions that are named in a row's words; a change of more is described by its diff."""
 
 _MOVES_TREE = frozenset({ProposalState.APPLYING, ProposalState.REVERTING})
+
+_UNDER_WAY = frozenset({ProposalState.APPROVED, ProposalState.APPLYING})
 
 _APPLIED = frozenset(
     {
@@ -61,6 +64,8 @@ def request_apply(
     the proposal as it was.
     """
     proposal = read(deps, proposal_id)
+    if proposal.state is ProposalState.AWAITING_APPROVAL or proposal.state in _UNDER_WAY:
+        check_recorded(deps, proposal)
     if proposal.state in _APPLIED:
         return proposal
     if not actor.may_approve:
@@ -89,6 +94,9 @@ def apply(deps: Deps, proposal_id: ProposalId) -> None:
     proposal = read(deps, proposal_id)
     # After a restart of the hub the programs dial in one by one: all of them shall take the change.
     deps.live.wait_until_gathered(timeout_s=_REJOIN_S)
+    if proposal.state in _UNDER_WAY:
+        # INVARIANT: what no entry of the ledger led to is not applied, nor finished.
+        check_recorded(deps, proposal)
     if proposal.state is ProposalState.APPROVED and proposal.apply_requested:
         begun = _begin(deps, proposal)
         if begun is None:

@@ -6,6 +6,7 @@ from homeostat.core.ids import ProposalId
 from homeostat.core.limits import MAX_TEXT_CHARS
 from homeostat.flows.deps import Deps
 from homeostat.flows.transition import drop_candidate, read, transition
+from homeostat.flows.vouching import check_recorded
 from homeostat.model.actor import Actor
 from homeostat.model.proposal import Proposal, Review
 from homeostat.model.verdict import Denied
@@ -32,6 +33,7 @@ def approve(
     consent = may_approve(actor, proposal, seen=seen, profile=deps.settings.profile)
     if isinstance(consent, Denied):
         return consent
+    check_recorded(deps, proposal)
     review = _review(deps, proposal, actor, "approved", notes, label, unreviewed=consent.unreviewed)
     approved = Approved(review=review, apply_requested=apply_requested, forced=forced)
     return transition(deps, proposal, approved, actor=actor)
