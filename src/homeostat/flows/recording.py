@@ -62,7 +62,7 @@ def _record(deps: Deps, proposal_id: ProposalId) -> None:
 def _publish(deps: Deps, proposal: Proposal) -> None:
     newest = map(row_of, deps.proposals.find(limit=MAX_TABLE_ROWS))
     files = {record_path(proposal): render(proposal), INDEX_PATH: render_index(newest, deps.records.tallies())}
-    if deps.record_branch.read(INDEX_PATH) is None:
+    if not _has_index(deps):
         files |= templates()
     aside = _put_aside(deps, proposal)
     deps.record_branch.publish(
@@ -76,6 +76,13 @@ def _publish(deps: Deps, proposal: Proposal) -> None:
         },
         at=proposal.updated_at,
     )
+
+
+def _has_index(deps: Deps) -> bool:
+    try:
+        return deps.record_branch.read(INDEX_PATH) is not None
+    except InvalidInput:  # too large to be ours: it is written anew, and what stood there is in the history
+        return True
 
 
 def _put_aside(deps: Deps, proposal: Proposal) -> dict[str, bytes]:

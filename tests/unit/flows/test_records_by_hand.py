@@ -10,6 +10,7 @@ from homeostat.core.limits import MAX_RECORD_BYTES
 from homeostat.flows.deciding import reject
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.recording import catch_up
+from homeostat.proposals.index import INDEX_PATH
 from homeostat.proposals.markdown import edited_path, is_as_written, parse_header, record_path
 from homeostat.testing.git_repository import UserRepository
 from homeostat.testing.world import BOT, DIFF, OWNER, World
@@ -108,3 +109,12 @@ def test_verify_reads_what_is_there_and_what_is_not(stage):
     path = record_path(row)
     records = world.deps.record_branch
     assert dict(records.read_all([path, "no/such.md"])) == {path: records.read(path), "no/such.md": None}
+
+
+def test_an_index_that_is_too_large_to_be_ours_holds_no_record_up(stage):
+    world, user, row = stage
+    by_hand(user, {INDEX_PATH: b"x" * (MAX_RECORD_BYTES + 1)})
+    decided(world, row)
+    catch_up(world.deps)
+    assert row.id[:8].encode() in world.deps.record_branch.read(INDEX_PATH)
+    assert parse_header(world.deps.record_branch.read(record_path(row))).status == "rejected"
