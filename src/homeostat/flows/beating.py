@@ -71,15 +71,18 @@ def _prune(deps: Deps) -> None:
 
 
 def _try(troubles: Troubles, activity: str, work: Callable[[], object]) -> bool:
-    """Do it; return whether it failed or had something in hand."""
+    """Do it; return whether it failed or had something in hand.
+
+    It is tried again twice a second: the same failure is written to the log once, until it ends.
+    """
     try:
         found = work()
     except HomeostatError as error:
-        _log.warning("[SI] %s: %s", activity, error)
-        troubles.note_error(activity, error)
+        if troubles.note_error(activity, error):
+            _log.warning("[SI] %s: %s", activity, error)
     except Exception as error:  # a process edge: the beat must go on, and the trouble is shown
-        _log.exception("[SI] %s failed", activity)
-        troubles.note_error(activity, error)
+        if troubles.note_error(activity, error):
+            _log.exception("[SI] %s failed", activity)
     else:
         troubles.clear(activity)
         return bool(found)

@@ -19,14 +19,17 @@ class Troubles:
 
     _flows: dict[str, ProposalId] = field(default_factory=dict)
 
-    def note(self, activity: str, text: str) -> None:
+    def note(self, activity: str, text: str) -> bool:
+        """Note a failure; return whether it is another one than this activity failed with before."""
+        is_new = self.last.get(activity) != text
         self.last[activity] = text
+        return is_new
 
-    def note_error(self, activity: str, error: Exception) -> None:
-        """Note what a person needs to know of an error: our own say how to mend it, too."""
+    def note_error(self, activity: str, error: Exception) -> bool:
+        """Note what a person needs to know of an error, as `note` does: our own say how to mend it, too."""
         hint = error.hint if isinstance(error, HomeostatError) else None
         text = str(error) if isinstance(error, HomeostatError) else f"{type(error).__name__}: {error}"
-        self.note(activity, f"{text} ({hint})" if hint else text)
+        return self.note(activity, f"{text} ({hint})" if hint else text)
 
     def clear(self, activity: str) -> None:
         self.last.pop(activity, None)

@@ -68,3 +68,21 @@ def test_the_trouble_of_a_flow_ends_when_it_succeeds():
         troubles.note_flow("apply_asked", proposal_id, Conflict("scripted", "a lock was held"))
     troubles.note_flow("apply_asked", one, None)
     assert set(troubles.last) == {f"apply_asked {other}"}
+
+
+def test_a_failure_that_lasts_is_written_to_the_log_once_until_it_is_another_or_ends(caplog):
+    world, troubles = World(), Troubles()
+    told = ["the branch is locked", "the branch is locked", "the disk is full", None, "the branch is locked"]
+
+    def chore():
+        if (words := told.pop(0)) is not None:
+            raise Conflict("scripted", words)
+
+    for count in range(1, 6):
+        assert beat(world.deps, troubles, RECOVER_EVERY * count, chores={"sweeping": chore}) == (count != 4)
+    said = [record.getMessage() for record in caplog.records if "sweeping" in record.getMessage()]
+    assert [line.rpartition(": ")[2] for line in said] == [
+        "the branch is locked",
+        "the disk is full",
+        "the branch is locked",
+    ]

@@ -41,10 +41,11 @@ _HANDLERS: Mapping[str, Callable[[Deps, ProposalId], None]] = {
 class OwnErrorsOnly(Troubles):
     """Troubles that a simulated hub may have: nothing but our own errors may come up."""
 
-    def note_error(self, activity: str, error: Exception) -> None:
-        super().note_error(activity, error)
+    def note_error(self, activity: str, error: Exception) -> bool:
+        is_new = super().note_error(activity, error)
         if not isinstance(error, HomeostatError):
             raise error
+        return is_new
 
 
 @dataclass(slots=True)
