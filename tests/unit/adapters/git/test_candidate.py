@@ -87,3 +87,20 @@ def test_text_in_any_script_stands_in_the_message(user: UserRepository) -> None:
 def test_only_an_id_names_a_branch(word: str) -> None:
     with pytest.raises(InvalidInput):
         branch_of(ProposalId(word))
+
+
+def test_a_candidate_that_was_made_a_name_for_the_users_branch_neither_moves_nor_removes_theirs(
+    user: UserRepository,
+) -> None:
+    base = user.commit({"a.py": b"a\n"})
+    theirs = user.git("symbolic-ref", "HEAD").decode().strip()
+    candidates = GitCandidateBranch(open_repository(user.root))
+    name = f"refs/heads/{branch_of(ID)}"
+    user.git("symbolic-ref", name, theirs)
+    commit = candidates.commit(proposal_id=ID, base=base, change=tree(create("n.py", "n\n")), message="try", at=AT)
+    assert user.git("rev-parse", theirs).decode().strip() == base
+    assert user.git("rev-parse", name).decode().strip() == commit != base
+    user.git("symbolic-ref", name, theirs)
+    candidates.delete(ID)
+    assert user.git("rev-parse", theirs).decode().strip() == base
+    assert user.git("for-each-ref", name) == b""
