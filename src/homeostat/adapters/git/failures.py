@@ -127,6 +127,7 @@ _RULES: tuple[tuple["re.Pattern[str]", Callable[[str], HomeostatError]], ...] = 
         (r"detected dubious ownership", _not_trusted),
         (r"not a git repository", _no_repository),
         (r"must be run in a work tree", _bare),
+        (r"reference broken", _corrupt),
         (
             r"cannot lock ref.*(is at [0-9a-f]+ but expected|reference already exists"
             r"|unable to resolve reference|reference is missing)",

@@ -10,7 +10,7 @@ from homeostat.adapters.git.objects import write_commit, write_objects
 from homeostat.adapters.git.paths import check_path
 from homeostat.adapters.git.reader import is_ancestor, read_blobs, tree_entries
 from homeostat.adapters.git.repository import OWN_PREFIX, GitRepository
-from homeostat.core.errors import Conflict, InvalidInput, Unavailable
+from homeostat.core.errors import Conflict, IntegrityFailure, InvalidInput, Unavailable
 from homeostat.core.ids import CommitId, parse_commit_id
 from homeostat.core.limits import MAX_RECORD_BYTES
 
@@ -23,6 +23,7 @@ _TRIES = 200
 _LOCK_PATIENCE_S = 1.5
 """Flows wait for their records: a stale lock must not hold up the watch over applied changes for longer."""
 
+_PAUSE_S = 0.01
 _MAX_SUBJECT_CHARS = 200
 _MAX_FILES = 1000
 
@@ -66,15 +67,15 @@ class GitRecordBranch:
                 self._repository.move_branch(
                     self._branch, new=commit, old=head or self._repository.null_id, why="homeostat: record"
                 )
-            except Conflict as error:
-                if error.code != "ref-moved":
-                    raise
-            except Unavailable as error:
-                # Another writer of this very ref, for a moment; a lock that stays is reported.
-                if error.code != "git-lock-held":
+            except (Conflict, Unavailable) as error:
+                # Another writer of this very ref, for a moment; what stays is reported.
+                if error.code not in ("ref-moved", "git-lock-held"):
                     raise
                 if patience.is_over(head):
+                    if head is None and error.code == "ref-moved":
+                        raise _no_commit(self._branch) from error
                     break
+                time.sleep(_PAUSE_S)
             else:
                 return commit
         raise Unavailable(
@@ -146,8 +147,16 @@ class GitRecordBranch:
         return headers.startswith(f"tree {tree}\n".encode()) and body == (message + "\n").encode("utf-8", "replace")
 
 
+def _no_commit(branch: str) -> IntegrityFailure:
+    return IntegrityFailure(
+        "repository-corrupt",
+        f"`{branch}` is there, and points at no commit",
+        hint=f"put it back where it was (`git reflog {branch}`), or remove it: `git update-ref -d refs/heads/{branch}`",
+    )
+
+
 class _Patience:
-    """Ends when the branch was locked for so long and did not move: then its lock was left by a process that died."""
+    """Ends when the branch could not be moved for so long, and did not move: whoever holds its lock has died."""
 
     def __init__(self) -> None:
         self._head: CommitId | None = None

@@ -27,6 +27,11 @@ from homeostat.core.errors import Conflict, IntegrityFailure, InvalidInput, NotF
         ("fatal: cannot lock ref 'refs/heads/x': is at 12ab but expected 34cd", Conflict, "ref-moved"),
         ("fatal: cannot lock ref 'refs/heads/x': reference already exists", Conflict, "ref-moved"),
         (
+            "fatal: cannot lock ref 'refs/heads/x': unable to resolve reference 'refs/heads/x': reference broken",
+            IntegrityFailure,
+            "repository-corrupt",
+        ),
+        (
             "fatal: cannot lock ref 'refs/heads/homeostat/x': 'refs/heads/homeostat' exists; cannot create",
             Conflict,
             "branch-name-taken",

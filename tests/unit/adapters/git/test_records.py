@@ -8,7 +8,7 @@ import pytest
 
 from homeostat.adapters.git.records import GitRecordBranch, record_message
 from homeostat.adapters.git.repository import open_repository
-from homeostat.core.errors import Conflict, InvalidInput, Unavailable
+from homeostat.core.errors import Conflict, IntegrityFailure, InvalidInput, Unavailable
 from homeostat.testing.git_repository import UserRepository
 
 AT = datetime(2026, 1, 10, tzinfo=UTC)
@@ -52,6 +52,21 @@ def test_a_branch_of_records_that_was_made_a_name_for_the_users_does_not_move_th
     records.publish(files={"proposals/index.md": b"x"}, subject="x", trailers={"Ledger": "1:x"}, at=AT)
     assert user.git("rev-parse", "HEAD") == head
     assert user.git("rev-parse", "refs/heads/homeostat/proposals") != head
+
+
+@pytest.mark.parametrize("held", ["garbage", "1" * 40, "a file"])
+def test_a_branch_of_records_that_points_at_no_commit_is_named_and_left_as_it_is(
+    user: UserRepository, records: GitRecordBranch, held: str
+) -> None:
+    if held == "a file":
+        held = user.git("rev-parse", "HEAD:a.py").decode().strip()
+    path = user.root / ".git/refs/heads/homeostat/proposals"
+    path.parent.mkdir()
+    path.write_text(f"{held}\n")
+    with pytest.raises(IntegrityFailure) as caught:
+        records.publish(files={"proposals/index.md": b"x"}, subject="x", trailers={"Ledger": "1:x"}, at=AT)
+    assert caught.value.code == "repository-corrupt"
+    assert path.read_text() == f"{held}\n"
 
 
 def test_a_repository_without_any_commit_can_have_records(tmp_path: Path) -> None:
