@@ -74,6 +74,7 @@ class Switch:
         self._over: Optional[bool] = False
         self._since = 0
         self._tasks: dict[Any, Unit] = {}
+        self._running_loop: Callable[[], Any] = self._look_for_loops
         self._running_task: Callable[[], Any] = self._look_for_tasks
         self.pick = self._make_pick()
         """Return the arm of a call, or the unit that begins with it, which is entered already."""
@@ -126,7 +127,7 @@ class Switch:
 
     def _make_pick(self) -> Callable[[], Arm]:
         # A closure, and not a method: this runs at every call of routed code.
-        clock_s, first = self._clock_s, self._first
+        clock_s, draw, first = self._clock_s, self._draw, self._first
 
         def pick() -> Arm:
             request = current_request()
@@ -136,10 +137,13 @@ class Switch:
                     return new and clock_s() < self.until_s
             else:
                 unit = current_unit()
-                if unit is not None and unit.counts is self.counts and not unit.ended:
-                    task = unit.task
-                    if task is None or task() is self._running_task():
-                        return unit.new and clock_s() < self.until_s
+                if unit is not None:
+                    if unit.counts is self.counts and not unit.ended:
+                        task = unit.task
+                        if task is None or task() is self._running_task():
+                            return unit.new and clock_s() < self.until_s
+                elif self._over is None and self._running_loop() is None:
+                    return Unit(self.counts, draw() * 100 < self.percent and clock_s() < self.until_s)
             return first(request)
 
         return pick
@@ -152,7 +156,7 @@ class Switch:
             point = None if self.key is None else request.point(self.counts, partial(self.key.point, self.change_id))
             return request.arms.setdefault(self.counts, self._arm(self._draw() if point is None else point))
         task = self._running_task()
-        unit = current_unit()
+        unit = current = current_unit()
         while unit is not None and (unit.counts is not self.counts or unit.ended or (task and unit.task)):
             unit = unit.outer
         if unit is None and task is not None:
@@ -161,11 +165,13 @@ class Switch:
             return unit.new and self._clock_s() < self.until_s
         if self._over is not None:
             return self._over
+        while current is not None and current.ended:  # nothing that is over is kept alive by what comes after
+            current = current.outer
         new = self._arm(self._draw())
-        return Unit(self.counts, new) if task is None else self._begin_task(task, new)
+        return Unit(self.counts, new, current) if task is None else self._begin_task(task, new, current)
 
-    def _begin_task(self, task: Any, new: bool) -> bool:
-        unit = Unit(self.counts, new, ref(task))
+    def _begin_task(self, task: Any, new: bool, outer: Optional[Unit]) -> bool:
+        unit = Unit(self.counts, new, outer, ref(task))
         tasks = self._tasks
         tasks[ref(task, lambda gone: tasks.pop(gone, None))] = unit
         task.add_done_callback(partial(_task_ended, unit))
@@ -176,6 +182,11 @@ class Switch:
 
     def _look_for_tasks(self) -> Any:
         """Return the running task; how, is kept once the program has loaded asyncio, which is not ours to do."""
+        self._look_for_loops()
+        return None if self._running_task == self._look_for_tasks else self._running_task()
+
+    def _look_for_loops(self) -> Any:
+        """Return the running loop, likewise."""
         if "asyncio.tasks" not in sys.modules:
             return None
         events, tasks = sys.modules.get("asyncio.events"), sys.modules.get("asyncio.tasks")
@@ -192,8 +203,8 @@ class Switch:
             loop = running_loop()
             return None if loop is None else of_loop(loop)
 
-        self._running_task = running_task
-        return running_task()
+        self._running_loop, self._running_task = running_loop, running_task
+        return running_loop()
 
 
 def _task_ended(unit: Unit, task: Any) -> None:

@@ -26,23 +26,33 @@ class Unit:
 
     __slots__ = ("_started", "counts", "ended", "new", "outer", "task")
 
-    def __init__(self, counts: Counts, new: bool, task: Optional[Callable[[], Any]] = None) -> None:
-        """Make it, and the current unit of this context. `task` returns the task that it is, while there is one."""
+    def __init__(
+        self,
+        counts: Counts,
+        new: bool,
+        outer: Optional[Unit] = None,
+        task: Optional[Callable[[], Any]] = None,
+    ) -> None:
+        """Make it, and the current unit of this context in the place of `outer`.
+
+        `task` returns the task that it is, while there is one.
+        """
         self.counts = counts
         self.new = new
         """Whether it runs the new code."""
 
         self.task = task
         self.ended = False
+        self.outer = outer
+        _current.set(self)
         self._started = perf_counter()
-        self.enter()
 
     def enter(self) -> None:
         """Be the current unit of this context."""
         outer = _current.get()
         while outer is not None and outer.ended:  # nothing that is over is kept alive by what comes after
             outer = outer.outer
-        self.outer: Optional[Unit] = outer
+        self.outer = outer
         _current.set(self)
 
     def leave(self) -> None:

@@ -168,21 +168,23 @@ elif new is False:
 else:
     unit = new
     inner = unit.drive_each(NEW if unit.new else OLD)
-sent = thrown = None
-while True:
-    try:
-        if thrown is None:
-            item = await inner.asend(sent)
+step = inner.asend
+try:
+    item = await step(None)
+    while True:
+        try:
+            sent = yield item
+        except BaseException as error:
+            thrown = error
         else:
+            item = await step(sent)
+            continue
+        try:
             item = await inner.athrow(thrown)
-    except StopAsyncIteration:
-        return
-    finally:
-        thrown = None
-    try:
-        sent = yield item
-    except BaseException as error:
-        thrown = error
+        finally:
+            thrown = None
+except StopAsyncIteration:
+    return
 """
 _BODIES = {
     0: _PLAIN,

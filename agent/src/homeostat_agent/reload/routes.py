@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from homeostat_agent.canary.switch import Switch
 from homeostat_agent.reload.dispatch import dispatcher
-from homeostat_agent.reload.fingerprint import children
+from homeostat_agent.reload.fingerprint import below, children
 
 if TYPE_CHECKING:
     from homeostat_agent.reload.match import Known
@@ -81,7 +81,8 @@ class Router:
     def _dispatcher(self, target: Target, live: CodeType, known: Known) -> CodeType:
         assert known.partner is not None
         name = target.name(known.code)
-        if any(_LOOKS_AT_FRAMES.intersection(code.co_names) for code in (live, known.partner)):
+        every = (live, *below(live), known.partner, *below(known.partner))
+        if any(not _LOOKS_AT_FRAMES.isdisjoint(code.co_names) for code in every):
             self.obstacles[f"`{name}` looks at the frames that called it, and a canary's calls have one more"] = None
         return self._once(
             live, known.partner, lambda: dispatcher(live, known.partner, qualname=name, pick=self.switch.pick)
