@@ -3,10 +3,17 @@
 import json
 import os
 import socket
+import ssl
 import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from homeostat.adapters.process_start import process_started
 from homeostat.cli.hub_client import HubClient
@@ -37,16 +44,27 @@ class Scripted(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server():
+@contextmanager
+def serving(certificate=None):
     with ThreadingHTTPServer(("127.0.0.1", 0), Scripted) as running:
         running.seen, running.script = [], (200, b"{}")
         running.url = f"http://127.0.0.1:{running.server_port}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            running.socket = context.wrap_socket(running.socket, server_side=True)
+            running.url = running.url.replace("http:", "https:")
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         yield running
         running.shutdown()
         thread.join(10)
+
+
+@pytest.fixture
+def server():
+    with serving() as running:
+        yield running
 
 
 @pytest.fixture
@@ -136,6 +154,27 @@ def test_a_redirect_is_not_followed_with_the_token(server, client):
     server.script = (307, b"{}")
     raised(client.get, "/x")
     assert [path for _, path, _ in server.seen] == ["/x"]
+
+
+def test_the_token_is_not_sent_to_a_hub_whose_certificate_this_machine_does_not_trust(place, monkeypatch, tmp_path):
+    with serving(self_signed(tmp_path / "hub.pem")) as stranger:
+        monkeypatch.setenv("HOMEOSTAT_HUB_URL", stranger.url)
+        assert raised(HubClient(place, timeout_s=5).get, "/x").code == "hub-down"
+        assert stranger.seen == []
+
+
+def self_signed(path):
+    """Write a key, and a certificate of it for 127.0.0.1 that nobody vouches for."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.now(UTC)
+    unsigned = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    unsigned = unsigned.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    certificate = unsigned.add_extension(here, critical=True).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(private + certificate.public_bytes(pem))
+    return path
 
 
 def test_nobody_there_means_nothing_happened(client, server, place, monkeypatch):
