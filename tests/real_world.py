@@ -6,6 +6,8 @@ The program and the sandbox stay fakes, the flows run when the test says so, and
 
 from dataclasses import replace
 
+from empty_database import put_empty_database
+
 from homeostat.adapters.backups import FolderBackupStore
 from homeostat.adapters.git.candidate import GitCandidateBranch
 from homeostat.adapters.git.deployed import GitDeployedTree
@@ -35,6 +37,8 @@ class RealWorld(World):
         base = self.user.commit({"shop.py": SOURCE.encode(), "other.py": b"x = 1\n"})
         self.live.attach(self.process(commit=base), loaded={"shop.py": SOURCE})
         self.real_store = None
+        load_or_create_keys(self.state_dir)
+        put_empty_database(self.state_dir / "homeostat.sqlite")
         self.open()
         token = digest_bytes(load_or_create_keys(self.state_dir).owner_token.encode("ascii"))
         self.real_store.ledger.append(credential_made(OWNER.id, OWNER.role, token))

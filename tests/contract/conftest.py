@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from empty_database import put_empty_database
 from repository_worlds import World, git_world, memory_world
 
 from homeostat.adapters.keys import Ed25519Signer
@@ -22,7 +23,10 @@ def store(request, tmp_path, signer):
         opened = MemoryStore(clock=SteppingClock(), signer=signer)
     else:
         opened = SqlStore.open(
-            tmp_path / "homeostat.sqlite", signer=signer, clock=SteppingClock(), head_path=tmp_path / "ledger-head.json"
+            put_empty_database(tmp_path / "homeostat.sqlite"),
+            signer=signer,
+            clock=SteppingClock(),
+            head_path=tmp_path / "ledger-head.json",
         )
     yield opened
     opened.close()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import msgspec
+from empty_database import put_empty_database
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
@@ -137,6 +138,7 @@ def test_what_is_stored_reads_back_as_it_was_and_verifies_after_opening_again(it
                 folder / "h.sqlite", signer=SIGNER, clock=SteppingClock(), head_path=folder / "head.json"
             )
 
+        put_empty_database(folder / "h.sqlite")
         store = open_store()
         written = [store.ledger.append(draft) for draft in items]
         store.close()

@@ -19,6 +19,10 @@ IDENTITY = {
     "GIT_COMMITTER_DATE": _WHEN,
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_SYSTEM": os.devnull,
+    # After each commit, git would start a process of its own that finds nothing to tidy.
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "maintenance.auto",
+    "GIT_CONFIG_VALUE_0": "false",
 }
 
 

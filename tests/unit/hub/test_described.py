@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import schemathesis
+from empty_database import put_empty_database
 from hub_harness import BOT_TOKEN, OWNER_TOKEN, Served, bearer
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -64,7 +65,10 @@ def serve(folder):
     """A hub with a real store in this folder."""
     world = World()
     store = SqlStore.open(
-        folder / "h.sqlite", signer=world.store.signer, clock=world.clock, head_path=folder / "head.json"
+        put_empty_database(folder / "h.sqlite"),
+        signer=world.store.signer,
+        clock=world.clock,
+        head_path=folder / "head.json",
     )
     world.store = store
     nouns = ("proposals", "records", "ledger", "findings", "vitals", "actors")

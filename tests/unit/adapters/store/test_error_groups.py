@@ -1,6 +1,7 @@
 """What bounds the counting of errors: groups, samples and time."""
 
 import pytest
+from empty_database import put_empty_database
 
 from homeostat.adapters.keys import Ed25519Signer
 from homeostat.adapters.store import SqlStore
@@ -26,7 +27,7 @@ def store(request, tmp_path):
         opened = MemoryStore(clock=SteppingClock())
     else:
         opened = SqlStore.open(
-            tmp_path / "h.sqlite",
+            put_empty_database(tmp_path / "h.sqlite"),
             signer=Ed25519Signer.generate(),
             clock=SteppingClock(),
             head_path=tmp_path / "head.json",
