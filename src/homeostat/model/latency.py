@@ -1,27 +1,13 @@
-"""Latencies as sparse counts between bounds that grow by one ratio: small on the wire, and exact at every bound.
+"""Latencies as the agent counts them: sparse, between bounds that grow by one ratio.
 
-Bucket `i` counts what took at least `RATIO ** i` and less than `RATIO ** (i + 1)` seconds. A shift by `s` buckets is
-a factor of `RATIO ** s`, so two distributions can be compared at a tolerated ratio without the single latencies.
-The agent counts by the same buckets.
+The form is `homeostat_agent.canary.histogram`'s. A shift by `s` buckets is a factor of `RATIO ** s`, so two
+distributions can be compared at a tolerated ratio without the single latencies.
 """
 
 import math
 from collections.abc import Iterable, Mapping
 
-from homeostat_agent.canary.histogram import LEAST_BUCKET, MOST_BUCKET, RATIO, bucket_of, lower_bound_s
-
-__all__ = [
-    "LEAST_BUCKET",
-    "MOST_BUCKET",
-    "RATIO",
-    "bucket_of",
-    "buckets_of",
-    "buckets_within",
-    "lower_bound_s",
-    "quantile_s",
-]
-
-_LOG_RATIO = math.log(RATIO)
+from homeostat_agent.canary.histogram import RATIO, bucket_of, lower_bound_s
 
 
 def buckets_of(seconds: Iterable[float]) -> dict[int, int]:
@@ -35,7 +21,7 @@ def buckets_of(seconds: Iterable[float]) -> dict[int, int]:
 
 def buckets_within(ratio: float) -> float:
     """Return how many buckets a ratio spans; a fraction is left to the caller to round to the safe side."""
-    return math.log(ratio) / _LOG_RATIO
+    return math.log(ratio) / math.log(RATIO)
 
 
 def quantile_s(counts: Mapping[int, int], at: float) -> float:

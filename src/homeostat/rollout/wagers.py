@@ -20,6 +20,9 @@ KEPT_BACK = 0.25
 
 ODDS = tuple(ratio for ratio, _ in ALTERNATIVES)
 SHARES = tuple(share for _, share in ALTERNATIVES)
+_HALVINGS = 16
+"""Until rates are near enough. A bet at rates that are not the nearest is as valid, and wins a little less."""
+
 _LOG_ODDS = tuple(math.log(ratio) for ratio in ODDS)
 
 
@@ -144,7 +147,7 @@ def nearest_rates(canary: tuple[float, float], control: tuple[float, float], *, 
     """
     (a, units), (a_control, units_control) = canary, control
     low, high = 0.0, 1 - margin
-    for _ in range(30):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         r = middle + margin
         slope = units * (r - a) / (r * (1 - r)) + units_control * (middle - a_control) / (middle * (1 - middle))

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from homeostat.model.latency import bucket_of
+from homeostat_agent.canary.histogram import bucket_of
+
 from homeostat.rollout.canary import ArmTick, CanaryJudge, CanaryTick, CanaryVerdict, Promote, Rollback
 
 
@@ -36,6 +37,9 @@ class Kind(StrEnum):
 
     KEYED_REQUESTS = "users by key, requests counted"
     """A user keeps its arm, and each request counts: not what the judge asks for."""
+
+    OWN_BURSTS = "bursts of one arm alone"
+    """Each arm has bad ticks of its own: outside of what the judge can know to be chance."""
 
     SILENT = "no traffic"
 
@@ -87,14 +91,14 @@ def service(
 ) -> Iterator[CanaryTick]:
     """Tell both arms of a service without end, a second a tick; `units` a tick on average, `errors` without harm."""
     rng = random.Random(f"{kind} {seed}")  # noqa: S311 - a simulation
-    weather = _WEATHER.get(kind, _steady)(rng, units, errors)
     if kind in (Kind.USERS, Kind.KEYED_USERS, Kind.KEYED_REQUESTS):
         yield from _Users(rng=rng, kind=kind, units=units, errors=errors, share=share, harm=harm).ticks()
         return
-    for number, now in enumerate(weather):
+    for number, weather in enumerate(_weather(kind, rng, units, errors)):
         arms = (_Counting(), _Counting())
-        for _ in range(_poisson(rng, now.units)):
+        for _ in range(_poisson(rng, weather[0].units)):
             ours = rng.random() < share
+            now = weather[ours]
             failed, latency_s = _suffer(rng, rng.random() < now.errors, now.latency_s(), harm, number, ours=ours)
             arms[ours].add(failed, latency_s)
         yield CanaryTick(control=arms[0].tick(), canary=arms[1].tick(), share=share)
@@ -172,6 +176,14 @@ def _poisson(rng: random.Random, mean: float) -> int:
     return count
 
 
+def _weather(kind: Kind, rng: random.Random, units: float, errors: float) -> Iterator[tuple[_Weather, _Weather]]:
+    """Return the control's and the canary's weather of each tick: the same, but for one kind."""
+    make = _WEATHER.get(kind, _steady)
+    if kind is Kind.OWN_BURSTS:
+        return zip(make(rng, units, errors), make(rng, units, errors), strict=True)
+    return ((both, both) for both in make(rng, units, errors))
+
+
 def _usual(rng: random.Random, scale_s: float = 0.05) -> Callable[[], float]:
     log = math.log(scale_s)
     return lambda: rng.lognormvariate(log, 0.5)
@@ -206,6 +218,13 @@ def _bursty(rng: random.Random, units: float, errors: float) -> Iterator[_Weathe
             yield _Weather(units=3 * units, errors=max(0.4, errors), latency_s=_usual(rng, 0.5))
         else:
             yield _Weather(units=units, errors=errors, latency_s=_usual(rng))
+
+
+def _own_bursts(rng: random.Random, units: float, errors: float) -> Iterator[_Weather]:
+    """One tick in twenty is bad."""
+    while True:
+        bad = rng.random() < 0.05
+        yield _Weather(units=units, errors=max(0.3, errors) if bad else errors, latency_s=_usual(rng))
 
 
 def _heavy_tailed(rng: random.Random, units: float, errors: float) -> Iterator[_Weather]:
@@ -244,6 +263,7 @@ _WEATHER: dict[Kind, Callable[[random.Random, float, float], Iterator[_Weather]]
     Kind.DIURNAL: _diurnal,
     Kind.DRIFTING: _drifting,
     Kind.BURSTY: _bursty,
+    Kind.OWN_BURSTS: _own_bursts,
     Kind.HEAVY_TAILED: _heavy_tailed,
     Kind.SPARSE_ERRORS: _sparse_errors,
     Kind.BIMODAL: _bimodal,

@@ -9,7 +9,7 @@ from homeostat.rollout.canary import Inconclusive, Promote, Rollback
 from homeostat.rollout.sequential import chance_of_at_most
 from homeostat.testing.services import Harm, Kind, play, service
 
-HARMLESS = tuple(kind for kind in Kind if kind not in (Kind.KEYED_REQUESTS, Kind.SILENT))
+HARMLESS = tuple(kind for kind in Kind if kind not in (Kind.KEYED_REQUESTS, Kind.OWN_BURSTS, Kind.SILENT))
 
 
 def test_a_seed_is_one_stream_and_another_seed_another() -> None:

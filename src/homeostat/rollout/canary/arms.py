@@ -26,7 +26,7 @@ class ArmTick:
     """Failed units by type of exception; a unit counts once."""
 
     latency: Mapping[int, int] = field(default_factory=dict)
-    """Units by bucket of their latency (`homeostat.model.latency`); of as many units as were timed."""
+    """Units by bucket of their latency (`homeostat_agent.canary.histogram`); of as many units as were timed."""
 
     at_risk: int | None = None
     """With keys: those that had not failed before this tick, the new ones among them. None: the units themselves."""

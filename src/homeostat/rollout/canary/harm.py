@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from homeostat.model.latency import buckets_within
 from homeostat.rollout.arms import Count
 from homeostat.rollout.canary.arms import Tally
+from homeostat.rollout.canary.clumps import Clumps
 from homeostat.rollout.canary.settings import Quantile
-from homeostat.rollout.wagers import ODDS, Wager, exposure_gains
+from homeostat.rollout.wagers import ODDS, Wager, as_number, exposure_gains
 
-TOLERATED_ODDS = 1.05
+TOLERATED_ODDS = 1.02
 """Hits (failures, slow units) whose odds are higher by less than this are no difference, however many are seen."""
 
 _REFERENCE = ODDS.index(2.5)
@@ -34,34 +35,48 @@ class Block:
     canary: Tally
 
 
+class Hits:
+    """A wager on who is hit, and how the hits clump."""
+
+    def __init__(self, *, most: float) -> None:
+        self.wager = Wager(most=most)
+        self._clumps = Clumps()
+
+    def observe(self, ours: int, theirs: int, our_hits: int, their_hits: int) -> list[float]:
+        """Bet on one block; return what each alternative gained."""
+        gains = exposure_gains(ours, theirs, our_hits + their_hits, our_hits, tolerated=TOLERATED_ODDS)
+        if our_hits + their_hits:
+            self.wager.bet(gains)
+        self._clumps.add(our_hits, ours, their_hits, theirs)
+        return gains
+
+    @property
+    def counts(self) -> float:
+        """The e-value that counts: what was won is divided by the clumping, what was lost is not."""
+        won = self.wager.log_value
+        return as_number(won / self._clumps.factor if won > 0 else won)
+
+
 class ErrorHarm:
     """More failures than the control's."""
 
     def __init__(self, *, most: float) -> None:
-        self.wager = Wager(most=most)
+        self.hits = Hits(most=most)
         self.control = Count(units=0, failures=0)
         self.canary = Count(units=0, failures=0)
         self._stretch = (self.control, self.canary)
         self._stretch_log = 0.0
 
     def observe(self, block: Block) -> None:
-        control, canary = _count(block.control), _count(block.canary)
-        gains = exposure_gains(
-            canary.units,
-            control.units,
-            canary.failures + control.failures,
-            canary.failures,
-            tolerated=TOLERATED_ODDS,
-        )
-        if canary.failures + control.failures:
-            self.wager.bet(gains)
-            self._stretch_log = max(self._stretch_log + gains[_REFERENCE], 0.0)
-        self.control = _sum(self.control, block.control)
-        self.canary = _sum(self.canary, block.canary)
+        control, canary = block.control, block.canary
+        gains = self.hits.observe(canary.exposed, control.exposed, canary.failed, control.failed)
+        self._stretch_log = max(self._stretch_log + gains[_REFERENCE], 0.0)
+        self.control = _sum(self.control, control)
+        self.canary = _sum(self.canary, canary)
         # Page's cumulative sum: what came before it was last at zero says nothing of a harm that began later.
         none = Count(units=0, failures=0)
         before = self._stretch if self._stretch_log else (none, none)
-        self._stretch = (_sum(before[0], block.control), _sum(before[1], block.canary))
+        self._stretch = (_sum(before[0], control), _sum(before[1], canary))
 
     @property
     def rise(self) -> float:
@@ -73,10 +88,6 @@ class ErrorHarm:
             return True
         control, canary = self._stretch
         return self._stretch_log >= sure and canary.rate - control.rate >= least_rise
-
-
-def _count(tally: Tally) -> Count:
-    return Count(units=tally.exposed, failures=tally.failed)
 
 
 def _sum(known: Count, more: Tally) -> Count:
@@ -145,15 +156,14 @@ class SlowHarm:
 
     def __init__(self, quantile: Quantile, *, most: float) -> None:
         self.quantile = quantile
-        self.wager = Wager(most=most)
+        self.hits = Hits(most=most)
         self._shift = math.ceil(buckets_within(quantile.tolerated))
 
     def observe(self, block: Block, at: int | None) -> None:
         if at is None:
             return
         slow = above(block.canary.latency, at + 1 + self._shift)
-        hits = slow + above(block.control.latency, at + 1)
-        _bet_on_latencies(self.wager, block, hits, slow)
+        _observe_latencies(self.hits, block, slow, above(block.control.latency, at + 1))
 
 
 @dataclass(slots=True)
@@ -163,9 +173,8 @@ class SpreadHarm:
     Units in the fast tail alone are an improvement, and in the slow one alone the affair of the quantiles.
     """
 
-    wager: Wager
+    hits: Hits
     shift: int
-    canary: Count = field(default=Count(units=0, failures=0))
     _tails: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0), (0, 0)])
     """(canary's, control's) units in the fast and in the slow tail."""
 
@@ -178,7 +187,7 @@ class SpreadHarm:
         timed = sum(canary.values()), sum(control.values())
         fast = (timed[0] - above(canary, low - self.shift), timed[1] - above(control, low))
         slow = (above(canary, high + 1 + self.shift), above(control, high + 1))
-        _bet_on_latencies(self.wager, block, sum(fast) + sum(slow), fast[0] + slow[0])
+        _observe_latencies(self.hits, block, fast[0] + slow[0], fast[1] + slow[1])
         self._tails = [_pair(known, new) for known, new in zip(self._tails, (fast, slow), strict=True)]
         self._timed = _pair(self._timed, timed)
 
@@ -193,7 +202,7 @@ def _pair(known: tuple[int, int], more: tuple[int, int]) -> tuple[int, int]:
     return known[0] + more[0], known[1] + more[1]
 
 
-def _bet_on_latencies(wager: Wager, block: Block, hits: int, ours: int) -> None:
+def _observe_latencies(hits: Hits, block: Block, ours: int, theirs: int) -> None:
     canary, control = sum(block.canary.latency.values()), sum(block.control.latency.values())
-    if hits and canary and control:
-        wager.bet(exposure_gains(canary, control, hits, ours, tolerated=TOLERATED_ODDS))
+    if canary and control:
+        hits.observe(canary, control, ours, theirs)

@@ -13,12 +13,11 @@ from collections.abc import Iterable
 
 from homeostat.model.latency import buckets_within, quantile_s
 from homeostat.rollout.canary.arms import UNNAMED, ArmTick, CanaryTick, Tally
-from homeostat.rollout.canary.harm import Block, ErrorHarm, Past, SlowHarm, SpreadHarm
+from homeostat.rollout.canary.harm import Block, ErrorHarm, Hits, Past, SlowHarm, SpreadHarm
 from homeostat.rollout.canary.margins import Margins
 from homeostat.rollout.canary.presence import Presence
 from homeostat.rollout.canary.settings import CanarySettings
 from homeostat.rollout.canary.verdict import CanaryVerdict, Continue, Evidence, Inconclusive, Promote, Rollback
-from homeostat.rollout.wagers import Wager
 
 ERRORS_WEIGHT, LATENCY_WEIGHT, SPREAD_WEIGHT = 0.7, 0.2, 0.1
 """Shares of alpha. Errors have most: they are rare, and the surest harm."""
@@ -46,7 +45,7 @@ class CanaryJudge:
         most = self._sure / 2
         self._errors = ErrorHarm(most=most)
         self._slow = [SlowHarm(quantile, most=most) for quantile in self.settings.quantiles]
-        self._spread = SpreadHarm(Wager(most=most), math.ceil(buckets_within(self.settings.spread_tolerated)))
+        self._spread = SpreadHarm(Hits(most=most), math.ceil(buckets_within(self.settings.spread_tolerated)))
         self._past = Past()
         self._control, self._canary = Tally(), Tally()
         self._pending = Block(control=Tally(), canary=Tally())
@@ -119,28 +118,28 @@ class CanaryJudge:
 
     def _evidence(self) -> Evidence:
         control, canary = self._control.count, self._canary.count
-        latency = {slow.quantile.name: slow.wager.value for slow in self._slow}
-        errors, spread = self._errors.wager.value, self._spread.wager.value
-        slowness = sum(latency.values()) / len(latency) if latency else 0.0
-        # Only what is felt counts; leaving out what is not can but lower the sum.
-        against = LATENCY_WEIGHT * slowness
-        if self._errors_felt():
-            against += ERRORS_WEIGHT * errors
-        if self._spread.is_felt:
-            against += SPREAD_WEIGHT * spread
         return Evidence(
             control=control,
             canary=canary,
-            against=against,
-            errors=errors,
-            latency=latency,
-            spread=spread,
+            against=sum(self._weighed().values()),
+            errors=self._errors.hits.wager.value,
+            latency={slow.quantile.name: slow.hits.wager.value for slow in self._slow},
+            spread=self._spread.hits.wager.value,
             rise=canary.rate - control.rate,
             rise_at_most=self._margins.rise.at_most(sure=self._margins.sure),
             within_margin=self._margins.evidence(),
             share=self._presence.share_evidence,
             only_canary=tuple(sorted(set(self._canary.failures) - {*self._control.failures, UNNAMED})),
         )
+
+    def _weighed(self) -> dict[str, float]:
+        """Return what each family adds to the evidence. Only what is felt counts; leaving out can but lower the sum."""
+        slow = [one.hits.counts for one in self._slow]
+        return {
+            "errors": ERRORS_WEIGHT * self._errors.hits.counts if self._errors_felt() else 0.0,
+            "latency": LATENCY_WEIGHT * sum(slow) / len(slow) if slow else 0.0,
+            "spread": SPREAD_WEIGHT * self._spread.hits.counts if self._spread.is_felt else 0.0,
+        }
 
     def _errors_felt(self) -> bool:
         enough = self._canary.failed >= self.settings.least_failures
@@ -182,11 +181,9 @@ class CanaryJudge:
 
     def _harm(self, evidence: Evidence) -> str:
         """Say what a change is taken back for: the family that weighs most."""
-        slow = max(self._slow, key=lambda one: one.wager.log_value, default=None)
-        weights = {"errors": ERRORS_WEIGHT * evidence.errors if self._errors_felt() else 0.0}
-        weights["spread"] = SPREAD_WEIGHT * evidence.spread if self._spread.is_felt else 0.0
-        weights["slow"] = evidence.against - weights["errors"] - weights["spread"]
-        most = max(weights, key=lambda name: weights[name])
+        slow = max(self._slow, key=lambda one: one.hits.counts, default=None)
+        weighed = self._weighed()
+        most = max(weighed, key=lambda name: weighed[name])
         if most == "errors":
             said = "more failures than without the change"
         elif most == "spread" or slow is None:

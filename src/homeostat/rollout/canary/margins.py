@@ -14,7 +14,7 @@ from homeostat.rollout.wagers import Wager, as_number, exposure_gains, margin_ga
 
 FAILURES = "failures"
 
-_STEPS = (0.25, 0.5, 1.0, 2.0, 4.0)
+_STEPS = (0.5, 1.0, 2.0)
 """Parts of the margin at which the rise is bounded, to say how great it may be."""
 
 _PRIOR_RATE, _PRIOR_UNITS = 0.02, 25

@@ -14,9 +14,11 @@ class Evidence:
     control: Count
     canary: Count
     against: float
-    """E-value for harm, over all tests; the change is taken back at 1 / `false_rollback`."""
+    """E-value for harm, over all tests that are felt, less for hits that clump; taken back at 1 / `false_rollback`."""
 
     errors: float
+    """E-value of each test by itself."""
+
     latency: Mapping[str, float]
     """By quantile."""
 
