@@ -36,7 +36,8 @@ MAX_HTTP_HEAD_BYTES = 32 << 10
 
 MAX_HTTP_HEAD_S = 10.0
 MAX_HTTP_CONNECTIONS = 256
-"""At one time; whoever comes after that is told to come again (503)."""
+"""At one time; then the one that waits longest for a request makes room, and where all are at work the next is told
+to come again (503)."""
 
 MAX_OTLP_RECORDS = 20_000
 MAX_ERROR_TEMPLATES = 10_000

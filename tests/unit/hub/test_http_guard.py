@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 import time
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
 import uvicorn
@@ -17,6 +17,10 @@ PATIENCE_S = 30.0  # matters only where the test fails
 
 class Hasty(GuardedProtocol):
     head_s = 0.3
+
+
+class Patient(GuardedProtocol):
+    head_s = PATIENCE_S
 
 
 async def echo(scope, receive, send):
@@ -39,11 +43,11 @@ def port():
 
 
 @contextmanager
-def serving(*, body_s=0.5, **options):
+def serving(http=Hasty, *, body_s=0.5, **options):
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         BodyLimit(echo, body_s=body_s),
-        http=Hasty,
+        http=http,
         ws="none",
         log_config=None,
         access_log=False,
@@ -199,11 +203,58 @@ def test_pipelined_requests_are_answered_in_their_order(port):
     assert [part[:1] for part in answer.split(b"\r\n\r\n")[1:]] == [b"%d" % n for n in range(9)]
 
 
-def test_one_caller_too_many_is_told_to_come_again_and_the_idle_ones_are_let_go():
-    with serving(limit_concurrency=5) as port, ExitStack() as idle:
-        held = [idle.enter_context(dial(port)) for _ in range(8)]
+@contextmanager
+def many_idle(port, count, *, piece=b""):
+    with ExitStack() as idle:
+        held = [idle.enter_context(dial(port)) for _ in range(count)]
         for connection in held:
-            connection.sendall(b"GET / HT")
-        until(lambda: b" 503 " in asked(port, GOOD) or b"ok" in asked(port, GOOD))
-        assert [everything(connection) for connection in held] == [b""] * 8
+            with suppress(OSError):
+                connection.sendall(piece)
+        yield held
+
+
+@pytest.mark.parametrize("piece", [b"", b"GET / HT"], ids=["silent", "begun"])
+def test_those_who_hold_all_places_and_ask_nothing_keep_nobody_out(piece):
+    with serving(Patient, limit_concurrency=5) as port, many_idle(port, 30, piece=piece) as held:
+        for _ in range(10):
+            assert asked(port, GOOD).endswith(b"\r\n\r\nok")
+        assert everything(held[0]) == b"", "who has waited longest makes room"
+
+
+def test_a_request_that_is_under_way_makes_no_room_for_others():
+    with serving(Patient, limit_concurrency=5, body_s=PATIENCE_S) as port, dial(port) as busy:
+        busy.sendall(GOOD[:-1])
+        with many_idle(port, 30):
+            assert asked(port, GOOD).endswith(b"\r\n\r\nok")
+            busy.sendall(GOOD[-1:])
+            assert everything(busy).endswith(b"\r\n\r\nok")
+
+
+def test_when_all_are_at_work_the_next_caller_is_told_to_come_again():
+    with serving(Patient, limit_concurrency=3, body_s=PATIENCE_S) as port, many_idle(port, 2, piece=GOOD[:-1]) as busy:
+        until(lambda: b" 503 " in asked(port, GOOD))
+        for connection in busy:
+            connection.sendall(GOOD[-1:])
+            assert everything(connection).endswith(b"\r\n\r\nok")
         until(lambda: asked(port, GOOD).endswith(b"\r\n\r\nok"))
+
+
+@pytest.mark.parametrize("last", [b"", GOOD], ids=["more to come", "closed behind it"])
+def test_who_takes_nothing_of_the_answers_is_cut_off(last):
+    """Many requests in a row, none of whose answers is read, fill every buffer on the way."""
+    request = GOOD.replace(b"Connection: close\r\n", b"")
+    gone = threading.Event()
+
+    class Told(Hasty):
+        def connection_lost(self, exc):
+            gone.set()
+            super().connection_lost(exc)
+
+    with serving(Told) as port, dial(port) as connection:
+        connection.settimeout(0.2)
+        with suppress(OSError):
+            while not gone.is_set():
+                connection.sendall(request * 1000)
+        with suppress(OSError):
+            connection.sendall(last)
+        assert gone.wait(PATIENCE_S)
