@@ -133,7 +133,7 @@ class Switch:
             request = current_request()
             if request is not None:
                 new = request.arms.get(self.counts)
-                if new is not None:
+                if new is not None and not request.finished:
                     return new and clock_s() < self.until_s
             else:
                 unit = current_unit()
@@ -156,6 +156,9 @@ class Switch:
             point = None if self.key is None else request.point(self.counts, partial(self.key.point, self.change_id))
             return request.arms.setdefault(self.counts, self._arm(self._draw() if point is None else point))
         task = self._running_task()
+        if task is not None and request is not None and self.counts in request.arms:
+            # A task of a request that is over goes on as it began. A thread that has served one does other things now.
+            return request.arms[self.counts] and self._clock_s() < self.until_s
         unit = current = current_unit()
         while unit is not None and (unit.counts is not self.counts or unit.ended or (task and unit.task)):
             unit = unit.outer

@@ -195,12 +195,22 @@ def test_threads_of_one_request_that_come_at_once_get_one_arm(requests):
 def test_a_task_that_outlives_its_request_keeps_the_arm(requests):
     switch = opened()
 
+    async def later():
+        return call(switch)
+
     def work(_):
         return call(switch), contextvars.copy_context()
 
     for _ in range(30):
         arm, context = requests.run(work)
-        assert context.run(call, switch) == arm
+        assert context.run(asyncio.run, later()) == arm
+
+
+def test_a_thread_that_has_served_a_request_and_does_other_things_draws_for_these(requests):
+    switch = opened(draw=taking_turns(0.1, 0.9, 0.9))
+    arm, context = requests.run(lambda _: (call(switch), contextvars.copy_context()))
+    assert (arm, context.run(call, switch), context.run(call, switch)) == (True, False, False)
+    assert units(switch.report())[0] == {"old": 2, "new": 1}
 
 
 def test_two_canaries_draw_for_themselves_and_count_for_themselves(requests):

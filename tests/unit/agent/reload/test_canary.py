@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import importlib
+import inspect
 import os
+import sys
 import threading
 import types
 import weakref
@@ -460,6 +462,20 @@ def test_names_that_a_call_on_the_new_arm_still_needs_stay_until_it_is_through(h
     assert host.reloader.swap(Change("next", change.modules, "safe")).outcome == "swapped"
     assert host.reloader.rollback("next").outcome == "swapped"
     assert not hasattr(module, "helper")
+
+
+def test_recursion_keeps_half_of_its_depth(host, loaded):
+    module, _, change = loaded
+    host.reloader.canary(change, terms(100))
+    limit = sys.getrecursionlimit()
+    depth = len(inspect.stack(0))
+    sys.setrecursionlimit(depth + 300)
+    try:
+        assert len(module.again(130)) == 131
+        with pytest.raises(RecursionError):
+            module.again(170)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_generators_under_way_end_on_the_arm_they_began_with(host, loaded):
