@@ -16,8 +16,7 @@ from pathlib import Path
 
 from bench.canary_peers import FixedThreshold, RepeatedMannWhitney, Said
 from bench.figures import Figure, number
-from homeostat.rollout.canary import ArmTick, CanaryJudge, Promote, Rollback, time_to_promote
-from homeostat.rollout.canary.arms import Tally
+from homeostat.rollout.canary import CanaryJudge, Promote, Rollback, time_to_promote, together
 from homeostat.rollout.sequential import chance_of_at_most, upper_bound
 from homeostat.testing.services import NO_HARM, Harm, Kind, play, service
 
@@ -258,10 +257,7 @@ def _promotion(run: Callable[..., Iterable], results: dict[str, float]) -> str:
         (Kind.STEADY, 100, 0.1), (Kind.STEADY, 100, 0.5), (Kind.STEADY, 20, 0.1), (Kind.SPARSE_ERRORS, 100, 0.1),
         (Kind.DIURNAL, 100, 0.1), (Kind.BURSTY, 100, 0.1), (Kind.HEAVY_TAILED, 100, 0.1), (Kind.BIMODAL, 100, 0.1),
     ):  # fmt: skip
-        before = Tally()
-        for tick in itertools.islice(service(kind, seed=1, units=200, share=0.0), 100):
-            before.add(tick.control)
-        seen = ArmTick(units=before.units, failures=before.failures, latency=before.latency)
+        seen = together(tick.control for tick in itertools.islice(service(kind, seed=1, units=200, share=0.0), 100))
         said = time_to_promote(seen, units_per_s=units, share=share)
         took = sorted(run(until_promoted, [(kind, seed, units, share) for seed in range(20)], chunksize=2))
         median, p90 = statistics.median(took), took[len(took) * 9 // 10]

@@ -16,9 +16,10 @@ UNNAMED = "failure"
 class ArmTick:
     """What one arm counted in one tick.
 
-    The unit is whatever the arm is drawn for: a request, a task of a worker. Where a key (a user) keeps its arm, the
-    units are no longer drawn one by one, so a key is the unit and counts once: in `units` and `latency` with its first
-    request, in `failures` when it fails for the first time, and `at_risk` says among how many keys.
+    The unit is whatever the arm is drawn for: a request, a task of a worker. Where a key (a user) keeps its arm, its
+    requests are no longer drawn one by one, so a key is the unit and counts once, with its first request. Its later
+    requests may count, too, for a rollback: then a key is in `failures` when it first fails, and `at_risk` says among
+    how many. How great a part of the keys will have failed in the end is not known from that, so nothing is promoted.
     """
 
     units: int = 0
@@ -91,6 +92,23 @@ class CanaryTick:
             raise InvalidInput("bad-tick", f"a share of {self.share}")
         if not 0 <= self.seconds < math.inf:
             raise InvalidInput("bad-tick", f"a tick of {self.seconds} seconds")
+
+
+def together(ticks: Iterable[ArmTick]) -> ArmTick:
+    """Add up what one arm counted in several processes, or seconds; with keys, each process has its own."""
+    all_ticks = tuple(ticks)
+    whole = Tally()
+    for tick in all_ticks:
+        whole.add(tick)
+    at_risk = [tick.at_risk for tick in all_ticks if tick.at_risk is not None]
+    if at_risk and len(at_risk) < len(all_ticks):
+        raise InvalidInput("bad-tick", "one process counts keys and another does not")
+    return ArmTick(
+        units=whole.units,
+        failures=whole.failures,
+        latency=whole.latency,
+        at_risk=sum(at_risk) if at_risk else None,
+    )
 
 
 @dataclass(slots=True, kw_only=True)

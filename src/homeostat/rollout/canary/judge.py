@@ -50,6 +50,7 @@ class CanaryJudge:
         self._control, self._canary = Tally(), Tally()
         self._pending = Block(control=Tally(), canary=Tally())
         self._closed = (0, 0)
+        self._keyed = False
         self._begin_step(None)
         self.verdict: CanaryVerdict = Continue(reason="nothing was counted yet", evidence=self._evidence())
 
@@ -79,8 +80,8 @@ class CanaryJudge:
             pending.add(arm)
         self._step_s += tick.seconds
         self._presence.observe(tick)
-        keyed = tick.canary.at_risk is not None
-        if keyed or self._pending.control.units + self._pending.canary.units >= self._block_units():
+        self._keyed = tick.canary.at_risk is not None
+        if self._keyed or self._pending.control.units + self._pending.canary.units >= self._block_units():
             self._judge_pending()
         self.verdict = self._judge()
         return self.verdict
@@ -106,7 +107,8 @@ class CanaryJudge:
         self._pending = Block(control=Tally(), canary=Tally())
         self._closed = (self._closed[0] + block.canary.units, self._closed[1] + block.control.units)
         # What is expected and the bounds of latencies come from the blocks before, never from the one that is judged.
-        self._margins.rise.observe(block, control=self._errors.control, canary=self._errors.canary)
+        if not self._keyed:
+            self._margins.rise.observe(block, control=self._errors.control, canary=self._errors.canary)
         self._errors.observe(block)
         wanted = (*(slow.quantile.at for slow in self._slow), *_TAILS)
         found = dict(zip(sorted(wanted), self._past.quantiles(tuple(sorted(wanted))), strict=True))

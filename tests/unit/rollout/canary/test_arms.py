@@ -6,7 +6,7 @@ import pytest
 
 from homeostat.core.errors import InvalidInput
 from homeostat.model.latency import quantile_s
-from homeostat.rollout.canary import ArmTick, CanaryTick, arm_tick
+from homeostat.rollout.canary import ArmTick, CanaryTick, arm_tick, together
 
 
 def test_milliseconds_and_seconds_are_the_same_tick() -> None:
@@ -45,6 +45,18 @@ def test_what_cannot_have_been_counted_is_refused() -> None:
 
 def test_a_key_may_fail_in_a_later_tick_than_the_one_it_was_counted_in() -> None:
     assert ArmTick(units=0, failures={"KeyError": 1}, at_risk=40).exposed == 40
+
+
+def test_the_ticks_of_several_processes_are_one() -> None:
+    one, other = (
+        arm_tick(latencies_ms=[1, 2], failures={"KeyError": 1}),
+        arm_tick(latencies_ms=[2], failures={"OSError": 1}),
+    )
+    assert together([one, other]) == arm_tick(latencies_ms=[1, 2, 2], failures={"KeyError": 1, "OSError": 1})
+    assert together([]) == ArmTick()
+    assert together([ArmTick(units=1, at_risk=4), ArmTick(units=0, at_risk=3)]) == ArmTick(units=1, at_risk=7)
+    with pytest.raises(InvalidInput):
+        together([ArmTick(units=1, at_risk=4), one])
 
 
 def test_a_quantile_is_told_to_within_a_bucket() -> None:

@@ -243,6 +243,21 @@ def test_a_key_that_fails_many_times_counts_once() -> None:
     assert isinstance(said, Rollback)
 
 
+def test_nothing_is_promoted_by_counts_of_keys_that_may_still_fail() -> None:
+    judge = CanaryJudge()
+    for tick in range(100):
+        risk = 100 * (tick + 1)
+        said = judge.observe(control=ArmTick(units=100, at_risk=risk), canary=ArmTick(units=100, at_risk=risk))
+    assert isinstance(said, Continue) and "failures" in said.reason
+
+
+def test_keys_that_count_with_their_first_request_are_units_like_others() -> None:
+    judge = CanaryJudge()
+    for _ in range(100):
+        said = judge.observe(control=ArmTick(units=100), canary=ArmTick(units=100))
+    assert isinstance(said, Promote)
+
+
 def test_without_latencies_a_promotion_says_that_nothing_is_known_of_them() -> None:
     judge = CanaryJudge()
     for _ in range(50):
