@@ -241,7 +241,7 @@ class Attempt(_Step):
             return late.outcome("it came up during the exchange, and everything was put back")
         for exchange in done:
             references = map(weakref.ref, exchange.functions)
-            old = map(self._surroundings.routes.old_of, exchange.old)
+            old = map(self._old_for, exchange.old, exchange.new)
             self.exchanged.extend(map(_triple, references, old, exchange.new))
         notes.extend(self._clear_caches(first))
         in_flight = running(set(map(id, first.left_codes))) + waiting
@@ -259,6 +259,11 @@ class Attempt(_Step):
         if outcome.outcome != SWAPPED:
             self.router, self.exchanged = router, before
         return outcome
+
+    def _old_for(self, before: CodeType, after: CodeType) -> CodeType:
+        """Return what a function gets back for `after`; `before` may have been a dispatcher, or new code."""
+        routes = self._surroundings.routes
+        return routes.old_of(after if routes.knows(after) else before)
 
     def _forward(self, load: Load, target: Target, census: Census, work: Work) -> None:
         plan_forward(load, target, census, work, router=self.router)

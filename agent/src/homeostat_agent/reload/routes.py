@@ -34,7 +34,7 @@ class Routes:
         self._by_id: dict[int, _Route] = {}
 
     def add(self, code: CodeType, old: CodeType, new: CodeType) -> None:
-        """Note code that was put in the place of `old`, the very code that ran, on the way to `new`."""
+        """Note code that stands between these two. One of them is the very code in whose place it was put."""
         key, by_id = id(code), self._by_id
         by_id[key] = _Route(weakref.ref(code, lambda gone: by_id.pop(key, None)), old, new)
 
@@ -43,7 +43,7 @@ class Routes:
         return id(code) in self._by_id
 
     def old_of(self, code: CodeType) -> CodeType:
-        """Return the code that ran before the canary."""
+        """Return the code that the canary comes from: where it is given back, this runs."""
         found = self._by_id.get(id(code))
         return code if found is None else found.old
 
@@ -65,51 +65,48 @@ class Router:
         self._made: dict[tuple[int, int], tuple[CodeType, CodeType, CodeType]] = {}
         self._own: set[int] = set()
 
-    def stand_in(self, target: Target, live: CodeType, known: Known) -> CodeType | None:
-        """Return what takes the place of live code; None where that stays as it is.
+    def stand_in(self, target: Target, live: CodeType, known: Known, *, is_new: bool = False) -> CodeType | None:
+        """Return what takes the place of live code of either source; None where that stays as it is.
 
         Changed code gets a dispatcher. Code that only makes functions which changed is the same but for
-        the code of these. Where only lines moved, the old code does what the new would.
+        the code of these. Where only lines moved, either code does what the other would.
         """
+        assert known.partner is not None
         if id(live) in self._own:
             return None
-        live = self._routes.old_of(live)  # what an earlier canary has left behind
+        if not is_new:
+            live = self._routes.old_of(live)  # what an earlier canary has left behind
+        old, new = (known.partner, live) if is_new else (live, known.partner)
         if known.changed:
-            return self._dispatcher(target, live, known)
-        return self._maker(target, live, known) if id(known.code) in target.pairing.makers else None
+            return self._once(old, new, lambda: self._dispatcher(target, old, new, known))
+        if id(known.partner if is_new else known.code) in target.pairing.makers:
+            return self._once(old, new, lambda: self._maker(target, live, known, is_new))
+        return None
 
-    def _dispatcher(self, target: Target, live: CodeType, known: Known) -> CodeType:
-        assert known.partner is not None
+    def _dispatcher(self, target: Target, old: CodeType, new: CodeType, known: Known) -> CodeType:
         name = target.name(known.code)
-        every = (live, *below(live), known.partner, *below(known.partner))
-        if any(not _LOOKS_AT_FRAMES.isdisjoint(code.co_names) for code in every):
+        if any(not _LOOKS_AT_FRAMES.isdisjoint(code.co_names) for code in (old, *below(old), new, *below(new))):
             self.obstacles[f"`{name}` looks at the frames that called it, and a canary's calls have one more"] = None
-        return self._once(
-            live, known.partner, lambda: dispatcher(live, known.partner, qualname=name, pick=self.switch.pick)
-        )
+        return dispatcher(old, new, qualname=name, pick=self.switch.pick)
 
-    def _maker(self, target: Target, live: CodeType, known: Known) -> CodeType:
-        assert known.partner is not None
-        return self._once(live, known.partner, lambda: self._with_stand_ins(target, live, known))
-
-    def _with_stand_ins(self, target: Target, live: CodeType, known: Known) -> CodeType:
+    def _maker(self, target: Target, live: CodeType, known: Known, is_new: bool) -> CodeType:
         # `live` and `known.code` are the same code, so what is inside them stands in the same order.
-        inner = iter(children(known.code))
+        inner, side = iter(children(known.code)), target.new if is_new else target.old
         constants: list[Any] = []
         for value in live.co_consts:
             if isinstance(value, CodeType):
-                found = target.old.find(next(inner))
+                found = side.find(next(inner))
                 if found is not None and found.partner is not None:
-                    value = self.stand_in(target, value, found) or value
+                    value = self.stand_in(target, value, found, is_new=is_new) or value
             constants.append(value)
         return live.replace(co_consts=tuple(constants))
 
-    def _once(self, live: CodeType, new: CodeType, make: Any) -> CodeType:
-        kept = self._made.get((id(live), id(new)))
+    def _once(self, old: CodeType, new: CodeType, make: Any) -> CodeType:
+        kept = self._made.get((id(old), id(new)))
         if kept is None:
             code: CodeType = make()
-            self._routes.add(code, live, new)
+            self._routes.add(code, old, new)
             self._own.add(id(code))
             # Both are kept with what was made, so that their ids cannot pass to other objects.
-            kept = self._made[id(live), id(new)] = (live, new, code)
+            kept = self._made[id(old), id(new)] = (old, new, code)
         return kept[2]

@@ -123,7 +123,8 @@ class Work:
 def plan_forward(load: Load, target: Target, census: Census, work: Work, *, router: Router | None = None) -> None:
     """Add to `work` what this name space needs to get from the old source to the new.
 
-    With a `router`, only to the canary of that: dispatchers in the place of the changed functions, and what is added.
+    With a `router`, only to the canary of that: dispatchers in the place of the changed functions, and what is added;
+    to there also from the new source, which a process that started since has loaded.
     """
     if load.name in ("__main__", "__mp_main__"):
         work.restart.append(f"{load.path} is the program itself (`{load.name}`), which is not swapped")
@@ -138,6 +139,8 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work, *, rout
             at_new += new is not None
             if new is None:
                 work.strangers.append((function, _stranger(load, live)))
+            elif router is not None and new.partner is not None:
+                _route_new(function, new, load, target, census, work, router)
         elif known.partner is None:
             made.append((function, known, new is not None))
         elif not arrived:
@@ -164,6 +167,19 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work, *, rout
         _check_holders(load, target, changed, census, work)
         _add_bindings(load, target, work)
         _check_names(load, target, changed, work)
+
+
+def _route_new(
+    function: FunctionType, known: Known, load: Load, target: Target, census: Census, work: Work, router: Router
+) -> None:
+    """Bring a function that was loaded from the new source under a canary."""
+    live = function.__code__
+    code = router.stand_in(target, live, known, is_new=True)
+    if code is not None:
+        work.exchange.add(function, live, code)
+    if known.changed and code is not None:
+        work.names.append(f"{load.name}:{target.name(known.code)}")
+        work.caches.extend(caches_around(census.caches, [function]))
 
 
 def plan_back(load: Load, target: Target, census: Census, work: Work, returned: Returned) -> None:

@@ -428,6 +428,46 @@ def test_a_module_that_is_not_loaded_has_nothing_to_route(host):
     assert host.reloader.rollback(change.id).outcome == "swapped"
 
 
+@pytest.mark.parametrize("promoted", [False, True])
+def test_a_process_that_started_since_and_loaded_the_new_source_has_its_share_too(host, requests, promoted):
+    module = host.load("m", NEW_SOURCE)
+    change, inner = host.change("m", SOURCE, NEW_SOURCE), module.outer(2)
+    assert words(everything(module, inner)) == {"new"}
+    outcome = host.reloader.canary(change, terms(50))
+    assert (outcome.outcome, len(outcome.functions)) == ("swapped", 15)
+    seen = [words(requests.run(lambda _: everything(module, inner))) for _ in range(40)]
+    assert {tuple(arm) for arm in seen} == {("old",), ("new",)}
+    late = module.outer(1)
+    host.reloader.renew(change.id, lease_s=60, percent=0)
+    assert words([late(1), everything(module, inner)]) == {"old"}
+    if promoted:
+        assert host.reloader.promote(change.id).outcome == "swapped"
+        assert words([late(1), everything(module, inner)]) == {"new"}
+        assert (module.f.__doc__, host.reloader.prepare(change).runs) == ("New words.", "new")
+    assert host.reloader.rollback(change.id).outcome == "swapped"
+    assert words([late(1), everything(module, inner)]) == {"old"}
+    assert (module.f.__doc__, hasattr(module, "fresh")) == ("Old words.", False)
+    assert host.reloader.prepare(Change("next", change.modules, "safe")).runs == "old"
+
+
+def test_a_module_that_is_imported_under_a_canary_is_routed_when_it_is_told_again(host):
+    host.write("late", "def f():\n    return 1\n")
+    change = host.edit("late", ("return 1", "return 2"))
+    assert host.reloader.canary(change, terms(0)).outcome == "swapped"
+    module = importlib.import_module(f"{host.package}.late")
+    assert module.f() == 2
+    assert host.reloader.canary(change, terms(0)).outcome == "swapped"
+    assert module.f() == 1
+    assert host.reloader.rollback(change.id).outcome == "swapped"
+    assert module.f() == 1
+
+
+def test_a_cache_in_front_of_new_source_refuses_too(host):
+    host.load("m", ROUND.replace("return 1", "return 2"))
+    outcome = host.reloader.canary(host.change("m", ROUND, ROUND.replace("return 1", "return 2")), terms(10))
+    assert (outcome.outcome, "cache" in outcome.detail) == ("not_routable", True)
+
+
 def test_a_function_that_is_deleted_while_it_is_called_ends_its_call(host):
     module = host.load("m", "def f(entered, leave):\n    entered.set()\n    leave.wait(20)\n    return 1\n")
     source = (host.root / host.path("m")).read_text()
