@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 
-from homeostat_agent.canary.histogram import lower_bound_s
 from homeostat_agent.capture.occurrence import Occurrence
 from homeostat_agent.capture.traffic import LATENCY_BOUNDS_S
 from homeostat_agent.context import HostContext
@@ -125,6 +124,8 @@ def _canaries(reports: Iterable[CanaryReport], span: Mapping[str, str]) -> Itera
 
 def _sparse(counts: ArmCounts) -> dict[str, Any]:
     """Return the values of a histogram point whose bounds are those of the buckets that hold something."""
+    from homeostat_agent.canary.histogram import lower_bound_s
+
     edges = sorted({edge for bucket in counts.buckets for edge in (bucket, bucket + 1)})
     filled = [0, *(counts.buckets.get(edge, 0) for edge in edges)]
     return {

@@ -28,6 +28,7 @@ from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_VARARGS, 
 from types import CodeType
 from typing import Any, NamedTuple
 
+from homeostat_agent.capture.frames import MARK
 from homeostat_agent.reload.fingerprint import children
 from homeostat_agent.reload.holders import docstring_of
 
@@ -99,6 +100,7 @@ def _template(signature: _Signature) -> CodeType:
     module = compile(tree, "<dispatcher>", "exec", dont_inherit=True, optimize=0)
     template = children(children(module)[0])[0]
     assert template.co_freevars == signature.free
+    assert MARK in template.co_varnames
     return template
 
 

@@ -13,6 +13,7 @@ import weakref
 import pytest
 from canary_scene import Clock, Requests, terms, units
 from homeostat_agent.canary.key import parse_key
+from homeostat_agent.capture.frames import Repository
 from homeostat_agent.reload import Change, Reloader
 
 SOURCE = '''
@@ -502,6 +503,22 @@ def test_names_that_a_call_on_the_new_arm_still_needs_stay_until_it_is_through(h
     assert host.reloader.swap(Change("next", change.modules, "safe")).outcome == "swapped"
     assert host.reloader.rollback("next").outcome == "swapped"
     assert not hasattr(module, "helper")
+
+
+def test_what_is_told_of_an_exception_has_each_function_once(host):
+    source = "def f(x):\n    return g(x)\ndef g(x):\n    return 1\n"
+    module = host.load("m", source)
+    change = host.change(
+        "m", source, source.replace("return g(x)", "return g(x) + 1").replace("return 1", "raise KeyError")
+    )
+    host.reloader.canary(change, terms(100))
+    with pytest.raises(KeyError) as caught:
+        module.f(1)
+    found = Repository(str(host.root)).trace(caught.value)
+    assert [(frame.path, frame.line, frame.function) for frame in found] == [
+        (host.path("m"), 2, "f"),
+        (host.path("m"), 4, "g"),
+    ]
 
 
 def test_recursion_keeps_half_of_its_depth(host, loaded):
