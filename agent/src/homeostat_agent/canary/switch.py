@@ -149,7 +149,13 @@ class Switch:
         return pick
 
     def _first(self, request: Optional[Request]) -> Arm:
-        """Return the arm of a call where the commonest cases do not tell it."""
+        """Return the arm of a call where the commonest cases do not tell it; the old one where that cannot be told."""
+        try:
+            return self._decide(request)
+        except Exception:  # a loop or a task of the host's own kind, which may do anything
+            return False
+
+    def _decide(self, request: Optional[Request]) -> Arm:
         if request is not None and not request.finished and self._over is None:
             if request.serial < self._since:
                 return False  # what it has run so far was the old code
@@ -177,8 +183,11 @@ class Switch:
         unit = Unit(self.counts, new, outer, ref(task))
         tasks = self._tasks
         tasks[ref(task, lambda gone: tasks.pop(gone, None))] = unit
-        task.add_done_callback(partial(_task_ended, unit))
-        return new
+        try:
+            task.add_done_callback(partial(_task_ended, unit))
+        except Exception:  # the host's own kind of task: its end will not be heard of, so it is on no arm
+            unit.new = False
+        return unit.new
 
     def _arm(self, point: float) -> bool:
         return point * 100 < self.percent and self._clock_s() < self.until_s

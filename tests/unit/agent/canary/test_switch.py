@@ -298,6 +298,27 @@ def test_an_exception_that_nobody_fetched_from_a_task_is_still_told_by_asyncio()
     assert [str(error) for error in told] == ["lost"]
 
 
+def test_a_task_of_the_hosts_own_kind_that_takes_no_callback_runs_the_old_code():
+    class Odd(asyncio.Task):
+        def add_done_callback(self, *_, **__):
+            raise RuntimeError("no")
+
+    switch = opened(percent=100)
+
+    async def main():
+        return [call(switch), call(switch)]
+
+    loop = asyncio.new_event_loop()
+    try:
+        task = Odd(main(), loop=loop)
+        while not task.done():
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+        assert task.result() == [False, False]
+    finally:
+        loop.close()
+
+
 def test_child_tasks_outside_of_requests_are_units_of_their_own():
     switch = opened(percent=100)
 
