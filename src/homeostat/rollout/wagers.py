@@ -122,7 +122,7 @@ def margin_gain(
 
     Both arms as (failures, units); `guess` are the rates that are expected instead, canary's first, from what was
     known before. The bet is the likelihood ratio of the guess to the nearest pair of rates that the hypothesis
-    allows (Turner, Ly and Grünwald, 2024). Written as a product of 1 + g (failed - r) over the units, with
+    allows (Turner and Grünwald, 2023). Written as a product of 1 + g (failed - r) over the units, with
     n g of the arms equal and opposite, its mean is at most exp(sum of n g (rate - r)) <= 1; that needs the mean
     rate of each arm alone, so units may differ, and it needs units that are independent given their rates.
     """
