@@ -233,11 +233,11 @@ def _measure_exchanges(folder: Path, results: dict[str, float]) -> None:
         results[f"{what}, {_FUNCTIONS + len(_KINDS)} functions (ms)"] = statistics.median(values)
 
 
-FOUND = """Taken at load 4, beside other programs; the least of 300 turns counts. The outermost call of a thread pays
-for a whole unit: its arm is drawn, it is made current, timed and counted; the call is 0.3 µs of that. All others
-look up the arm of the request or task that they are part of, and go through one more frame. An asynchronous
-generator that yields once takes two steps, and asyncio notes every one that begins, for 0.5 µs: a dispatched one is
-two, as a wrapped one is. Driven without asyncio it costs 0.8 µs more than the plain one."""
+FOUND = """The least of 300 turns counts. The outermost call of a thread pays for a whole unit: its arm is drawn, it is
+made current, timed and counted; the call is 0.3 µs of that. All others look up the arm of the request or task that
+they are part of, and go through one more frame. An asynchronous generator that yields once takes two steps, and
+asyncio notes every one that begins, for 0.5 µs: a dispatched one is two, as a wrapped one is. Driven without asyncio
+it costs 0.8 µs more than the plain one."""
 
 
 def figures(results: dict[str, float]) -> list[Figure]:
