@@ -64,6 +64,7 @@ class RealWorld(World):
             ledger=store.ledger,
             findings=store.findings,
             vitals=store.vitals,
+            canaries=store.canaries,
             actors=store.actors,
             commits=GitCommitReader(git, deployed_branch="main"),
             candidates=GitCandidateBranch(git),

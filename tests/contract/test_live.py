@@ -13,6 +13,7 @@ import pytest
 from agents_harness import Place, clean_environment, connected, host, wait_for
 
 from homeostat.core.ids import ProcessId
+from homeostat.model.canary import Share
 from homeostat.model.process import HostProcess, LiveOutcome, RunningSource
 from homeostat.ports.live import LiveChange, LiveProcesses, ModuleChange
 from homeostat.testing.fake_live import FakeLive
@@ -320,3 +321,53 @@ def test_what_is_imported_under_a_change_in_force_is_taken_back_with_it(make_wor
     assert world.price() == 30
     assert world.live.rollback(world.id, "c1", timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
     assert world.price() == 20
+
+
+# A share of the calls.
+
+
+def results(world, calls=200):
+    """Return what so many calls of price(10) gave; the fake runs none, and says its share instead."""
+    if isinstance(world, FakeWorld):
+        return {20} | ({30} if world.live.share(world.id, "c1") else set())
+    return {world.price() for _ in range(calls)}
+
+
+SHARE = Share(percent=50, lease_s=60.0)
+
+
+def test_a_share_of_the_calls_runs_the_new_code_until_all_do(world):
+    begun = world.live.swap(world.id, change(), share=SHARE, timeout_s=TIMEOUT_S)
+    assert begun.outcome is LiveOutcome.SWAPPED
+    assert shown(world).changes == ("c1",)
+    assert results(world) == {20, 30}
+    again = world.live.swap(world.id, change(), share=Share(percent=90, lease_s=60.0), timeout_s=TIMEOUT_S)
+    assert again.outcome is LiveOutcome.SWAPPED
+    assert shown(world).changes == ("c1",)
+    assert world.live.swap(world.id, change(), timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+    assert world.price() == 30
+    assert shown(world).changes == ("c1",)
+
+
+def test_a_share_is_taken_back_as_a_swap_is(world):
+    world.live.swap(world.id, change(), share=SHARE, timeout_s=TIMEOUT_S)
+    assert world.live.rollback(world.id, "c1", timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+    assert results(world) == {20}
+    assert shown(world).changes == ()
+    assert world.live.swap(world.id, change(), share=SHARE, timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+
+
+def test_a_share_whose_lease_ended_unseen_is_begun_anew(world):
+    world.live.swap(world.id, change(), share=Share(percent=50, lease_s=0.3), timeout_s=TIMEOUT_S)
+    if isinstance(world, FakeWorld):
+        world.live.end_leases(world.id)
+    else:
+        wait_for(lambda: results(world, calls=20) == {20})
+    assert world.live.swap(world.id, change(), share=SHARE, timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+    assert results(world) == {20, 30}
+
+
+def test_a_share_of_other_code_than_runs_is_refused(world):
+    refused = world.live.swap(world.id, change(old=NEWER), share=SHARE, timeout_s=TIMEOUT_S)
+    assert refused.outcome is LiveOutcome.FAILED
+    assert results(world) == {20}

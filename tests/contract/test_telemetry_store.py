@@ -3,12 +3,13 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from homeostat.core.ids import FindingId
+from homeostat.core.ids import FindingId, ProposalId
 from homeostat.core.limits import MAX_SAMPLES_PER_CALL, MAX_SAMPLES_PER_TEMPLATE
 from homeostat.model.finding import AGENTS, FindingState, GroupStanding, Recorded
 from homeostat.testing.example_rows import (
     START,
     SteppingClock,
+    example_canary_tick,
     example_entry,
     example_finding,
     example_occurrence,
@@ -215,3 +216,28 @@ class TestVitals:
         store.vitals.prune(before=at(50))
         assert store.findings.count_since(A, at(0)) == 1
         assert store.findings.error_counts() == {"error": 2}
+
+
+class TestCanaries:
+    def test_ticks_of_a_change_read_back_as_they_came_in_and_on_from_any_of_them(self, store):
+        ticks = [example_canary_tick(seconds, failed=2) for seconds in (3, 1, 2.5)]
+        other = example_canary_tick(2, change_id=ProposalId("00000000-0000-4000-8000-000000000002"))
+        store.canaries.record([*ticks[:2], other])
+        known = store.canaries.ticks(ticks[0].change_id)
+        assert [tick for _, tick in known] == ticks[:2]
+        store.canaries.record(ticks[2:])
+        assert [tick for _, tick in store.canaries.ticks(ticks[0].change_id, after=known[-1][0])] == ticks[2:]
+        assert [tick for _, tick in store.canaries.ticks(other.change_id)] == [other]
+
+    def test_a_tick_that_is_sent_again_counts_once(self, store):
+        tick = example_canary_tick(1)
+        store.canaries.record([tick, tick])
+        store.canaries.record([tick, example_canary_tick(1, failed=1)])
+        store.canaries.record([])
+        assert len(store.canaries.ticks(tick.change_id)) == 2
+
+    def test_old_ticks_are_forgotten_and_counted(self, store):
+        store.canaries.record([example_canary_tick(seconds) for seconds in (1, 2, 3)])
+        assert store.canaries.prune(before=at(3)) == 2
+        ((_, left),) = store.canaries.ticks(example_canary_tick(0).change_id)
+        assert left.end == at(3)

@@ -6,7 +6,7 @@ Whatever the call and whatever became of it: what was answered is true, every in
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -22,16 +22,18 @@ from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
 from homeostat.model.finding import AGENTS
 from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.settings import CanarySettings, Settings
 from homeostat.ports.proving import ProofRuns
 from homeostat.testing.fake_live import Misbehaviour
 from homeostat.testing.fake_prover import test_run as a_run
 from homeostat.testing.faults import DEADLY, FaultPlan, Outcome, faulty
 from homeostat.testing.memory_repository import SimulatedDeath
 from homeostat.testing.simulation.hub import OwnErrorsOnly
-from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, World
+from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, WORLD_SETTINGS, World
 
 S = ProposalState
 OTHERWISE = DIFF.replace("+    return PRICES.get(coupon, 0)", "+    return PRICES.get(coupon, 2)")
+TRYING = replace(WORLD_SETTINGS, canary=CanarySettings(steps=(10, 50), step_s=1.0))
 MOST_CALLS = 400
 SAMPLED = 4
 
@@ -50,6 +52,7 @@ class Scene:
     """States that are right when the asking was answered with yes."""
 
     prepare: Callable = lambda world: None
+    settings: Settings = WORLD_SETTINGS
     instead: dict = field(default_factory=dict)
     """Calls whose failure is an outcome of its own: (state, what then stands everywhere), and the reason says why."""
 
@@ -120,6 +123,29 @@ def served_well(world):
 def served_badly(world):
     applied(world)
     world.serve(seconds=5, requests=50, errors=20)
+
+
+def tried(world):
+    """A share of the calls runs the change."""
+    applied(world)
+    assert row_of(world).state is S.CANARY
+
+
+def tried_badly(world):
+    tried(world)
+    world.try_out(row_of(world).id, seconds=5, calls=500, failed=30)
+
+
+def tried_on_little(world):
+    tried(world)
+    world.try_out(row_of(world).id, seconds=30, calls=500)
+
+
+def tried_well(world):
+    tried_on_little(world)
+    observe(world.deps, row_of(world).id)
+    observe(world.deps, row_of(world).id)
+    world.try_out(row_of(world).id, seconds=30, calls=500)
 
 
 def left_unrecorded(world):
@@ -201,6 +227,34 @@ SCENES = {
     "observe-well": Scene(
         play=looking, prepare=served_well, ends={S.IMPLEMENTED: MENDED}, promised=frozenset({S.IMPLEMENTED})
     ),
+    "canary-begin": Scene(
+        play=asking(request_apply, seen=None),
+        prepare=handed_in,
+        settings=TRYING,
+        ends={**BEFORE, S.CANARY: SOURCE},
+        promised=frozenset({S.CANARY}),
+    ),
+    "canary-widen": Scene(
+        play=looking, prepare=tried_on_little, settings=TRYING, ends={S.CANARY: SOURCE}, promised=frozenset({S.CANARY})
+    ),
+    "canary-pass": Scene(
+        play=looking,
+        prepare=tried_well,
+        settings=TRYING,
+        ends={S.CANARY: SOURCE, S.OBSERVING: MENDED},
+        promised=frozenset({S.OBSERVING}),
+        instead=MOVE,
+    ),
+    "canary-harm": Scene(
+        play=looking, prepare=tried_badly, settings=TRYING, ends={S.REVERTED: SOURCE}, promised=frozenset({S.REVERTED})
+    ),
+    "canary-revert": Scene(
+        play=asking(request_revert, reason="asked"),
+        prepare=tried,
+        settings=TRYING,
+        ends={S.CANARY: SOURCE, S.REVERTED: SOURCE},
+        promised=frozenset({S.REVERTED}),
+    ),
     "beat": Scene(
         play=beating,
         prepare=left_unrecorded,
@@ -212,7 +266,7 @@ SCENES = {
 
 def strike(scene, outcome, number):
     """Play a scene with a fault at one call; return the world afterwards, the plan, and the state that was promised."""
-    world = World()
+    world = World(settings=scene.settings)
     scene.prepare(world)
     world.starter.queue.clear()
     plan = FaultPlan(outcome=outcome, at_call=number)

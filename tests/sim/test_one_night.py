@@ -88,6 +88,7 @@ class Night:
             ledger=store.ledger,
             findings=store.findings,
             vitals=store.vitals,
+            canaries=store.canaries,
             actors=store.actors,
             commits=MemoryCommitReader(self.repository),
             candidates=MemoryCandidateBranch(self.repository),

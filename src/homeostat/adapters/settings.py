@@ -264,8 +264,13 @@ def _value(
     except ValueError as error:
         raise InvalidInput("bad-setting", f"{source}: `{name}` {error}") from error
     low, high = metadata["low"], metadata["high"]
-    if (low is not None and value < low) or (high is not None and value > high):
-        raise InvalidInput("bad-setting", f"{source}: `{name}` is {_short(value)}; it must be from {low} to {high}")
+    for number in value if kind == tuple[int, ...] else (value,):
+        if (low is not None and number < low) or (high is not None and number > high):
+            raise InvalidInput(
+                "bad-setting", f"{source}: `{name}` is {_short(number)}; it must be from {low} to {high}"
+            )
+    if kind == tuple[int, ...] and list(value) != sorted(set(value)):
+        raise InvalidInput("bad-setting", f"{source}: `{name}` is {_short(list(value))}; each must be above the last")
     if name == "hub.bind" and value not in ("127.0.0.1", "::1", "localhost"):
         raise InvalidInput("bad-setting", f"{source}: `hub.bind` must be a loopback address, not {_short(value)}")
     if name == "self_improvement.require_approval" and not value:
@@ -287,6 +292,8 @@ def _of_text(raw: str, kind: Any) -> Any:
             raise ValueError(f"must be {what}, not {_short(raw)}") from error
     if kind == tuple[str, ...]:
         return tuple(raw.split())
+    if kind == tuple[int, ...]:
+        return tuple(_of_text(word, int) for word in raw.replace(",", " ").split())
     return _of_toml(raw, kind)
 
 
@@ -311,6 +318,10 @@ def _of_toml(raw: Any, kind: Any) -> Any:
         if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
             raise ValueError(f'must be a list of texts, as in ["a", "b"], not {_short(raw)}')
         return tuple(_printable(item) for item in raw)
+    if kind == tuple[int, ...]:
+        if not isinstance(raw, list):
+            raise ValueError(f"must be a list of whole numbers, as in [10, 50], not {_short(raw)}")
+        return tuple(_of_toml(item, int) for item in raw)
     if not isinstance(raw, str):
         raise ValueError(f"must be text, not {_short(raw)}")
     return _printable(raw) if kind is str else _word(raw, kind)

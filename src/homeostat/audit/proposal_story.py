@@ -21,6 +21,7 @@ _PERSON = "person-"
 APPLIED_STATES = frozenset(
     {
         ProposalState.APPLYING,
+        ProposalState.CANARY,
         ProposalState.OBSERVING,
         ProposalState.AWAITING_RESTART,
         ProposalState.IMPLEMENTED,

@@ -306,6 +306,14 @@ def _explain_application(body: dict[str, Any]) -> None:
         show(f"applied on disk, not live yet: {commit}")
         say(f"the running program needs a restart: {application['live_detail']}")
         say(f"next: {body['restart_command']} (or restart your program yourself, not the machine)")
+    elif body.get("canary") is not None:
+        show(f"live for {body['canary']['percent']} % of the calls; branch and files are as before")
+        say(
+            "it goes on to all calls, or is taken back, by itself; look: homeostat proposals show "
+            + body["proposal_id"][:8]
+        )
+        say(f"undo: homeostat revert {body['proposal_id'][:8]}")
+        return
     else:
         show(f"applied, on disk and live: {commit}")
         say(application["live_detail"])
@@ -315,6 +323,26 @@ def _explain_application(body: dict[str, Any]) -> None:
         watched = f"{window_s / 60:.0f} min" if window_s >= 120 else f"{window_s:.0f} s"
         say(f"it is watched for {watched}, and taken back by itself when requests get worse")
     say(f"undo: homeostat revert {body['proposal_id'][:8]}")
+
+
+def _show_canary(proposal_id: str, canary: dict[str, Any]) -> None:
+    since = canary["percent_since"][11:19]
+    show(f"  canary: {canary['percent']} % of the calls since {since} UTC; {canary['reason']}")
+    for name, words in (("canary", "with the change"), ("control", "without it")):
+        arm = canary[name]
+        failed = sum(arm["failures"].values())
+        share = f" ({failed / arm['units']:.2%})" if failed else ""
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(arm["failures"].items(), key=_most_first)[:3])
+        took = "".join(f", {key[:-3]} {arm[key]:.3g} ms" for key in ("p50_ms", "p99_ms") if arm[key] is not None)
+        show(f"    {words}: {arm['units']} calls, {failed} failed{share}{took}{f'; {kinds}' if kinds else ''}")
+    if canary["next"] == "ask":
+        short = proposal_id[:8]
+        say(f"held; more calls may settle it, or you: homeostat proposals accept {short} --reason '...'")
+        say(f"or take it back: homeostat revert {short}")
+
+
+def _most_first(item: tuple[str, int]) -> int:
+    return -item[1]
 
 
 def _say_settings_wait(place: Place) -> None:
@@ -386,6 +414,9 @@ def _print_summary(body: dict[str, Any]) -> None:
                 show(f"  {word.replace('_', ' ')}: {', '.join(proof[word])}")
         if body["state"] == "blocked" and proof["candidate"]:
             show_text(proof["candidate"]["output_tail"][-2000:])
+    canary = body.get("canary")
+    if canary is not None:
+        _show_canary(body["proposal_id"], canary)
     observation = body.get("observation")
     if observation is not None:
         left_s = max(observation["window_s"] - observation["elapsed_s"], 0)

@@ -4,7 +4,8 @@ The order, stated once:
 
 1. check that the change still fits (head is the base, touched files clean, digest as approved);
 2. keep the before side (backup), make the commit object: nothing has moved yet;
-3. journal: the row becomes *applying* and names both, in one transaction with its ledger entry;
+3. journal: the row becomes *applying* and names both, in one transaction with its ledger entry; where changes
+   are tried first, a share of the calls runs it now (`homeostat.flows.canarying`), and 4 waits until it has passed;
 4. move branch and checkout (`DeployedTree.advance`), which finishes the same work when called again;
 5. swap the running processes, all or none;
 6. the row becomes *observing* or *awaiting_restart*.
@@ -19,6 +20,7 @@ from dataclasses import replace
 from homeostat.core.digests import Digest
 from homeostat.core.errors import Conflict, IntegrityFailure, InvalidInput, Unavailable
 from homeostat.core.ids import ProcessId, ProposalId
+from homeostat.flows import canarying
 from homeostat.flows.bringing_in_line import bring_back, live_change
 from homeostat.flows.deciding import approve, policy_changed
 from homeostat.flows.deps import Deps
@@ -26,6 +28,7 @@ from homeostat.flows.proposing import resolve_diff
 from homeostat.flows.transition import drop_candidate, must, read, read_all, transition
 from homeostat.flows.vouching import check_recorded
 from homeostat.model.actor import SYSTEM, Actor
+from homeostat.model.canary import CanaryStage
 from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
 from homeostat.model.proposal import Application, Proposal, ProposalState
@@ -41,6 +44,8 @@ _REJOIN_S = 10.0
 _NAMED = 100
 """Functions that are named in a row's words; a change of more is described by its diff."""
 
+_TRYING = frozenset({ProposalState.CANARY})
+
 _MOVES_TREE = frozenset({ProposalState.APPLYING, ProposalState.REVERTING})
 
 _UNDER_WAY = frozenset({ProposalState.APPROVED, ProposalState.APPLYING})
@@ -48,6 +53,7 @@ _UNDER_WAY = frozenset({ProposalState.APPROVED, ProposalState.APPLYING})
 _APPLIED = frozenset(
     {
         ProposalState.APPLYING,
+        ProposalState.CANARY,
         ProposalState.OBSERVING,
         ProposalState.AWAITING_RESTART,
         ProposalState.IMPLEMENTED,
@@ -122,6 +128,14 @@ def _check_fits(deps: Deps, proposal: Proposal) -> TreeChange | Denied:
     # INVARIANT: consent binds the policy too; one that was given under another policy does not count.
     if proposal.change.policy_digest != deps.policy.digest:
         return policy_changed()
+    trying = [item for item in deps.proposals.find(states=_TRYING, limit=2) if item.id != proposal.id]
+    if trying:
+        # When it passes the branch moves on, and this would not fit any more; until then nobody could tell two apart.
+        return Denied(
+            code="canary-under-way",
+            reasons=(f"proposal {trying[0].id} ({trying[0].title}) is being tried on a share of the calls",),
+            hint=f"wait until it is decided, or take it back: `homeostat revert {trying[0].id[:8]}`",
+        )
     head = deps.commits.head()
     if head != proposal.change.base_commit:
         return Denied(
@@ -170,8 +184,17 @@ def _begin(deps: Deps, proposal: Proposal) -> Proposal | None:
         backup=backup,
         at=deps.clock.now(),
         processes=tuple(process.id for process in deps.live.processes() if process.connected),
+        canary=_to_be_tried(deps),
     )
     return must(transition(deps, proposal, ApplyStarted(application=application), actor=SYSTEM))
+
+
+def _to_be_tried(deps: Deps) -> CanaryStage | None:
+    """Journal, before anything moves, that a share of the calls comes first: what goes on after a crash must know."""
+    if not deps.settings.canary.steps:
+        return None
+    now = deps.clock.now()
+    return CanaryStage(began_at=now, percent=0, percent_since=now)
 
 
 def _has_yet_to_move(deps: Deps, proposal: Proposal) -> bool:
@@ -202,10 +225,19 @@ def _finish(deps: Deps, proposal: Proposal) -> None:
     assert application is not None
     change = change_of(deps, proposal)
     deps.live.wait_until_connected(application.processes, timeout_s=_REJOIN_S)
+    if not application.reached_branch:
+        proposal = canarying.begin(deps, proposal, change)
+        if proposal.state is ProposalState.CANARY:
+            return
     try:
         deps.deployed.advance(expected=application.before_commit, commit=application.commit, change=change)
     except (Conflict, Unavailable) as error:
-        must(transition(deps, proposal, _not_moved(deps, application, change, error), actor=SYSTEM))
+        settled = _not_moved(deps, application, change, error)
+        if isinstance(settled, ApplyFailed) and application.canary is not None:
+            still = bring_back(deps, proposal, change.inverse(), files_back_at=application.at)
+            settled = replace(settled, reason="; ".join([settled.reason, *still]), files_back_at=application.at)
+        must(transition(deps, proposal, settled, actor=SYSTEM))
+        drop_candidate(deps, proposal.id)
         return
     on_disk_at = deps.clock.now()
     outcome = swap_everywhere(deps, proposal.id, change)

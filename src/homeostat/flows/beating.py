@@ -18,6 +18,9 @@ _log = logging.getLogger(__name__)
 RECOVER_EVERY = 20
 """Beats between two looks for flows that got stuck."""
 
+RENEW_EVERY = 4
+"""Beats between two renewals of a canary's leases: many times in the shortest lease that can be set."""
+
 _NAMED = 5
 _PRUNE_EVERY = 7200
 _KEEP_VITALS = timedelta(hours=26)
@@ -31,7 +34,7 @@ def beat(deps: Deps, troubles: Troubles, count: int, *, chores: Mapping[str, Cal
     that are done at each look for stuck flows.
     """
     due: dict[str, Callable[[], object]] = {
-        "observing": lambda: _observe(deps),
+        "observing": lambda: _observe(deps, renew=count % RENEW_EVERY == 0),
         "restarting": lambda: watch_restarts(deps, look_anyway=count % RECOVER_EVERY == 0),
         "recording": lambda: catch_up(deps),
     }
@@ -45,12 +48,12 @@ def beat(deps: Deps, troubles: Troubles, count: int, *, chores: Mapping[str, Cal
     return in_hand
 
 
-def _observe(deps: Deps) -> int:
+def _observe(deps: Deps, *, renew: bool) -> int:
     troubled = []
     watched = read_all(deps.proposals, states=WATCHED)
     for proposal in watched:
         try:
-            observe(deps, proposal.id)
+            observe(deps, proposal.id, renew=renew)
         except HomeostatError as error:  # the others are watched all the same
             troubled.append(f"{proposal.id}: {error}")
     if troubled:
@@ -67,7 +70,9 @@ def _recover(deps: Deps, troubles: Troubles) -> int:
 def _prune(deps: Deps) -> None:
     needed = oldest_vitals_needed(deps)
     before = deps.clock.now() - _KEEP_VITALS
-    deps.vitals.prune(before=before if needed is None else min(before, needed))
+    before = before if needed is None else min(before, needed)
+    deps.vitals.prune(before=before)
+    deps.canaries.prune(before=before)
 
 
 def _try(troubles: Troubles, activity: str, work: Callable[[], object]) -> bool:

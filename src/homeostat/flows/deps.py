@@ -1,7 +1,8 @@
 """What every flow is given. Built once, in `homeostat.hub.wiring`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from homeostat.flows.judgings import Judgings
 from homeostat.model.settings import Settings
 from homeostat.policy.document import PolicyDocument
 from homeostat.ports.clock import Clock, IdSource
@@ -12,6 +13,7 @@ from homeostat.ports.restarting import Restarter
 from homeostat.ports.starter import Starter
 from homeostat.ports.store import (
     ActorStore,
+    CanaryStore,
     FindingStore,
     LedgerStore,
     ProposalStore,
@@ -34,6 +36,7 @@ class Deps:
     ledger: LedgerStore
     findings: FindingStore
     vitals: VitalsStore
+    canaries: CanaryStore
     actors: ActorStore
     commits: CommitReader
     candidates: CandidateBranch
@@ -44,3 +47,5 @@ class Deps:
     live: LiveProcesses
     restarter: Restarter
     start: Starter
+    judgings: Judgings = field(default_factory=Judgings)
+    """No port: a memory that is filled again from `canaries` whenever it is lost."""

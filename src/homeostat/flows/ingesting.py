@@ -13,12 +13,14 @@ from homeostat.core.ids import ProcessId
 from homeostat.flows.deps import Deps
 from homeostat.improvement.findings import decide, may_change
 from homeostat.model.actor import SYSTEM
+from homeostat.model.canary import CanaryTick
 from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, GroupStanding
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.vitals import UNATTESTED, VitalsTick
 from homeostat.ports.store import Decision
 from homeostat.telemetry.otlp import CumulativeReader, parse_logs, parse_metrics
-from homeostat.telemetry.own_word import OwnWord
+from homeostat.telemetry.otlp_canaries import parse_canaries
+from homeostat.telemetry.own_word import MAX_PER_S, OwnWord
 from homeostat.telemetry.template import template_of
 
 _one_at_a_time = threading.Lock()
@@ -86,8 +88,30 @@ def ingest_vitals(deps: Deps, body: Mapping[str, Any], *, process_id: ProcessId,
         admitted = words.admit(process_id, _ticks(deps, parsed.records), now=deps.clock.now())
     if admitted:
         deps.vitals.record_ticks(admitted)
+    if len(admitted) == 1:
+        _keep_canaries(deps, body, admitted[0])
     refused = len(parsed.records) - len(admitted)
     return Ingested(accepted=len(admitted), rejected=parsed.rejected + refused)
+
+
+def _keep_canaries(deps: Deps, body: Mapping[str, Any], tick: VitalsTick) -> None:
+    """Store what was counted of canaries in the interval of this tick, which is believed: theirs is the same one."""
+    most = MAX_PER_S * max((tick.end - tick.start).total_seconds(), 1.0)
+    told = [
+        CanaryTick(
+            change_id=item.change_id,
+            process_id=tick.process_id,
+            start=tick.start,
+            end=tick.end,
+            percent=item.percent,
+            control=item.control,
+            canary=item.canary,
+        )
+        for item in parse_canaries(body).records
+        if item.percent and item.control.units + item.canary.units <= most
+    ]
+    if told:
+        deps.canaries.record(told)
 
 
 def _batch_of(source: str, records: Sequence[ErrorOccurrence]) -> Digest | None:

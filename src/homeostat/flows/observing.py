@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from homeostat.core.ids import ProposalId
 from homeostat.core.limits import MAX_TEXT_CHARS
+from homeostat.flows import canarying
 from homeostat.flows.deciding import person_with_reason
 from homeostat.flows.deps import Deps
 from homeostat.flows.reverting import request_automatic_revert
@@ -23,7 +24,7 @@ from homeostat.telemetry.redact import clean
 
 _CHANGED_CODE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED, ProposalState.REVERTED})
 
-WATCHED = frozenset({ProposalState.OBSERVING, ProposalState.AWAITING_RESTART})
+WATCHED = frozenset({ProposalState.CANARY, ProposalState.OBSERVING, ProposalState.AWAITING_RESTART})
 """States in which the evidence after a change decides what becomes of it."""
 
 
@@ -39,12 +40,16 @@ class Observation:
     judgement: Judgement
 
 
-def observe(deps: Deps, proposal_id: ProposalId) -> Observation | None:
+def observe(deps: Deps, proposal_id: ProposalId, *, renew: bool = True) -> Observation | None:
     """Look at one proposal after its application and act when it can be judged; idempotent.
 
-    Called at every tick. None when there is nothing to watch (any more, or yet).
+    Called at every tick; with `renew`, which must come more often than leases end, a canary's are begun anew.
+    None when there is nothing to watch (any more, or yet).
     """
     proposal = read(deps, proposal_id)
+    if proposal.state is ProposalState.CANARY:
+        canarying.watch(deps, proposal, renew=renew)
+        return None
     if proposal.state is ProposalState.AWAITING_RESTART:
         _watch_for_restart(deps, proposal)
         return None
@@ -75,6 +80,9 @@ def accept(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) ->
     if refused is not None:
         return refused
     proposal = read(deps, proposal_id)
+    why = clean(reason.strip())[:MAX_TEXT_CHARS]
+    if proposal.state is ProposalState.CANARY:
+        return canarying.accept(deps, proposal, actor=actor, reason=why)
     refused = refusal(proposal, Accepted)
     if refused is not None:
         return refused
@@ -88,7 +96,6 @@ def accept(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) ->
         )
     if seen.symptom is not None and judge_symptom(seen.symptom).confirmed:
         _resolve_finding(deps, proposal)
-    why = clean(reason.strip())[:MAX_TEXT_CHARS]
     return transition(deps, proposal, Accepted(reason=why, doubt=judgement.reason), actor=actor)
 
 

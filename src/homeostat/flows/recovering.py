@@ -50,6 +50,7 @@ _UNDECIDED = frozenset(
         ProposalState.DEFERRED,
         ProposalState.APPROVED,
         ProposalState.APPLYING,
+        ProposalState.CANARY,
     }
 )
 

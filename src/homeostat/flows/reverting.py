@@ -10,6 +10,7 @@ from collections.abc import Sequence, Set
 
 from homeostat.core.errors import Conflict
 from homeostat.core.ids import ProposalId
+from homeostat.flows import canarying
 from homeostat.flows.applying import change_of
 from homeostat.flows.bringing_in_line import bring_back
 from homeostat.flows.deps import Deps
@@ -44,6 +45,8 @@ def request_automatic_revert(deps: Deps, proposal_id: ProposalId, *, reason: str
 
 
 def _request(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str, automatic: bool) -> Proposal | Denied:
+    if proposal.state is ProposalState.CANARY:
+        return canarying.end(deps, proposal, actor=actor, reason=reason, automatic=automatic)
     if proposal.application is None or (proposal.state not in _IN_FORCE and not _half_taken_back(proposal)):
         return Denied(
             code="nothing-to-revert",
@@ -93,6 +96,10 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
         return
     deps.live.wait_until_gathered(timeout_s=_REJOIN_S)
     deps.live.wait_until_connected(application.processes, timeout_s=_REJOIN_S)
+    if not application.reached_branch:
+        canarying.give_back(deps, proposal, deps.backups.load(application.backup))
+        drop_candidate(deps, proposal.id)
+        return
     back = kept_inverse(deps, proposal)
     # Harm ends before anything else is tried.
     still = bring_back(deps, proposal, back) if application.automatic_revert else []

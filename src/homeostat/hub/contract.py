@@ -173,6 +173,9 @@ class ProposalDetail(ProposalBody):
     review: dict[str, Any] | None
     application: dict[str, Any] | None
     observation: dict[str, Any] | None
+    canary: dict[str, Any] | None
+    """While a share of the calls runs it: both arms, what the judge says of them, and what follows from that."""
+
     plan: dict[str, Any] | None
     log: list[str]
 

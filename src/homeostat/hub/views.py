@@ -9,10 +9,14 @@ import msgspec
 from msgspec import structs
 
 from homeostat.core.errors import HomeostatError
+from homeostat.flows.canarying import CanaryLook
+from homeostat.flows.canarying import look as look_at_canary
 from homeostat.flows.deps import Deps
 from homeostat.flows.observing import Observation, look
 from homeostat.flows.proposing import resolve_diff
 from homeostat.hub.contract import ProposalBody, ProposalDetail
+from homeostat.model.canary import ArmCount
+from homeostat.model.latency import quantile_s
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.rollout.arms import Arm
@@ -39,6 +43,9 @@ def proposal_detail(deps: Deps, proposal: Proposal) -> ProposalDetail:
         review=plain(proposal.review) if proposal.review else None,
         application=plain(proposal.application) if proposal.application else None,
         observation=observation_body(look(deps, proposal)) if observing else None,
+        canary=canary_body(proposal, look_at_canary(deps, proposal))
+        if proposal.state is ProposalState.CANARY
+        else None,
         plan=_plan(deps, proposal),
         log=list(proposal.log),
     )
@@ -53,6 +60,34 @@ def observation_body(observation: Observation) -> dict[str, Any]:
         "after": _arm(observation.after),
         "elapsed_s": round(observation.elapsed_s, 3),
         "window_s": observation.window_s,
+    }
+
+
+def canary_body(proposal: Proposal, seen: CanaryLook) -> dict[str, Any]:
+    """Show a canary: both arms as counted, the judge's verdict, and what follows from it."""
+    assert proposal.application is not None and proposal.application.canary is not None
+    stage = proposal.application.canary
+    return {
+        "percent": stage.percent,
+        "percent_since": stage.percent_since.isoformat(timespec="milliseconds"),
+        "began_at": stage.began_at.isoformat(timespec="milliseconds"),
+        "verdict": type(seen.verdict).__name__.lower(),
+        "next": type(seen.course).__name__.lower(),
+        "reason": seen.course.reason,
+        "control": _counted_arm(seen.control),
+        "canary": _counted_arm(seen.canary),
+        "evidence": plain(seen.verdict.evidence),
+    }
+
+
+def _counted_arm(arm: ArmCount) -> dict[str, Any]:
+    quantiles = {
+        f"p{round(at * 100)}_ms": quantile_s(arm.latency, at) if arm.latency else None for at in (0.5, 0.9, 0.99)
+    }
+    return {
+        "units": arm.units,
+        "failures": dict(arm.failures),
+        **{name: None if value is None else round(value * 1000, 3) for name, value in quantiles.items()},
     }
 
 

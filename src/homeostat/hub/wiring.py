@@ -174,6 +174,7 @@ def _deps(
         ledger=store.ledger,
         findings=store.findings,
         vitals=store.vitals,
+        canaries=store.canaries,
         actors=store.actors,
         commits=GitCommitReader(git, deployed_branch=branch),
         candidates=GitCandidateBranch(git),

@@ -24,7 +24,7 @@ class HostProcess:
     hmr_enabled: bool
     generation: int
     changes: tuple[str, ...]
-    """Ids of the live changes that are in force in it, oldest first."""
+    """Ids of the live changes that are in force in it, for all calls or a share of them, oldest first."""
 
     connected: bool
 
@@ -33,6 +33,9 @@ class LiveOutcome(StrEnum):
     SWAPPED = "swapped"
     RESTART_REQUIRED = "restart_required"
     """The planner would not swap it; nothing was changed in the process."""
+
+    NOT_ROUTABLE = "not_routable"
+    """It could be swapped, and cannot be tried on a share of the calls; nothing was changed in the process."""
 
     FAILED = "failed"
     """It was tried, and everything was put back."""

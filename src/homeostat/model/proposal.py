@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from homeostat.core.digests import Digest
 from homeostat.core.ids import ActorId, CommitId, FindingId, ProposalId
+from homeostat.model.canary import CanaryStage
 from homeostat.model.proof import ProofReport
 
 
@@ -31,6 +32,7 @@ class ProposalState(StrEnum):
     AWAITING_APPROVAL = "awaiting_approval"
     APPROVED = "approved"
     APPLYING = "applying"
+    CANARY = "canary"
     OBSERVING = "observing"
     AWAITING_RESTART = "awaiting_restart"
     IMPLEMENTED = "implemented"
@@ -49,6 +51,7 @@ STATUS_OF: Mapping[ProposalState, str] = {
     ProposalState.AWAITING_APPROVAL: "pending",
     ProposalState.APPROVED: "approved",
     ProposalState.APPLYING: "approved",
+    ProposalState.CANARY: "approved",
     ProposalState.OBSERVING: "approved",
     ProposalState.AWAITING_RESTART: "approved",
     ProposalState.IMPLEMENTED: "implemented",
@@ -127,6 +130,9 @@ class Application:
     on_disk_at: datetime | None = None
     """When the files were seen in place: what started later has read them, what started before may not have."""
 
+    canary: CanaryStage | None = None
+    """Where the change was, or is to be, tried on a share of the calls before branch and files were touched."""
+
     observed_from: datetime | None = None
     restart_id: str = ""
     """The last restart that was asked for while the change waited for one; empty: none was."""
@@ -147,6 +153,11 @@ class Application:
     revert_commit: CommitId | None = None
     revert_reason: str = ""
     automatic_revert: bool = False
+
+    @property
+    def reached_branch(self) -> bool:
+        """Whether branch and files were to be moved at all: a canary leaves them alone until it has passed."""
+        return self.canary is None or self.canary.passed_at is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

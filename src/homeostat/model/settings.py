@@ -100,6 +100,34 @@ class ObservationSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CanarySettings:
+    """Table ``[canary]``: trying a change on a share of the calls before it runs everywhere."""
+
+    steps: tuple[int, ...] = setting(
+        (),
+        "Shares of the calls, in percent, on which a change is tried before all run it; none: it is not.",
+        low=1,
+        high=99,
+    )
+    step_s: float = setting(60.0, "How long a share is tried at least.", low=0.5, high=86_400)
+    false_rollback: float = setting(
+        0.01, "Chance of taking back a harmless change over the whole canary (alpha).", low=1e-6, high=0.5
+    )
+    key: str = setting(
+        "", "What keeps the requests of one user together, as `header:x-user`; empty: each request goes by itself."
+    )
+    lease_s: float = setting(
+        15.0, "After so long without the hub every process gives all calls back to the old code.", low=5, high=3600
+    )
+    quick_ms: float = setting(
+        5.0, "Calls that take less than this are all quick: no difference between them counts.", low=0, high=60_000
+    )
+    max_s: float = setting(
+        3600.0, "How long a share may be tried without a decision before a person is asked.", low=1, high=604_800
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestartSettings:
     """Table ``[restart]``: what to do about a change that cannot be swapped in."""
 
@@ -151,6 +179,7 @@ class Settings:
     findings: FindingSettings = field(default_factory=FindingSettings)
     proof: ProofSettings = field(default_factory=ProofSettings)
     observation: ObservationSettings = field(default_factory=ObservationSettings)
+    canary: CanarySettings = field(default_factory=CanarySettings)
     restart: RestartSettings = field(default_factory=RestartSettings)
     self_improvement: SelfImprovementSettings = field(default_factory=SelfImprovementSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from homeostat.core.ids import ProcessId
+from homeostat.model.canary import Share
 from homeostat.model.process import HostProcess, LiveResult
 
 
@@ -44,15 +45,22 @@ class LiveProcesses(Protocol):
         """
         ...
 
-    def swap(self, process_id: ProcessId, change: LiveChange, *, timeout_s: float) -> LiveResult:
+    def swap(
+        self, process_id: ProcessId, change: LiveChange, *, share: Share | None = None, timeout_s: float
+    ) -> LiveResult:
         """Exchange the functions, all or none. Of what runs the new source already nothing is exchanged.
 
-        Once more for a change in force exchanges what was imported with the old source since.
+        Once more for a change in force exchanges what was imported with the old source since. With a `share`
+        only that share of the calls runs the new code, until the lease ends: then all run the old again. The
+        same change once more moves the share and begins the lease anew; without a `share` all calls run it.
         """
         ...
 
     def rollback(self, process_id: ProcessId, change_id: str, *, timeout_s: float) -> LiveResult:
-        """Put back what `swap` exchanged. SWAPPED also when this change was not in force (any more)."""
+        """Put back what `swap` exchanged, for a share of the calls or all.
+
+        SWAPPED also when this change was not in force (any more).
+        """
         ...
 
     def wait_until_connected(self, process_ids: Sequence[str], *, timeout_s: float) -> bool:

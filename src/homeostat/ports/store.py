@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 from homeostat.core.digests import Digest
 from homeostat.core.ids import ActorId, FindingId, ProposalId
 from homeostat.model.actor import Actor, Role
+from homeostat.model.canary import CanaryTick
 from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, GroupStanding, Recorded
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
 from homeostat.model.proposal import Proposal, ProposalState, Tally
@@ -153,6 +154,20 @@ class VitalsStore(Protocol):
 
         `FindingStore.count_since` knows nothing of what was pruned; all-time counts stay.
         """
+        ...
+
+
+class CanaryStore(Protocol):
+    def record(self, ticks: Sequence[CanaryTick]) -> None:
+        """Keep these ticks; one that is there already, equal in everything, is not kept twice."""
+        ...
+
+    def ticks(self, change_id: ProposalId, *, after: int = 0) -> Sequence[tuple[int, CanaryTick]]:
+        """Return the ticks of this change with their numbers, as they came in; only those whose number is above."""
+        ...
+
+    def prune(self, *, before: datetime) -> int:
+        """Forget ticks that ended before `before`; return how many."""
         ...
 
 

@@ -56,6 +56,37 @@ class ApplyStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryStarted:
+    """A share of the calls of every process runs the change; branch and files are as before."""
+
+    percent: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryWidened:
+    percent: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryPassed:
+    """It is to run everywhere: by the evidence, or by a person's word where the evidence leaves it open."""
+
+    reason: str
+    doubt: str = ""
+    """Why the evidence did not decide; empty where it did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryEnded:
+    """The journal entry of taking a canary back: every call is to run the old code again."""
+
+    reason: str
+    automatic: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WentLive:
     detail: str
     on_disk_at: datetime | None = None
@@ -180,6 +211,9 @@ class Restored:
 
 DecisionEvent = ValidationStarted | Proved | Approved | ApplyAsked | Rejected | Deferred | Resumed | Edited
 RevertEvent = RevertStarted | RevertReplanned | RevertWaits | Reverted | RevertAborted
+CanaryEvent = CanaryStarted | CanaryWidened | CanaryPassed | CanaryEnded
 RestartEvent = RestartNeeded | RestartAsked | RestartSeen
-ApplicationEvent = ApplyStarted | WentLive | ApplyFailed | RestartEvent | ObservedWell | Accepted | RevertEvent
+ApplicationEvent = (
+    ApplyStarted | WentLive | ApplyFailed | CanaryEvent | RestartEvent | ObservedWell | Accepted | RevertEvent
+)
 Event = DecisionEvent | ApplicationEvent | Restored

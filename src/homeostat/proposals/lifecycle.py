@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import assert_never
 
 from homeostat.core.canonical_json import JsonValue
+from homeostat.model.canary import CanaryStage
 from homeostat.model.proof import ProofReport, ProofVerdict
 from homeostat.model.proposal import FIRST_TITLE, Application, Proposal, ProposalState
 from homeostat.model.verdict import Denied
@@ -20,6 +21,11 @@ from homeostat.proposals.events import (
     ApplyFailed,
     ApplyStarted,
     Approved,
+    CanaryEnded,
+    CanaryEvent,
+    CanaryPassed,
+    CanaryStarted,
+    CanaryWidened,
     Deferred,
     Edited,
     Event,
@@ -55,6 +61,10 @@ ALLOWED_FROM: Mapping[type, frozenset[ProposalState]] = {
     Resumed: frozenset({S.DEFERRED}),
     Edited: frozenset({S.PENDING, S.AWAITING_APPROVAL, S.APPROVED, S.DEFERRED, S.BLOCKED}),
     ApplyStarted: frozenset({S.APPROVED}),
+    CanaryStarted: frozenset({S.APPLYING}),
+    CanaryWidened: frozenset({S.CANARY}),
+    CanaryPassed: frozenset({S.CANARY, S.APPLYING}),
+    CanaryEnded: frozenset({S.CANARY}),
     WentLive: frozenset({S.APPLYING}),
     RestartNeeded: frozenset({S.APPLYING}),
     ApplyFailed: frozenset({S.APPROVED, S.APPLYING}),
@@ -156,6 +166,8 @@ def _application_step(proposal: Proposal, event: ApplicationEvent, at: datetime)
             if failed.application is not None:
                 failed = replace(failed, application=replace(failed.application, files_back_at=files_back_at))
             return _move(failed, S.FAILED, "apply_failed", at, reason)
+        case CanaryStarted() | CanaryWidened() | CanaryPassed() | CanaryEnded():
+            return _canary_step(proposal, event, at)
         case RestartNeeded() | RestartAsked() | RestartSeen():
             return _restart_step(proposal, event, at)
         case ObservedWell(reason=reason):
@@ -165,6 +177,44 @@ def _application_step(proposal: Proposal, event: ApplicationEvent, at: datetime)
             return _move(proposal, S.IMPLEMENTED, "accepted", at, note, facts={"doubt": doubt})
         case _:
             return _revert_step(proposal, event, at)
+
+
+def _canary_step(proposal: Proposal, event: CanaryEvent, at: datetime) -> Step:
+    application = _application(proposal)
+    facts: dict[str, JsonValue]
+    match event:
+        case CanaryStarted(percent=percent, detail=detail):
+            stage = CanaryStage(began_at=at, percent=percent, percent_since=at)
+            application = replace(application, live=True, live_detail=detail)
+            state, kind, note, facts = S.CANARY, "canary_started", detail, {"percent": percent}
+        case CanaryWidened(percent=percent, reason=reason):
+            stage = replace(_stage(application), percent=percent, percent_since=at)
+            note = f"{percent} % of the calls run it: {reason}"
+            state, kind, facts = S.CANARY, "canary_widened", {"percent": percent}
+        case CanaryPassed(reason=reason, doubt=doubt):
+            stage = replace(_stage(application), passed_at=at)
+            note = f"{reason} (held until then: {doubt})" if doubt else reason
+            state, kind, facts = S.APPLYING, "canary_passed", {"doubt": doubt}
+        case CanaryEnded(reason=reason, automatic=automatic):
+            stage = _stage(application)
+            application = replace(
+                application,
+                reverting_at=at,
+                reverting_from=proposal.state,
+                revert_reason=reason,
+                automatic_revert=automatic,
+            )
+            note = f"taken back by itself: {reason}" if automatic else reason
+            state, kind, facts = S.REVERTING, "canary_ended", {"automatic": automatic}
+        case _:
+            assert_never(event)
+    moved = replace(proposal, application=replace(application, canary=stage))
+    return _move(moved, state, kind, at, note, facts=facts)
+
+
+def _stage(application: Application) -> CanaryStage:
+    assert application.canary is not None, "only a canary has stages"
+    return application.canary
 
 
 def _restart_step(proposal: Proposal, event: RestartEvent, at: datetime) -> Step:

@@ -32,8 +32,8 @@ APPLIED = frozenset({S.OBSERVING, S.AWAITING_RESTART, S.IMPLEMENTED})
 """States whose change is in branch and checkout, for good or for now."""
 
 _LIVE = frozenset({S.APPLYING, S.OBSERVING, S.IMPLEMENTED, S.REVERTING})
-_CONSENTED = frozenset({S.APPROVED, S.APPLYING, *APPLIED, S.REVERTING, S.REVERTED})
-_UNDECIDED = frozenset({S.PENDING, S.VALIDATING, S.AWAITING_APPROVAL, S.DEFERRED, S.APPROVED, S.APPLYING})
+_CONSENTED = frozenset({S.APPROVED, S.APPLYING, S.CANARY, *APPLIED, S.REVERTING, S.REVERTED})
+_UNDECIDED = frozenset({S.PENDING, S.VALIDATING, S.AWAITING_APPROVAL, S.DEFERRED, S.APPROVED, S.APPLYING, S.CANARY})
 _REVERSE = ":revert"
 """How the id of a change ends that brought the old code to a process which had started with the new."""
 
@@ -193,7 +193,9 @@ def _not_applied(seen: Observed) -> Iterator[Violation]:
             yield _differs(4, row, traces, "the checkout differs from the branch, as an unfinished change leaves it")
     if seen.processes is None:
         return
-    off: dict[str, Proposal] = {row.id: row for row in seen.proposals if row.state not in (*_LIVE, S.AWAITING_RESTART)}
+    off: dict[str, Proposal] = {
+        row.id: row for row in seen.proposals if row.state not in (*_LIVE, S.CANARY, S.AWAITING_RESTART)
+    }
     for process in seen.processes:
         for row in (off[change] for change in process.changes if change in off):
             yield _runs(4, process.pid, f"runs {row.id}, which is {row.state.value}")
@@ -249,7 +251,7 @@ def _one_at_a_time(seen: Observed) -> Iterator[Violation]:
 def _backups(seen: Observed) -> Iterator[Violation]:
     """7. The backup of every applied change can be read, and is what taking it back needs."""
     for row, traces in _with_traces(seen):
-        if traces.backup and row.state in (*APPLIED, S.APPLYING, S.REVERTING):
+        if traces.backup and row.state in (*APPLIED, S.APPLYING, S.CANARY, S.REVERTING):
             assert row.application is not None
             yield Violation(
                 number=7,

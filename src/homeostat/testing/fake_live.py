@@ -9,6 +9,7 @@ from enum import StrEnum
 from homeostat_agent.reload.plan import plan_module
 
 from homeostat.core.ids import ProcessId
+from homeostat.model.canary import Share
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult, RunningSource
 from homeostat.ports.live import LiveChange, ModuleChange
 
@@ -40,6 +41,9 @@ class _Process:
     shown: HostProcess
     loaded: dict[str, str]
     undo: dict[str, tuple[ModuleChange, ...]] = field(default_factory=dict)
+    shares: dict[str, Share] = field(default_factory=dict)
+    """Changes that a share of the calls runs; `loaded` is what the others run."""
+
     script: dict[str, deque[Misbehaviour]] = field(default_factory=dict)
     late: list[Callable[[], object]] = field(default_factory=list)
     listed: bool = True
@@ -124,6 +128,20 @@ class FakeLive:
                 self._gone.add(process_id)
             self._lock.notify_all()
 
+    def end_leases(self, process_id: ProcessId) -> None:
+        """Let the process not have heard of the hub for so long that it gives its canaries up."""
+        with self._lock:
+            process = self._processes[process_id]
+            process.shares.clear()
+            self._count(process)
+
+    def share(self, process_id: ProcessId, change_id: str) -> int:
+        """Return the percentage of the calls that run this change: 100 where it was swapped, 0 where it is unknown."""
+        with self._lock:
+            process = self._processes[process_id]
+            whole = 100 if change_id in process.undo else 0
+            return process.shares[change_id].percent if change_id in process.shares else whole
+
     def source(self, process_id: ProcessId, path: str) -> str:
         """Return what the process runs of a file."""
         return self.sources(process_id)[path]
@@ -143,8 +161,10 @@ class FakeLive:
     def prepare(self, process_id: ProcessId, change: LiveChange, *, timeout_s: float) -> LiveResult:
         return self._command("prepare", process_id, change.id, change)
 
-    def swap(self, process_id: ProcessId, change: LiveChange, *, timeout_s: float) -> LiveResult:
-        return self._command("swap", process_id, change.id, change)
+    def swap(
+        self, process_id: ProcessId, change: LiveChange, *, share: Share | None = None, timeout_s: float
+    ) -> LiveResult:
+        return self._command("swap", process_id, change.id, change, share)
 
     def rollback(self, process_id: ProcessId, change_id: str, *, timeout_s: float) -> LiveResult:
         return self._command("rollback", process_id, change_id, None)
@@ -171,7 +191,14 @@ class FakeLive:
             process.shown = replace(process.shown, connected=connected)
             self._lock.notify_all()
 
-    def _command(self, kind: str, process_id: ProcessId, change_id: str, change: LiveChange | None) -> LiveResult:
+    def _command(
+        self,
+        kind: str,
+        process_id: ProcessId,
+        change_id: str,
+        change: LiveChange | None,
+        share: Share | None = None,
+    ) -> LiveResult:
         with self._lock:
             self.calls.append((kind, process_id, change_id))
             process = self._processes.get(process_id)
@@ -188,13 +215,13 @@ class FakeLive:
                 case Misbehaviour.UNREACHABLE:
                     return _result(process_id, LiveOutcome.UNREACHABLE, "scripted: no answer in time")
                 case Misbehaviour.LATE:
-                    process.late.append(lambda: self._carry_out(process, kind, change_id, change))
+                    process.late.append(lambda: self._carry_out(process, kind, change_id, change, share))
                     return _result(process_id, LiveOutcome.UNREACHABLE, "scripted: no answer in time")
                 case Misbehaviour.DIE:
                     process.shown = replace(process.shown, connected=False)
                     self._lock.notify_all()
                     return _result(process_id, LiveOutcome.UNREACHABLE, "scripted: the connection was lost")
-            result = self._carry_out(process, kind, change_id, change)
+            result = self._carry_out(process, kind, change_id, change, share)
             if how is Misbehaviour.LOSE_ANSWER:
                 return _result(process_id, LiveOutcome.UNREACHABLE, "scripted: the answer was lost")
             return result
@@ -205,7 +232,9 @@ class FakeLive:
         for command in late:
             command()
 
-    def _carry_out(self, process: _Process, kind: str, change_id: str, change: LiveChange | None) -> LiveResult:
+    def _carry_out(
+        self, process: _Process, kind: str, change_id: str, change: LiveChange | None, share: Share | None
+    ) -> LiveResult:
         process_id = process.shown.id
         if change is None:
             return self._roll_back(process, change_id)
@@ -221,7 +250,11 @@ class FakeLive:
                 detail = f"{item.path} is not what the change was made from"
                 return _result(process_id, LiveOutcome.FAILED, detail, runs)
         left = tuple(item for item in loaded if process.loaded[item.path] == item.old_source)
-        if kind == "swap" and (left or change_id not in process.undo):
+        if kind == "swap" and share is not None and change_id not in process.undo:
+            process.shares[change_id] = share
+            self._count(process)
+        elif kind == "swap" and (left or change_id not in process.undo):
+            process.shares.pop(change_id, None)
             process.loaded |= {item.path: item.new_source for item in left}
             process.undo[change_id] = change.modules
             self._count(process)
@@ -236,6 +269,9 @@ class FakeLive:
 
     def _roll_back(self, process: _Process, change_id: str) -> LiveResult:
         process_id = process.shown.id
+        if process.shares.pop(change_id, None) is not None:
+            self._count(process)
+            return LiveResult(process_id=process_id, outcome=LiveOutcome.SWAPPED, detail="", swap_us=10)
         if change_id not in process.undo:
             return _result(process_id, LiveOutcome.SWAPPED, "this change is not in force here")
         modules = process.undo.pop(change_id)
@@ -248,7 +284,8 @@ class FakeLive:
 
     @staticmethod
     def _count(process: _Process) -> None:
-        process.shown = replace(process.shown, generation=process.shown.generation + 1, changes=tuple(process.undo))
+        changes = (*process.undo, *process.shares)
+        process.shown = replace(process.shown, generation=process.shown.generation + 1, changes=changes)
 
 
 def _restart_reasons(item: ModuleChange) -> tuple[str, ...]:

@@ -42,7 +42,9 @@ class Outcome(StrEnum):
 DEADLY = frozenset({Outcome.DIES_BEFORE, Outcome.DIES_AFTER})
 
 PORTS = tuple(
-    item.name for item in fields(Deps) if item.name not in ("clock", "ids", "settings", "policy", "repository_path")
+    item.name
+    for item in fields(Deps)
+    if item.name not in ("clock", "ids", "settings", "policy", "repository_path", "judgings")
 )
 """The parts of the world that can fail."""
 

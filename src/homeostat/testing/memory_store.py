@@ -22,6 +22,7 @@ from homeostat.core.ids import ActorId, FindingId, ProposalId
 from homeostat.core.limits import MAX_BATCHES_REMEMBERED, MAX_SAMPLES_PER_CALL, MAX_SAMPLES_PER_TEMPLATE
 from homeostat.improvement.findings import standing_of
 from homeostat.model.actor import Actor, Role
+from homeostat.model.canary import CanaryTick
 from homeostat.model.finding import AGENTS, ErrorGroup, ErrorOccurrence, Finding, GroupStanding, Recorded
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
 from homeostat.model.proposal import Proposal, ProposalState, Tally
@@ -77,6 +78,7 @@ class Rows:
     totals: dict[str, int] = field(default_factory=dict)
     findings: dict[FindingId, Finding] = field(default_factory=dict)
     ticks: list[VitalsTick] = field(default_factory=list)
+    canary_ticks: dict[int, CanaryTick] = field(default_factory=dict)
     actors: dict[ActorId, tuple[Actor, Digest | None]] = field(default_factory=dict)
 
     def copy(self) -> "Rows":
@@ -91,6 +93,7 @@ class Rows:
             totals=dict(self.totals),
             findings=dict(self.findings),
             ticks=list(self.ticks),
+            canary_ticks=dict(self.canary_ticks),
             actors=dict(self.actors),
         )
 
@@ -132,6 +135,7 @@ class MemoryStore:
         self.ledger = MemoryLedger(memory)
         self.findings = MemoryFindings(memory)
         self.vitals = MemoryVitals(memory)
+        self.canaries = MemoryCanaries(memory)
         self.actors = MemoryActors(memory)
 
     def close(self) -> None:
@@ -344,6 +348,28 @@ class MemoryVitals:
             forgotten = len(rows.ticks) - len(kept)
             rows.ticks = kept
             rows.times = {key: [at for at in times if at >= before] for key, times in rows.times.items()}
+            return forgotten
+
+
+class MemoryCanaries:
+    def __init__(self, memory: _Memory) -> None:
+        self._memory = memory
+
+    def record(self, ticks: Sequence[CanaryTick]) -> None:
+        with self._memory.writing() as rows:
+            for tick in ticks:
+                if tick not in rows.canary_ticks.values():
+                    rows.canary_ticks[max(rows.canary_ticks, default=0) + 1] = tick
+
+    def ticks(self, change_id: ProposalId, *, after: int = 0) -> Sequence[tuple[int, CanaryTick]]:
+        kept = self._memory.rows.canary_ticks
+        return [(number, kept[number]) for number in kept if number > after and kept[number].change_id == change_id]
+
+    def prune(self, *, before: datetime) -> int:
+        with self._memory.writing() as rows:
+            kept = {number: tick for number, tick in rows.canary_ticks.items() if tick.end >= before}
+            forgotten = len(rows.canary_ticks) - len(kept)
+            rows.canary_ticks = kept
             return forgotten
 
 

@@ -17,6 +17,7 @@ from homeostat.flows.reverting import revert
 from homeostat.flows.surveying import Places, survey
 from homeostat.flows.validating import validate
 from homeostat.model.actor import Actor, Role
+from homeostat.model.canary import ArmCount, CanaryTick
 from homeostat.model.change import REGULAR, FileState
 from homeostat.model.process import HostProcess
 from homeostat.model.settings import HmrSettings, HostSettings, ObservationSettings, PolicySettings, Settings
@@ -110,6 +111,7 @@ class World:
             ledger=self.store.ledger,
             findings=self.store.findings,
             vitals=self.store.vitals,
+            canaries=self.store.canaries,
             actors=self.store.actors,
             commits=MemoryCommitReader(self.repository),
             candidates=MemoryCandidateBranch(self.repository),
@@ -194,6 +196,24 @@ class World:
                 serves=serves,
             )
             self.store.vitals.record_ticks([tick])
+
+    def try_out(self, change_id: ProposalId, *, seconds: int, calls: int, failed: int = 0) -> None:
+        """Let so many calls of a canary be made in each of so many seconds, of whose new arm so many fail."""
+        for _ in range(seconds):
+            start = self.clock.now()
+            self.clock.move(timedelta(seconds=1))
+            percent = self.live.share(PROCESS, change_id)
+            new = calls * percent // 100
+            tick = CanaryTick(
+                change_id=change_id,
+                process_id=PROCESS,
+                start=start,
+                end=self.clock.now(),
+                percent=percent,
+                control=ArmCount(units=calls - new, latency={-60: calls - new}),
+                canary=ArmCount(units=new, failures={"ValueError": failed} if failed else {}, latency={-60: new}),
+            )
+            self.store.canaries.record([tick])
 
 
 def file(text: str) -> FileState:

@@ -161,9 +161,9 @@ class Terminal:
         try:
             return wait_for(there, what=f"proposal {identity} to be {states}", within_s=within_s, pause_s=0.1)
         except AssertionError as error:
-            raise AssertionError(
-                f"{error}; it is {self.proposal(hub, identity)['log']}\n{hub.log.read_text()}"
-            ) from None
+            body = self.proposal(hub, identity)
+            told = {name: body[name] for name in ("log", "observation", "canary")}
+            raise AssertionError(f"{error}; it is {told}\n{hub.log.read_text()}") from None
 
     def wait_for_agents(self, hub: Hub, count: int = 1) -> list[Any]:
         """Wait until so many processes are attached and return them."""

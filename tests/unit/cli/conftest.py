@@ -9,7 +9,7 @@ import uvicorn
 from hub_harness import OWNER_TOKEN, Served
 
 from homeostat.cli.main import run
-from homeostat.testing.world import World
+from homeostat.testing.world import WORLD_SETTINGS, World
 
 OURS = ("HOMEOSTAT_", "AETHERRA_", "VIRTUAL_ENV", "NO_COLOR", "PYTHONPATH", "GIT_")
 
@@ -74,9 +74,9 @@ def interpreter(repository):
 
 
 @pytest.fixture
-def hub(tmp_path, repository, monkeypatch):
+def hub(tmp_path, repository, monkeypatch, request):
     """Serve a hub over fakes on the loopback; commands find it by the environment."""
-    with Served(World(), tmp_path / "state") as served:
+    with Served(World(settings=getattr(request, "param", WORLD_SETTINGS)), tmp_path / "state") as served:
         config = uvicorn.Config(
             served.app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off", ws="none"
         )

@@ -4,17 +4,21 @@ import io
 import json
 import os
 import sys
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hub_harness import BOT_TOKEN
 
 from homeostat.adapters.process_start import process_started
 from homeostat.cli import proposals
+from homeostat.model.settings import CanarySettings
 from homeostat.ports.proving import ProofRuns
 from homeostat.testing.fake_live import Misbehaviour
 from homeostat.testing.fake_prover import test_run as run_of
-from homeostat.testing.world import DIFF, PROCESS
+from homeostat.testing.world import DIFF, PROCESS, WORLD_SETTINGS
 
+TRYING = replace(WORLD_SETTINGS, canary=CanarySettings(steps=(10, 50)))
 OTHER = "--- /dev/null\n+++ b/other.py\n@@ -0,0 +1 @@\n+value = 1\n"
 
 
@@ -321,6 +325,24 @@ def test_a_held_change_says_who_may_settle_it_and_a_person_does(hub, typed, prop
     accepted = typed("proposals", "accept", proposed, "--reason", "nobody orders at night")
     assert accepted.code == 0 and "implemented: accepted by a person: nobody orders at night" in accepted.out
     assert hub.row(proposed).state == "implemented"
+
+
+@pytest.mark.parametrize("hub", [TRYING], indirect=True)
+def test_a_canary_shows_both_arms_and_what_follows_and_a_person_settles_one_that_is_undecided(hub, typed, proposed):
+    answer = typed("proposals", "apply", proposed)
+    assert answer.out == "live for 10 % of the calls; branch and files are as before\n"
+    assert f"homeostat revert {proposed[:8]}" in answer.err
+    hub.world.try_out(proposed, seconds=2, calls=100, failed=1)
+    shown = typed("proposals", "show", proposed)
+    assert "  canary: 10 % of the calls since " in shown.out
+    assert "    with the change: 20 calls, 2 failed (10.00%), p50 54.9 ms, p99 54.9 ms; ValueError 2\n" in shown.out
+    assert "    without it: 180 calls, 0 failed, p50 54.9 ms, p99 54.9 ms\n" in shown.out
+    assert "accept" not in shown.err
+    hub.world.clock.move(timedelta(seconds=TRYING.canary.max_s))
+    assert f"homeostat proposals accept {proposed[:8]} --reason" in typed("proposals", "show", proposed).err
+    assert typed("proposals", "accept", proposed, "--reason", "nobody orders at night").code == 0
+    hub.settle()
+    assert hub.row(proposed).state == "observing"
 
 
 def test_a_bot_may_not_decide(typed, proposed, monkeypatch):

@@ -1,7 +1,13 @@
+from datetime import timedelta
+
 import pytest
+from homeostat_agent.canary.counts import ArmCounts
+from homeostat_agent.canary.report import CanaryReport
+from homeostat_agent.context import HostContext
+from homeostat_agent.otlp import encode_metrics
 
 from homeostat.core.errors import OutcomeUnknown, Unavailable
-from homeostat.core.ids import ProcessId
+from homeostat.core.ids import ProcessId, ProposalId
 from homeostat.flows.ingesting import ingest_logs, ingest_metrics, ingest_vitals
 from homeostat.model.finding import AGENTS, FindingState
 from homeostat.telemetry.otlp import CumulativeReader
@@ -150,3 +156,55 @@ def test_nobody_hides_an_error_by_sending_the_like_of_it_first():
     for process in ("liar", "me"):
         ingest_logs(world.deps, told, source=AGENTS, process_id=ProcessId(process))
     assert world.deps.findings.error_counts() == {"error": 3}
+
+
+CHANGE = ProposalId("00000000-0000-4000-8000-000000000009")
+
+
+def canary_body(world, *, units, failed=0, percent=10.0, of="me", seconds=1.0):
+    """Return what an agent tells of a second of a canary, as it writes it."""
+    counts = ArmCounts(None)
+    for _ in range(units):
+        counts.add_unit(0.01)
+    for _ in range(failed):
+        counts.add_failure("KeyError")
+    report = CanaryReport(change_id=CHANGE, percent=percent, arms={True: counts}, lapsed=False)
+    end_ns = int(now_s(world) * 1e9)
+    snapshot = {
+        "requests": {},
+        "errors_logged": 0,
+        "canaries": [report],
+        "start_unix_ns": end_ns - int(seconds * 1e9),
+        "end_unix_ns": end_ns,
+    }
+    context = HostContext(repository="/srv/shop", commit=None, service_name="shop", process_id=of)
+    return encode_metrics(snapshot, context)
+
+
+def tell(world, words, body):
+    ingest_vitals(world.deps, body, process_id=ProcessId("me"), words=words)
+    return [tick for _, tick in world.deps.canaries.ticks(CHANGE)]
+
+
+def test_what_an_agent_counted_of_a_canary_is_kept_as_its_own_and_in_the_time_that_is_believed():
+    world, words = World(), OwnWord()
+    body = canary_body(world, units=20, failed=3, of="another")
+    (tick,) = tell(world, words, body)
+    assert (tick.process_id, tick.percent, tick.control.units, tick.canary.units) == ("me", 10, 0, 20)
+    assert dict(tick.canary.failures) == {"KeyError": 3}
+    assert (tick.end - tick.start).total_seconds() == 1.0
+    assert len(tell(world, words, body)) == 1
+    world.clock.move(timedelta(seconds=1))
+    assert len(tell(world, words, canary_body(world, units=20))) == 2
+
+
+@pytest.mark.parametrize("told", [{"units": 3, "failed": 4}, {"units": 3, "percent": 0.0}])
+def test_what_cannot_be_of_a_canary_is_not_kept(told):
+    world = World()
+    assert tell(world, OwnWord(), canary_body(world, **told)) == []
+
+
+def test_a_bot_tells_of_no_canary():
+    world = World()
+    ingest_metrics(world.deps, canary_body(world, units=20), reader=CumulativeReader())
+    assert world.deps.canaries.ticks(CHANGE) == []

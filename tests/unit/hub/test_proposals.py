@@ -41,6 +41,7 @@ DETAIL = LISTED | {
     "review",
     "application",
     "observation",
+    "canary",
     "plan",
     "log",
 }

@@ -5,6 +5,7 @@ import pytest
 from builders import BASE, NOW, OWNER, proposal
 
 from homeostat.core.ids import CommitId
+from homeostat.model.canary import CanaryStage
 from homeostat.model.proof import ProofReport, ProofVerdict
 from homeostat.model.proposal import FIRST_TITLE, STATUS_OF, Application, ProposalState, Review
 from homeostat.model.verdict import Denied
@@ -13,7 +14,8 @@ from homeostat.proposals import lifecycle as life
 
 S = ProposalState
 COMMIT = CommitId("c" * 40)
-APPLICATION = Application(before_commit=BASE, commit=COMMIT, backup="b/x", at=NOW)
+STAGE = CanaryStage(began_at=NOW, percent=10, percent_since=NOW)
+APPLICATION = Application(before_commit=BASE, commit=COMMIT, backup="b/x", at=NOW, canary=STAGE)
 REVIEW = Review(by=OWNER.id, at=NOW, decision="approved", change_digest=proposal().change.change_digest)
 
 
@@ -39,6 +41,10 @@ EVENTS = {
         files=("b.py",),
     ),
     events.ApplyStarted: events.ApplyStarted(application=APPLICATION),
+    events.CanaryStarted: events.CanaryStarted(percent=10, detail="10 % of the calls run it"),
+    events.CanaryWidened: events.CanaryWidened(percent=50, reason="no harm"),
+    events.CanaryPassed: events.CanaryPassed(reason="as it was", doubt="too few calls"),
+    events.CanaryEnded: events.CanaryEnded(reason="asked", automatic=False),
     events.WentLive: events.WentLive(detail="swapped"),
     events.RestartNeeded: events.RestartNeeded(detail="an import changed"),
     events.ApplyFailed: events.ApplyFailed(reason="no"),
@@ -107,6 +113,10 @@ TOLD = {
         "as cccccccccccc; snapshot b/x",
         {"commit": COMMIT, "before": BASE, "backup": "b/x"},
     ),
+    events.CanaryStarted: ("canary_started", "10 % of the calls run it", {"percent": 10}),
+    events.CanaryWidened: ("canary_widened", "50 % of the calls run it: no harm", {"percent": 50}),
+    events.CanaryPassed: ("canary_passed", "as it was (held until then: too few calls)", {"doubt": "too few calls"}),
+    events.CanaryEnded: ("canary_ended", "asked", {"automatic": False}),
     events.WentLive: ("went_live", "swapped", {"hmr": "applied", "restart_required": False}),
     events.RestartNeeded: ("needs_restart", "an import changed", {"hmr": "not_available", "restart_required": True}),
     events.ApplyFailed: ("apply_failed", "no", {}),
@@ -206,6 +216,25 @@ LEFT = {
         {},
     ),
     events.ApplyStarted: ({"application": APPLICATION}, {}),
+    events.CanaryStarted: (
+        {},
+        {
+            "live": True,
+            "live_detail": "10 % of the calls run it",
+            "canary": CanaryStage(began_at=LATER, percent=10, percent_since=LATER),
+        },
+    ),
+    events.CanaryWidened: ({}, {"canary": replace(STAGE, percent=50, percent_since=LATER)}),
+    events.CanaryPassed: ({}, {"canary": replace(STAGE, passed_at=LATER)}),
+    events.CanaryEnded: (
+        {},
+        {
+            "reverting_at": LATER,
+            "reverting_from": S.CANARY,
+            "revert_reason": "asked",
+            "automatic_revert": False,
+        },
+    ),
     events.WentLive: ({}, {"live": True, "live_detail": "swapped", "on_disk_at": ON_DISK, "observed_from": LATER}),
     events.RestartNeeded: ({}, {"live": False, "live_detail": "an import changed", "on_disk_at": ON_DISK}),
     events.ApplyFailed: ({"apply_requested": False}, {"files_back_at": BACK}),

@@ -38,6 +38,7 @@ from homeostat.adapters.agents.socket_place import Door
 from homeostat.adapters.process_start import process_started
 from homeostat.core.errors import Unavailable
 from homeostat.core.ids import ProcessId
+from homeostat.model.canary import Share
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult, RunningSource
 from homeostat.ports.clock import Clock
 from homeostat.ports.live import LiveChange
@@ -58,6 +59,9 @@ _MAX_WORDS = 500
 _MAX_FUNCTIONS = 1_000
 _MAX_SWAP_US = 3_600_000_000
 _RUNS = {item.value: item for item in RunningSource}
+_AT_ANY_GENERATION = frozenset({"prepare", "canary", "rollback"})
+"""Commands that are asked once more when the process has moved on unseen: they change nothing, or nothing for good."""
+
 _OUTCOMES = {item.value: item for item in LiveOutcome if item is not LiveOutcome.UNREACHABLE}
 
 
@@ -158,8 +162,13 @@ class AgentGateway:
     def prepare(self, process_id: ProcessId, change: LiveChange, *, timeout_s: float) -> LiveResult:
         return self._command(process_id, "prepare", _body_of(change), timeout_s=timeout_s)
 
-    def swap(self, process_id: ProcessId, change: LiveChange, *, timeout_s: float) -> LiveResult:
-        return self._command(process_id, "swap", _body_of(change), timeout_s=timeout_s)
+    def swap(
+        self, process_id: ProcessId, change: LiveChange, *, share: Share | None = None, timeout_s: float
+    ) -> LiveResult:
+        if share is None:
+            return self._command(process_id, "swap", _body_of(change), timeout_s=timeout_s)
+        terms = {"percent": share.percent, "lease_s": share.lease_s, "key": share.key or None}
+        return self._command(process_id, "canary", {**_body_of(change), **terms}, timeout_s=timeout_s)
 
     def rollback(self, process_id: ProcessId, change_id: str, *, timeout_s: float) -> LiveResult:
         return self._command(process_id, "rollback", {"change_id": change_id}, timeout_s=timeout_s)
@@ -195,8 +204,8 @@ class AgentGateway:
             return _unreachable(process_id, "another command to it is still under way; nothing was sent")
         try:
             answer = self._ask(session, kind, body, deadline_s=deadline_s)
-            if kind == "rollback" and isinstance(answer, Mapping) and answer.get("code") == "wrong-generation":
-                # A swap whose answer came too late for its caller: taking back is safe at any generation.
+            if kind in _AT_ANY_GENERATION and isinstance(answer, Mapping) and answer.get("code") == "wrong-generation":
+                # A swap whose answer came too late for its caller, or a canary that gave back when its lease ended.
                 answer = self._ask(session, kind, body, deadline_s=deadline_s)
         except ProtocolError as error:
             detail = f"the change cannot be sent to the process ({error.reason})"

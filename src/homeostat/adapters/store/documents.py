@@ -19,6 +19,7 @@ from homeostat.core import canonical_json
 from homeostat.core.canonical_json import JsonValue
 from homeostat.core.digests import Digest
 from homeostat.core.ids import ActorId, CommitId, FindingId, ProposalId
+from homeostat.model.canary import CanaryStage
 from homeostat.model.proposal import (
     Application,
     Category,
@@ -153,6 +154,7 @@ def _encode_application(application: Application) -> JsonValue:
         "live_detail": application.live_detail,
         "processes": application.processes,
         "on_disk_at": _time_text(application.on_disk_at),
+        "canary": None if application.canary is None else _encode_canary(application.canary),
         "observed_from": _time_text(application.observed_from),
         "restart_id": application.restart_id,
         "restart_asked_at": _time_text(application.restart_asked_at),
@@ -177,6 +179,7 @@ def _decode_application(value: Mapping[str, Any]) -> Application:
         live_detail=text(value["live_detail"]),
         processes=texts(value["processes"]),
         on_disk_at=_time(value.get("on_disk_at")),  # rows of earlier versions have neither this
+        canary=_decode_canary(value.get("canary")),  # nor this
         observed_from=_time(value["observed_from"]),
         restart_id=text(value.get("restart_id", "")),
         restart_asked_at=_time(value.get("restart_asked_at")),
@@ -187,6 +190,26 @@ def _decode_application(value: Mapping[str, Any]) -> Application:
         revert_commit=_commit(value["revert_commit"]),
         revert_reason=text(value["revert_reason"]),
         automatic_revert=flag(value["automatic_revert"]),
+    )
+
+
+def _encode_canary(stage: CanaryStage) -> JsonValue:
+    return {
+        "began_at": utc_text(stage.began_at),
+        "percent": stage.percent,
+        "percent_since": utc_text(stage.percent_since),
+        "passed_at": _time_text(stage.passed_at),
+    }
+
+
+def _decode_canary(value: Mapping[str, Any] | None) -> CanaryStage | None:
+    if value is None:
+        return None
+    return CanaryStage(
+        began_at=parse_utc_text(value["began_at"]),
+        percent=whole(value["percent"]),
+        percent_since=parse_utc_text(value["percent_since"]),
+        passed_at=_time(value["passed_at"]),
     )
 
 

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from homeostat.adapters.store.actors import SqlActors
+from homeostat.adapters.store.canaries import SqlCanaries
 from homeostat.adapters.store.database import Database, database_path
 from homeostat.adapters.store.findings import SqlFindings
 from homeostat.adapters.store.head_file import HeadFile
@@ -36,6 +37,7 @@ class SqlStore:
         self.records = SqlRecords(database)
         self.findings = SqlFindings(database, ledger)
         self.vitals = SqlVitals(database)
+        self.canaries = SqlCanaries(database)
         self.actors = SqlActors(database)
 
     @classmethod

@@ -157,6 +157,22 @@ ticks = Table(
 )
 """`identity` is the digest of all the rest: a tick that is sent again has the same one."""
 
+canary_ticks = Table(
+    "canary_ticks",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("change_id", Text, nullable=False),
+    Column("process_id", Text, nullable=False),
+    Column("start_us", BigInteger, nullable=False),
+    Column("end_us", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("identity", Text, nullable=False),
+    Index("ix_canary_ticks_change", "change_id", "id"),
+    Index("ix_canary_ticks_end", "end_us"),
+    Index("ix_canary_ticks_identity", "identity", unique=True),
+)
+"""What both arms of a canary counted; `identity` as with `ticks`."""
+
 actors = Table(
     "actors",
     metadata,

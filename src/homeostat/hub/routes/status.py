@@ -16,6 +16,7 @@ router = APIRouter(tags=["status"])
 
 _PENDING = (ProposalState.PENDING, ProposalState.VALIDATING, ProposalState.AWAITING_APPROVAL)
 _EXECUTED = (
+    ProposalState.CANARY,
     ProposalState.OBSERVING,
     ProposalState.AWAITING_RESTART,
     ProposalState.IMPLEMENTED,

@@ -5,7 +5,6 @@ weights, and the sum takes the change back at 1 / alpha. A weighted sum of e-val
 other, so alpha covers the whole canary: all tests, all looks, all steps.
 
 It has no clock and no memory but the ticks that it was fed: a judge that is fed the same ticks says the same.
-Nothing feeds it yet: the agent can route calls to two arms, and no flow asks it to.
 """
 
 import math

@@ -35,7 +35,7 @@ class Presence:
         self._silent_s = 0.0 if control or canary else self._silent_s + tick.seconds
         self._since = [0 if control else self._since[0] + canary, 0 if canary else self._since[1] + control]
         self._units = [self._units[0] + control, self._units[1] + canary]
-        if self._planned is not None and 0 < self._planned < 1 and control + canary:
+        if tick.share is not None and self._planned is not None and 0 < self._planned < 1 and control + canary:
             planned, rest = self._planned, 1 - self._planned
             whole = control + canary
             self._more.bet(share_gains(planned, rest, whole, canary, tolerated=_TOLERATED_ODDS))

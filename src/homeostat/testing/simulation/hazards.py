@@ -23,6 +23,7 @@ EFFECTS: Mapping[str, frozenset[str]] = {
     "ledger": frozenset({"append"}),
     "findings": frozenset({"record", "put_findings"}),
     "vitals": frozenset({"record_ticks", "prune"}),
+    "canaries": frozenset({"record", "prune"}),
     "commits": frozenset(),
     "candidates": frozenset({"commit", "delete"}),
     "record_branch": frozenset({"publish"}),

@@ -147,6 +147,7 @@ class Simulation:
             ledger=store.ledger,
             findings=store.findings,
             vitals=store.vitals,
+            canaries=store.canaries,
             actors=store.actors,
             commits=MemoryCommitReader(repository),
             candidates=MemoryCandidateBranch(repository),

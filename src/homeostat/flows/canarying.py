@@ -1,0 +1,170 @@
+"""Trying a change on a share of the calls, before branch and files are touched.
+
+The old code stays on disk meanwhile: whatever starts, ends or crashes runs it. Each process routes by itself
+and gives all calls back when its lease ends, so that a hub that died leaves nothing to be undone. The row says how
+far it has come (`CanaryStage`); `watch` reads it, keeps the leases, and acts on what the judge says.
+"""
+
+from dataclasses import dataclass
+
+from homeostat.core.ids import ProcessId
+from homeostat.flows.bringing_in_line import bring_back, live_change
+from homeostat.flows.deps import Deps
+from homeostat.flows.transition import must, transition
+from homeostat.model.actor import SYSTEM, Actor
+from homeostat.model.canary import ArmCount, Share
+from homeostat.model.change import TreeChange
+from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
+from homeostat.model.proposal import Proposal
+from homeostat.model.verdict import Denied
+from homeostat.ports.live import LiveChange
+from homeostat.proposals.events import CanaryEnded, CanaryPassed, CanaryStarted, CanaryWidened, Reverted, RevertWaits
+from homeostat.rollout.canary import CanaryVerdict
+from homeostat.rollout.course import Ask, Course, GiveBack, Pass, Widen, plan_course
+from homeostat.rollout.live import plan_change
+
+_NOT_TRIED = "not tried on a share of the calls first"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryLook:
+    """What is known of a canary now."""
+
+    control: ArmCount
+    canary: ArmCount
+    verdict: CanaryVerdict
+    course: Course
+
+
+def begin(deps: Deps, proposal: Proposal, change: TreeChange) -> Proposal:
+    """Let the first share of the calls of every process run the change, or note why it goes live at once.
+
+    Idempotent: a process that routes already is asked once more for the same.
+    """
+    assert proposal.application is not None and proposal.application.canary is not None
+    percent = deps.settings.canary.steps[0] if deps.settings.canary.steps else 0
+    obstacle = _begin_everywhere(deps, proposal, change, percent)
+    if obstacle:
+        return must(transition(deps, proposal, CanaryPassed(reason=f"{_NOT_TRIED}: {obstacle}"), actor=SYSTEM))
+    detail = f"{percent} % of the calls run it; branch and files are as before"
+    return must(transition(deps, proposal, CanaryStarted(percent=percent, detail=detail), actor=SYSTEM))
+
+
+def watch(deps: Deps, proposal: Proposal, *, renew: bool) -> CanaryLook:
+    """Look at a canary, and do what follows; idempotent.
+
+    Processes that do not route it (they started since, or their lease ran out) are asked to; with `renew` all are.
+    """
+    refused = _keep_routing(deps, proposal, renew=renew)
+    seen = look(deps, proposal)
+    if refused:
+        end(deps, proposal, actor=SYSTEM, reason=f"it cannot be tried everywhere: {refused}", automatic=True)
+        return seen
+    match seen.course:
+        case GiveBack(reason=reason):
+            end(deps, proposal, actor=SYSTEM, reason=reason, automatic=True)
+        case Pass(reason=reason):
+            pass_on(deps, proposal, CanaryPassed(reason=reason), actor=SYSTEM)
+        case Widen(percent=percent, reason=reason):
+            must(transition(deps, proposal, CanaryWidened(percent=percent, reason=reason), actor=SYSTEM))
+        case _:
+            pass
+    return seen
+
+
+def look(deps: Deps, proposal: Proposal) -> CanaryLook:
+    """Judge what both arms have counted so far, without acting on it."""
+    assert proposal.application is not None and proposal.application.canary is not None
+    stage, settings = proposal.application.canary, deps.settings.canary
+    judging = deps.judgings.of(proposal.id, deps.canaries, settings)
+    verdict = judging.verdict
+    course = plan_course(stage, verdict, now=deps.clock.now(), settings=settings)
+    return CanaryLook(control=judging.control, canary=judging.canary, verdict=verdict, course=course)
+
+
+def accept(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str) -> Proposal | Denied:
+    """Let all calls run a canary that the evidence leaves undecided, on a person's word."""
+    course = look(deps, proposal).course
+    if not isinstance(course, Ask):
+        return Denied(
+            code="not-held",
+            reasons=(f"the evidence decides this by itself: {course.reason}",),
+            hint="wait for more calls, or take it back with `homeostat revert`",
+        )
+    return pass_on(deps, proposal, CanaryPassed(reason=reason, doubt=course.reason), actor=actor)
+
+
+def pass_on(deps: Deps, proposal: Proposal, event: CanaryPassed, *, actor: Actor) -> Proposal | Denied:
+    """Let the change go the way of every other one: branch, files, all calls of every process."""
+    outcome = transition(deps, proposal, event, actor=actor)
+    if isinstance(outcome, Proposal):
+        deps.start.apply_asked(outcome.id)
+    return outcome
+
+
+def end(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str, automatic: bool) -> Proposal | Denied:
+    """Journal that a canary is taken back, and start it."""
+    outcome = transition(deps, proposal, CanaryEnded(reason=reason, automatic=automatic), actor=actor)
+    if isinstance(outcome, Proposal):
+        deps.start.revert_asked(outcome.id)
+    return outcome
+
+
+def give_back(deps: Deps, proposal: Proposal, change: TreeChange) -> None:
+    """Carry a canary that is being taken back to its end; idempotent. Branch and files never had it."""
+    application = proposal.application
+    assert application is not None
+    # INVARIANT: nobody can have read the change from the disk, so only what was asked to route it is asked.
+    still = bring_back(deps, proposal, change.inverse(), files_back_at=application.at)
+    if still:
+        reason = f"branch and files never had it; waiting for running processes: {'; '.join(still)}"
+        if reason != proposal.state_reason:
+            waits = RevertWaits(reason=reason, files_back_at=application.at)
+            must(transition(deps, proposal, waits, actor=SYSTEM))
+        return
+    detail = "every call runs the old code again; branch and files never had the change"
+    must(transition(deps, proposal, Reverted(detail=detail, files_back_at=application.at), actor=SYSTEM))
+
+
+def _begin_everywhere(deps: Deps, proposal: Proposal, change: TreeChange, percent: int) -> str:
+    """Ask every process to route the change; return why that cannot be, after all have given back."""
+    plan = plan_change(change)
+    if not percent or not plan.needs_live or plan.restart_reasons or not deps.settings.hmr.enabled:
+        return "; ".join(plan.restart_reasons) or "no running process would take it now"
+    wanted = live_change(proposal.id, change, mode=deps.settings.hmr.mode)
+    asked: list[ProcessId] = []
+    while True:
+        waiting = [item for item in deps.live.processes() if item.id not in asked]
+        if not waiting:
+            return "" if asked else "no running process is attached"
+        for process in waiting:
+            asked.append(process.id)
+            result = _route(deps, process, wanted, percent)
+            if result.outcome is not LiveOutcome.SWAPPED:
+                for process_id in asked:
+                    deps.live.rollback(process_id, proposal.id, timeout_s=deps.settings.hmr.timeout_s)
+                return f"process {process.pid}: {result.detail}"
+
+
+def _keep_routing(deps: Deps, proposal: Proposal, *, renew: bool) -> str:
+    """See that every process routes this change at the present share; return why one never will."""
+    assert proposal.application is not None and proposal.application.canary is not None
+    percent = proposal.application.canary.percent
+    wanted: LiveChange | None = None
+    for process in deps.live.processes():
+        if not process.connected or (proposal.id in process.changes and not renew):
+            continue
+        if wanted is None:
+            change = deps.backups.load(proposal.application.backup)
+            wanted = live_change(proposal.id, change, mode=deps.settings.hmr.mode)
+        result = _route(deps, process, wanted, percent)
+        # One that does not answer gives back by itself when its lease ends, and is asked again when it is there.
+        if result.outcome not in (LiveOutcome.SWAPPED, LiveOutcome.UNREACHABLE):
+            return f"process {process.pid}: {result.detail}"
+    return ""
+
+
+def _route(deps: Deps, process: HostProcess, wanted: LiveChange, percent: int) -> LiveResult:
+    settings = deps.settings.canary
+    share = Share(percent=percent, key=settings.key, lease_s=settings.lease_s)
+    return deps.live.swap(process.id, wanted, share=share, timeout_s=deps.settings.hmr.timeout_s)

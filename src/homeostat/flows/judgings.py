@@ -1,0 +1,34 @@
+"""What was judged of canaries already, so that each look takes only what has come in since."""
+
+import threading
+from collections import OrderedDict
+
+from homeostat.core.ids import ProposalId
+from homeostat.model.settings import CanarySettings
+from homeostat.ports.store import CanaryStore
+from homeostat.rollout.course import Judging
+
+_KEPT = 16
+
+
+class Judgings:
+    """Remembers the last canaries that were looked at. What is forgotten is judged again from the store, all the same.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[ProposalId, tuple[Judging, int]] = OrderedDict()
+
+    def of(self, change_id: ProposalId, canaries: CanaryStore, settings: CanarySettings) -> Judging:
+        """Return the judging of a change, with every tick of it that the store has."""
+        with self._lock:
+            judging, last = self._known.pop(change_id) if change_id in self._known else (Judging(settings), 0)
+            for number, tick in canaries.ticks(change_id, after=last):
+                judging.feed(tick)
+                last = number
+            self._known[change_id] = (judging, last)
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+            return judging

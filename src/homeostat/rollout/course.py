@@ -1,0 +1,134 @@
+"""The course of a canary: when a larger share of the calls runs a change, when all do, and when it is given back."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from homeostat_agent.canary.histogram import bucket_of
+
+from homeostat.model.canary import ArmCount, CanaryStage, CanaryTick
+from homeostat.model.settings import CanarySettings
+from homeostat.rollout.canary import ArmTick, CanaryJudge, CanaryVerdict, Continue, Inconclusive, Promote, Rollback
+from homeostat.rollout.canary import CanarySettings as JudgeSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """It goes on as it is."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widen:
+    percent: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """All calls may run it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveBack:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """It is not known, and may never be: a person decides. More evidence may still do so before."""
+
+    reason: str
+
+
+_SETTLING = timedelta(seconds=5)
+
+Course: TypeAlias = Wait | Widen | Pass | GiveBack | Ask
+
+
+class Judging:
+    """One canary as its ticks come in, from all processes: what the judge says of them, and what both arms counted."""
+
+    def __init__(self, settings: CanarySettings) -> None:
+        judged = JudgeSettings(false_rollback=settings.false_rollback, horizon_s=settings.max_s)
+        self._judge = CanaryJudge(judged)
+        self._quick = bucket_of(settings.quick_ms / 1000)
+        self._percent = 0
+        self._settled_at: dict[tuple[str, int], datetime] = {}
+        self._control, self._canary = _Sum(), _Sum()
+
+    @property
+    def verdict(self) -> CanaryVerdict:
+        return self._judge.verdict
+
+    @property
+    def control(self) -> ArmCount:
+        return self._control.count()
+
+    @property
+    def canary(self) -> ArmCount:
+        return self._canary.count()
+
+    def feed(self, tick: CanaryTick) -> None:
+        """Take what one process counted. Ticks come in any order, but for each process in that of time.
+
+        Shares only ever grow, and a process that hears of one later must not seem to begin the last one anew. In what
+        it counts just after it heard there are units that had drawn their arm before: nothing is said of their shares.
+        """
+        settled_at = self._settled_at.setdefault((tick.process_id, tick.percent), tick.start + _SETTLING)
+        self._percent = max(self._percent, tick.percent)
+        told = tick.percent == self._percent and tick.start >= settled_at
+        self._judge.observe(
+            control=self._arm(tick.control),
+            canary=self._arm(tick.canary),
+            share=tick.percent / 100 if told else None,
+            seconds=(tick.end - tick.start).total_seconds(),
+        )
+        self._control.add(tick.control)
+        self._canary.add(tick.canary)
+
+    def _arm(self, count: ArmCount) -> ArmTick:
+        """Return the count with all quick calls in one bucket: a tenth more of next to nothing is nobody's harm."""
+        latency: dict[int, int] = {}
+        for bucket, units in count.latency.items():
+            latency[max(bucket, self._quick)] = latency.get(max(bucket, self._quick), 0) + units
+        return ArmTick(units=count.units, failures=count.failures, latency=latency, at_risk=count.at_risk)
+
+
+def plan_course(stage: CanaryStage, verdict: CanaryVerdict, *, now: datetime, settings: CanarySettings) -> Course:
+    """Say what follows from a verdict. What is promoted has the next larger share, after `step_s` at the least."""
+    tried_s = (now - stage.percent_since).total_seconds()
+    match verdict:
+        case Rollback(reason=reason):
+            return GiveBack(reason=reason)
+        case Inconclusive(reason=reason):
+            return Ask(reason=reason)
+        case Continue(reason=reason):
+            # The judge knows only of time in which something was counted.
+            return Wait(reason=reason) if tried_s < settings.max_s else Ask(reason=f"after {tried_s:.0f} s: {reason}")
+        case Promote(reason=reason):
+            if tried_s < settings.step_s:
+                left_s = settings.step_s - tried_s
+                return Wait(reason=f"{left_s:.0f} s are left of the time at {stage.percent} %; {reason}")
+            wider = next((percent for percent in settings.steps if percent > stage.percent), None)
+            return Pass(reason=reason) if wider is None else Widen(percent=wider, reason=reason)
+
+
+class _Sum:
+    def __init__(self) -> None:
+        self._units = 0
+        self._failures: dict[str, int] = {}
+        self._latency: dict[int, int] = {}
+
+    def add(self, count: ArmCount) -> None:
+        self._units += count.units
+        for kind, number in count.failures.items():
+            self._failures[kind] = self._failures.get(kind, 0) + number
+        for bucket, number in count.latency.items():
+            self._latency[bucket] = self._latency.get(bucket, 0) + number
+
+    def count(self) -> ArmCount:
+        return ArmCount(units=self._units, failures=dict(self._failures), latency=dict(self._latency))

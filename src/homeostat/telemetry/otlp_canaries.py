@@ -1,0 +1,156 @@
+"""What an agent tells of its canaries (``homeostat.canary.*``): both arms of each change, in one interval."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from homeostat_agent.canary.histogram import bucket_at
+
+from homeostat.core.errors import InvalidInput
+from homeostat.core.ids import ProposalId, parse_proposal_id
+from homeostat.model.canary import ArmCount
+from homeostat.telemetry.otlp_json import BadRecord, Parsed, count, finite, items, objects, pairs, text
+
+POINT_ATTRIBUTES = frozenset({"homeostat.change", "homeostat.arm", "error.type"})
+_PREFIX = "homeostat.canary."
+_KINDS = {"duration": "histogram", "failures": "sum", "at_risk": "gauge", "percent": "gauge"}
+_ARMS = ("control", "canary")
+_MAX_CHANGES = 100
+_MAX_ERRORS = 50
+_MAX_BUCKETS = 1_000
+_MAX_UNITS = 10_000_000
+_MAX_KIND_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldCanary:
+    """Both arms of one change, as one process counted them in the interval of the body."""
+
+    change_id: ProposalId
+    percent: int
+    control: ArmCount
+    canary: ArmCount
+
+
+@dataclass(slots=True)
+class _Arm:
+    units: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    latency: dict[int, int] = field(default_factory=dict)
+    at_risk: int | None = None
+
+    def count(self) -> ArmCount:
+        return ArmCount(units=self.units, failures=self.failures, latency=self.latency, at_risk=self.at_risk)
+
+    @property
+    def is_possible(self) -> bool:
+        return sum(self.failures.values()) <= (self.units if self.at_risk is None else self.at_risk)
+
+
+def parse_canaries(body: Mapping[str, Any]) -> Parsed[ToldCanary]:
+    """Read the canaries of a metrics body. A point that cannot be read is rejected, and a change of no known share."""
+    arms: dict[ProposalId, tuple[_Arm, _Arm]] = {}
+    shares: dict[ProposalId, int] = {}
+    rejected = 0
+    for name, point in _points(body):
+        try:
+            attributes = pairs(point.get("attributes"), allow=POINT_ATTRIBUTES)
+            change_id = _change(text(attributes.get("homeostat.change")))
+            if change_id not in arms and len(arms) >= _MAX_CHANGES:
+                raise BadRecord("too many changes")
+            both = arms.setdefault(change_id, (_Arm(), _Arm()))
+            if name == "percent":
+                shares[change_id] = _percent(point)
+                continue
+            arm = both[_arm(attributes.get("homeostat.arm"))]
+            if name == "duration":
+                _add_durations(arm, point)
+            elif name == "failures":
+                _add_failures(arm, point, text(attributes.get("error.type")))
+            else:
+                arm.at_risk = _units(point.get("asInt"))
+        except BadRecord:
+            rejected += 1
+    told = tuple(
+        ToldCanary(change_id=change_id, percent=shares[change_id], control=old.count(), canary=new.count())
+        for change_id, (old, new) in arms.items()
+        if change_id in shares and old.is_possible and new.is_possible
+    )
+    return Parsed(records=told, rejected=rejected + len(arms) - len(told))
+
+
+def _points(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for resource, place in objects(body, "resourceMetrics", ""):
+        for scope, scope_place in objects(resource, "scopeMetrics", place):
+            for metric, metric_place in objects(scope, "metrics", scope_place):
+                name = str(metric.get("name")).removeprefix(_PREFIX)
+                kind = _KINDS.get(name) if str(metric.get("name")).startswith(_PREFIX) else None
+                data = metric.get(kind) if kind is not None else None
+                if data is None:
+                    continue
+                if not isinstance(data, dict):
+                    raise InvalidInput("bad-telemetry", f"{metric_place}{kind} is not an object")
+                for point in items(data, "dataPoints", f"{metric_place}{kind}."):
+                    yield name, point if isinstance(point, dict) else {}
+
+
+def _change(value: str) -> ProposalId:
+    try:
+        return parse_proposal_id(value)
+    except InvalidInput:
+        raise BadRecord("not a change") from None
+
+
+def _percent(point: Mapping[str, Any]) -> int:
+    percent = round(finite(point.get("asDouble", 0.0)))
+    if not 0 <= percent <= 100:
+        raise BadRecord("not a share")
+    return percent
+
+
+def _arm(name: object) -> int:
+    if name not in _ARMS:
+        raise BadRecord("not an arm")
+    return _ARMS.index(str(name))
+
+
+def _units(value: object) -> int:
+    units = count(value)
+    if units > _MAX_UNITS:
+        raise BadRecord("beyond reason")
+    return units
+
+
+def _add_durations(arm: _Arm, point: Mapping[str, Any]) -> None:
+    units = _units(point.get("count"))
+    counts, bounds = point.get("bucketCounts") or [], point.get("explicitBounds") or []
+    if not isinstance(counts, list) or not isinstance(bounds, list) or len(counts) != len(bounds) + 1:
+        raise BadRecord("bounds and buckets do not fit")
+    if len(bounds) > _MAX_BUCKETS:
+        raise BadRecord("too many buckets")
+    held = [count(item) for item in counts]
+    # The first bucket has no lower bound and the last no upper one: the agent leaves both empty.
+    if held[0] or held[-1] or sum(held) != units:
+        raise BadRecord("the buckets do not add up to the count")
+    indexes = [bucket_at(_positive(bound)) for bound in bounds]
+    for index, number in zip(indexes, held[1:], strict=True):
+        if number:
+            arm.latency[index] = arm.latency.get(index, 0) + number
+    arm.units += units
+
+
+def _add_failures(arm: _Arm, point: Mapping[str, Any], kind: str) -> None:
+    failed = _units(point.get("asInt"))
+    if not failed or not kind:
+        raise BadRecord("not failures")
+    kind = kind[:_MAX_KIND_CHARS]
+    if kind not in arm.failures and len(arm.failures) >= _MAX_ERRORS:
+        kind = "(other)"
+    arm.failures[kind] = arm.failures.get(kind, 0) + failed
+
+
+def _positive(bound: object) -> float:
+    number = finite(bound)
+    if number <= 0:
+        raise BadRecord("a duration of nothing")
+    return number

@@ -1,0 +1,225 @@
+"""A change on a share of the calls: begun, kept up, widened, passed on, given back, and found again after a crash."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from homeostat.core.ids import ProcessId
+from homeostat.flows.applying import request_apply
+from homeostat.flows.observing import accept, observe
+from homeostat.flows.proposing import Submission, submit
+from homeostat.flows.reverting import request_revert
+from homeostat.model.proposal import ProposalState
+from homeostat.model.settings import CanarySettings
+from homeostat.model.verdict import Denied
+from homeostat.testing.fake_live import Misbehaviour
+from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, WORLD_SETTINGS, World, file
+
+S = ProposalState
+SECOND = ProcessId("00000000-0000-4000-8000-000000000002")
+STEPS = CanarySettings(steps=(10, 50), step_s=5.0, max_s=600.0)
+
+
+def trying(*, processes=1, settings=STEPS):
+    world = World(settings=replace(WORLD_SETTINGS, canary=settings))
+    if processes == 2:
+        world.live.attach(world.process(identity=SECOND), loaded={"shop.py": SOURCE})
+    return world
+
+
+def propose_and_apply(world):
+    proposal = submit(world.deps, Submission(title="Mend", rationale="why", diff=DIFF), actor=BOT)
+    world.run()
+    asked = request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    assert not isinstance(asked, Denied), asked.reasons
+    world.run()
+    return world.deps.proposals.get(proposal.id)
+
+
+def row(world):
+    (found,) = world.deps.proposals.find()
+    return found
+
+
+def serve(world, *, seconds, calls=500, failed=0):
+    """Let calls be made, and the hub look at them after each second."""
+    for _ in range(seconds):
+        world.try_out(row(world).id, seconds=1, calls=calls, failed=failed)
+        if row(world).state is S.CANARY:
+            observe(world.deps, row(world).id)
+            world.run()
+
+
+def kinds(world):
+    entries = world.deps.ledger.entries(subject=row(world).id)
+    return [entry.kind.removeprefix("proposal.") for entry in entries]
+
+
+def test_a_share_of_the_calls_runs_it_and_the_disk_is_as_before():
+    world = trying(processes=2)
+    head = world.deps.commits.head()
+    proposal = propose_and_apply(world)
+    assert proposal.state is S.CANARY
+    assert proposal.status == "approved"
+    assert [world.live.share(item, proposal.id) for item in (PROCESS, SECOND)] == [10, 10]
+    assert world.live.source(PROCESS, "shop.py") == SOURCE
+    assert world.deps.commits.head() == head
+    assert world.violations() == ()
+
+
+def test_it_goes_step_by_step_to_all_calls_and_only_then_to_the_disk():
+    world = trying()
+    propose_and_apply(world)
+    shares = []
+    while row(world).state is S.CANARY:
+        shares.append(world.live.share(PROCESS, row(world).id))
+        serve(world, seconds=1)
+        assert len(shares) < 300
+    assert [share for share in (10, 50) if share in shares] == [10, 50]
+    assert shares == sorted(shares)
+    assert row(world).state is S.OBSERVING
+    assert world.live.source(PROCESS, "shop.py") == MENDED
+    assert world.live.share(PROCESS, row(world).id) == 100
+    assert world.deps.commits.head() == row(world).application.commit
+    assert kinds(world)[-4:] == ["canary_started", "canary_widened", "canary_passed", "went_live"]
+    assert world.violations() == ()
+
+
+def test_harm_takes_it_back_from_every_process_and_the_disk_never_had_it():
+    world = trying(processes=2)
+    head = world.deps.commits.head()
+    propose_and_apply(world)
+    serve(world, seconds=5, failed=30)
+    proposal = row(world)
+    assert proposal.state is S.REVERTED
+    assert proposal.application.automatic_revert
+    assert "ValueError" in proposal.application.revert_reason
+    assert [world.live.share(item, proposal.id) for item in (PROCESS, SECOND)] == [0, 0]
+    assert world.deps.commits.head() == head
+    assert "went_live" not in kinds(world)
+    assert world.violations() == ()
+
+
+def test_what_was_given_back_is_locked_out():
+    world = trying()
+    propose_and_apply(world)
+    serve(world, seconds=5, failed=30)
+    again = submit(world.deps, Submission(title="Mend again", rationale="why", diff=DIFF), actor=BOT)
+    assert isinstance(again, Denied)
+    assert again.code == "locked-out"
+
+
+def test_changes_are_tried_one_at_a_time():
+    world = trying()
+    world.repository.user_commit({"other.py": file("X = 1\n")}, at=world.clock.now())
+    first = propose_and_apply(world)
+    diff = "--- a/other.py\n+++ b/other.py\n@@ -1 +1 @@\n-X = 1\n+X = 2\n"
+    second = submit(world.deps, Submission(title="Second", rationale="why", diff=diff), actor=BOT)
+    world.run()
+    refused = request_apply(world.deps, second.id, actor=OWNER, seen=None)
+    assert isinstance(refused, Denied) and refused.code == "canary-under-way"
+    assert first.id in refused.reasons[0]
+    assert world.deps.proposals.get(second.id).state is S.AWAITING_APPROVAL
+    request_revert(world.deps, first.id, actor=OWNER, reason="not today")
+    world.run()
+    assert not isinstance(request_apply(world.deps, second.id, actor=OWNER, seen=None), Denied)
+
+
+def test_a_person_takes_it_back():
+    world = trying()
+    proposal = propose_and_apply(world)
+    request_revert(world.deps, proposal.id, actor=OWNER, reason="not today")
+    world.run()
+    assert (row(world).state, row(world).application.automatic_revert) == (S.REVERTED, False)
+    assert world.live.share(PROCESS, proposal.id) == 0
+
+
+def test_without_calls_it_is_neither_widened_nor_passed_and_a_person_decides_in_the_end():
+    world = trying()
+    proposal = propose_and_apply(world)
+    refused = accept(world.deps, proposal.id, actor=OWNER, reason="it is fine")
+    assert isinstance(refused, Denied) and refused.code == "not-held"
+    serve(world, seconds=3, calls=0)
+    world.clock.move(timedelta(seconds=STEPS.max_s))
+    serve(world, seconds=1, calls=0)
+    assert row(world).state is S.CANARY
+    assert world.live.share(PROCESS, proposal.id) == 10
+    assert isinstance(accept(world.deps, proposal.id, actor=BOT, reason="it is fine"), Denied)
+    accept(world.deps, proposal.id, actor=OWNER, reason="nobody comes at night")
+    world.run()
+    assert row(world).state is S.OBSERVING
+    (passed,) = [e for e in world.deps.ledger.entries(subject=proposal.id) if e.kind == "proposal.canary_passed"]
+    assert passed.actor == OWNER.id and passed.body["doubt"]
+
+
+def test_a_process_that_starts_later_or_lost_its_lease_routes_at_the_next_beat():
+    world = trying()
+    proposal = propose_and_apply(world)
+    world.live.end_leases(PROCESS)
+    world.live.attach(world.process(identity=SECOND), loaded={"shop.py": SOURCE})
+    observe(world.deps, proposal.id, renew=False)
+    assert [world.live.share(item, proposal.id) for item in (PROCESS, SECOND)] == [10, 10]
+    asked = len(world.live.calls)
+    observe(world.deps, proposal.id, renew=False)
+    assert len(world.live.calls) == asked
+    observe(world.deps, proposal.id, renew=True)
+    assert len(world.live.calls) == asked + 2
+
+
+def test_a_process_that_never_can_ends_it_for_all():
+    world = trying()
+    proposal = propose_and_apply(world)
+    world.live.attach(world.process(identity=SECOND), loaded={"shop.py": "def price(coupon):\n    return 1\n"})
+    observe(world.deps, proposal.id)
+    world.run()
+    assert row(world).state is S.REVERTED
+    assert "cannot be tried everywhere" in row(world).application.revert_reason
+    assert world.live.share(PROCESS, proposal.id) == 0
+
+
+def test_a_process_that_does_not_answer_is_asked_again_and_holds_the_word_reverted_back():
+    world = trying(processes=2)
+    proposal = propose_and_apply(world)
+    world.live.lose(SECOND)
+    observe(world.deps, proposal.id)
+    assert row(world).state is S.CANARY
+    request_revert(world.deps, proposal.id, actor=OWNER, reason="not today")
+    world.run()
+    assert row(world).state is S.REVERTING
+    assert "does not answer" in row(world).state_reason
+    world.live.reconnect(SECOND)
+    world.restart()
+    assert row(world).state is S.REVERTED
+    assert world.live.share(SECOND, proposal.id) == 0
+
+
+@pytest.mark.parametrize("how", [Misbehaviour.REFUSE, Misbehaviour.FAIL, Misbehaviour.UNREACHABLE])
+def test_where_one_process_cannot_route_it_goes_live_at_once_and_says_why(how):
+    world = trying(processes=2)
+    world.live.misbehave(SECOND, "swap", how)
+    proposal = propose_and_apply(world)
+    assert proposal.state is S.OBSERVING
+    assert world.live.source(PROCESS, "shop.py") == world.live.source(SECOND, "shop.py") == MENDED
+    assert any("not tried on a share of the calls first" in line for line in proposal.log)
+
+
+def test_a_branch_that_moved_on_ends_it_with_everything_given_back():
+    world = trying()
+    proposal = propose_and_apply(world)
+    world.repository.user_commit({"shop.py": None}, at=world.clock.now())
+    while row(world).state is S.CANARY:
+        serve(world, seconds=1)
+    assert row(world).state is S.FAILED
+    assert world.live.share(PROCESS, proposal.id) == 0
+    assert world.live.source(PROCESS, "shop.py") == SOURCE
+
+
+def test_a_hub_that_died_while_it_was_begun_begins_it_again():
+    world = trying()
+    world.live.misbehave(PROCESS, "swap", Misbehaviour.LOSE_ANSWER)
+    proposal = propose_and_apply(world)
+    world.restart()
+    assert row(world).state in (S.CANARY, S.OBSERVING)
+    assert world.live.share(PROCESS, proposal.id) in (10, 100)
+    assert world.violations() == ()

@@ -1,0 +1,126 @@
+"""What an agent tells of a canary, as the agent itself writes it, and what is wrong with it."""
+
+import copy
+
+import pytest
+from homeostat_agent.canary.counts import ArmCounts
+from homeostat_agent.canary.report import CanaryReport
+from homeostat_agent.context import HostContext
+from homeostat_agent.otlp import encode_metrics
+
+from homeostat.core.errors import InvalidInput
+from homeostat.model.latency import buckets_of
+from homeostat.telemetry.otlp_canaries import parse_canaries
+
+CHANGE = "00000000-0000-4000-8000-000000000001"
+CONTEXT = HostContext(repository="/srv/shop", commit=None, service_name="shop", process_id="p-1")
+
+
+def arm(seconds, failures, *, at_risk=None):
+    counts = ArmCounts(at_risk)
+    for one in seconds:
+        counts.add_unit(one)
+    for kind in failures:
+        counts.add_failure(kind)
+    return counts
+
+
+REPORT = CanaryReport(
+    change_id=CHANGE,
+    percent=10.0,
+    arms={
+        False: arm([0.0125] * 83 + [0.0131] * 5 + [2.0], ["KeyError"] * 3),
+        True: arm([0.012] * 7 + [0.0, 1e9], ["ValueError"] * 2),
+    },
+    lapsed=False,
+)
+
+
+def body(*reports):
+    snapshot = {"requests": {}, "errors_logged": 0, "canaries": reports, "start_unix_ns": 1, "end_unix_ns": 2}
+    return encode_metrics(snapshot, CONTEXT)
+
+
+def points(told, name):
+    (metric,) = [item for item in told["resourceMetrics"][0]["scopeMetrics"][0]["metrics"] if item["name"] == name]
+    return (metric.get("histogram") or metric.get("sum") or metric.get("gauge"))["dataPoints"]
+
+
+def test_both_arms_are_read_as_the_agent_counted_them():
+    parsed = parse_canaries(body(REPORT))
+    (told,) = parsed.records
+    assert (told.change_id, told.percent, parsed.rejected) == (CHANGE, 10, 0)
+    assert (told.control.units, dict(told.control.failures)) == (89, {"KeyError": 3})
+    assert dict(told.control.latency) == buckets_of([0.0125] * 83 + [0.0131] * 5 + [2.0])
+    assert (told.canary.units, dict(told.canary.failures)) == (9, {"ValueError": 2})
+    assert dict(told.canary.latency) == buckets_of([0.012] * 7 + [0.0, 1e9])
+
+
+def test_a_body_without_canaries_tells_of_none():
+    assert parse_canaries(body()).records == ()
+    assert parse_canaries({}).records == ()
+
+
+def test_several_changes_are_told_apart():
+    other = REPORT._replace(change_id=CHANGE[:-1] + "2", percent=50.0, arms={})
+    assert [item.percent for item in parse_canaries(body(REPORT, other)).records] == [10, 50]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda point: point.update(bucketCounts=[1]),
+        lambda point: point.update(count="7"),
+        lambda point: point.update(count="-1"),
+        lambda point: point["bucketCounts"].__setitem__(0, "1"),
+        lambda point: point.update(explicitBounds=[0.0] * len(point["explicitBounds"])),
+        lambda point: point.update(explicitBounds="x"),
+        lambda point: point.update(explicitBounds=[float("nan")] * len(point["explicitBounds"])),
+        lambda point: point.update(attributes=[]),
+        lambda point: point.update(attributes=[{"key": "homeostat.change", "value": {"stringValue": "../x"}}]),
+        lambda point: point.update(attributes=[{"key": "homeostat.change", "value": {"stringValue": CHANGE}}]),
+        lambda point: point.clear(),
+    ],
+)
+def test_a_point_that_cannot_be_read_is_rejected_and_the_others_count(spoil):
+    told = copy.deepcopy(body(REPORT))
+    spoil(points(told, "homeostat.canary.duration")[1])
+    points(told, "homeostat.canary.failures").pop()
+    parsed = parse_canaries(told)
+    assert parsed.rejected == 1
+    (canary,) = parsed.records
+    assert (canary.control.units, canary.canary.units) == (89, 0)
+
+
+@pytest.mark.parametrize("attributes", [[], [{"key": "error.type", "value": {"stringValue": "x"}}]])
+def test_failures_of_nothing_known_are_rejected(attributes):
+    told = copy.deepcopy(body(REPORT))
+    points(told, "homeostat.canary.failures")[0]["attributes"] = attributes
+    parsed = parse_canaries(told)
+    assert parsed.rejected == 1
+    assert parsed.records[0].control.failures == {}
+
+
+def test_more_failures_than_units_are_believed_of_nobody():
+    told = copy.deepcopy(body(REPORT))
+    points(told, "homeostat.canary.failures")[1]["asInt"] = "10"
+    assert parse_canaries(told).records == ()
+
+
+def test_with_a_key_more_may_fail_than_came_but_not_more_than_were_at_risk():
+    keyed = REPORT._replace(arms={True: arm([0.012], ["KeyError"] * 5, at_risk=30)})
+    (told,) = parse_canaries(body(keyed)).records
+    assert (told.canary.units, told.canary.at_risk, dict(told.canary.failures)) == (1, 31, {"KeyError": 5})
+    few = REPORT._replace(arms={True: arm([0.012], ["KeyError"] * 5, at_risk=1)})
+    assert parse_canaries(body(few)).records == ()
+
+
+def test_a_change_whose_share_is_not_told_counts_for_nothing():
+    told = body(REPORT)
+    points(told, "homeostat.canary.percent").clear()
+    assert parse_canaries(told).records == ()
+
+
+def test_a_frame_that_is_none_is_refused():
+    with pytest.raises(InvalidInput):
+        parse_canaries({"resourceMetrics": [{"scopeMetrics": "x"}]})
