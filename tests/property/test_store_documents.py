@@ -13,6 +13,7 @@ from homeostat.adapters.keys import Ed25519Signer
 from homeostat.adapters.store import SqlStore
 from homeostat.adapters.store.documents import decode_proposal, encode_proposal
 from homeostat.adapters.store.sample_document import decode_sample, encode_sample
+from homeostat.model.canary import CanaryStage
 from homeostat.model.finding import CodeLocation, ErrorOccurrence
 from homeostat.model.proof import PolicyFinding, ProofReport, TestRun
 from homeostat.model.proposal import Application, ChangeRef, Proposal, Review
@@ -51,7 +52,7 @@ def strategy_of(hint):
     return st.from_type(hint)
 
 
-for cls in (CodeLocation, PolicyFinding, TestRun, ChangeRef, Review, Application, RouteVitals):
+for cls in (CodeLocation, PolicyFinding, TestRun, ChangeRef, Review, CanaryStage, Application, RouteVitals):
     BY_TYPE[cls] = every_field(cls)
 BY_TYPE[ProofReport] = every_field(ProofReport)
 proposals = every_field(Proposal)

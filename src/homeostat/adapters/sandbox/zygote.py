@@ -63,13 +63,13 @@ class _Zygote:
             if self.spare is None and not self.running:
                 self.spare = self._fork()
                 poll.register(self.spare.handle, select.POLLIN)
-            for handle, _ in poll.poll():
-                if handle == self.control.fileno():
-                    if not self._answer(poll):
-                        return
-                    continue
+            ready = {handle for handle, _ in poll.poll()}
+            # The dead first: a spare that was killed just now must not be given a run.
+            for handle in ready - {self.control.fileno()}:
                 poll.unregister(handle)
                 self._bury(handle)
+            if self.control.fileno() in ready and not self._answer(poll):
+                return
 
     def _answer(self, poll: select.poll) -> bool:
         """Pass one request on; False when nobody will ask any more."""

@@ -5,7 +5,7 @@ import signal
 import sys
 import textwrap
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import agents_harness
@@ -178,7 +178,8 @@ def test_one_process_calls_itself_by_so_many_ids_and_no_more(place, monkeypatch)
     with place.hub() as gateway:
         for number in range(5):
             with agent(place, process=f"{PROCESS[:-1]}{number}") as there:
-                there.send("goodbye", {}, deadline_s=soon())
+                with suppress(ProtocolError):  # one that is refused may be cut off before it can say so
+                    there.send("goodbye", {}, deadline_s=soon())
                 wait_for(lambda number=number: sum(gateway.stats().ended.values()) == number + 1)
         assert gateway.stats().ended == {"goodbye": 3, "too-many-names": 2}
         with agent(place, process=f"{PROCESS[:-1]}1"):
