@@ -12,7 +12,7 @@ from homeostat.flows.bringing_in_line import bring_back, live_change
 from homeostat.flows.deps import Deps
 from homeostat.flows.transition import must, transition
 from homeostat.model.actor import SYSTEM, Actor
-from homeostat.model.canary import ArmCount, Share
+from homeostat.model.canary import Share
 from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
 from homeostat.model.proposal import Proposal
@@ -20,6 +20,7 @@ from homeostat.model.verdict import Denied
 from homeostat.ports.live import LiveChange
 from homeostat.proposals.events import CanaryEnded, CanaryPassed, CanaryStarted, CanaryWidened, Reverted, RevertWaits
 from homeostat.rollout.canary import CanaryVerdict
+from homeostat.rollout.canary.arms import Tally
 from homeostat.rollout.course import Ask, Course, GiveBack, Pass, Widen, plan_course
 from homeostat.rollout.live import plan_change
 
@@ -30,8 +31,8 @@ _NOT_TRIED = "not tried on a share of the calls first"
 class CanaryLook:
     """What is known of a canary now."""
 
-    control: ArmCount
-    canary: ArmCount
+    control: Tally
+    canary: Tally
     verdict: CanaryVerdict
     course: Course
 
@@ -53,22 +54,20 @@ def begin(deps: Deps, proposal: Proposal, change: TreeChange) -> Proposal:
 def watch(deps: Deps, proposal: Proposal, *, renew: bool) -> CanaryLook:
     """Look at a canary, and do what follows; idempotent.
 
-    Processes that do not route it (they started since, or their lease ran out) are asked to; with `renew` all are.
+    Harm ends before any process is asked for anything else: one that hangs would hold it up. Processes that do not
+    route it (they started since, or their lease ran out) are asked to; with `renew` all are.
     """
-    refused = _keep_routing(deps, proposal, renew=renew)
     seen = look(deps, proposal)
-    if refused:
-        end(deps, proposal, actor=SYSTEM, reason=f"it cannot be tried everywhere: {refused}", automatic=True)
-        return seen
     match seen.course:
         case GiveBack(reason=reason):
             end(deps, proposal, actor=SYSTEM, reason=reason, automatic=True)
         case Pass(reason=reason):
             pass_on(deps, proposal, CanaryPassed(reason=reason), actor=SYSTEM)
         case Widen(percent=percent, reason=reason):
-            must(transition(deps, proposal, CanaryWidened(percent=percent, reason=reason), actor=SYSTEM))
+            proposal = must(transition(deps, proposal, CanaryWidened(percent=percent, reason=reason), actor=SYSTEM))
+            _keep_routing(deps, proposal, renew=True)
         case _:
-            pass
+            _keep_routing(deps, proposal, renew=renew)
     return seen
 
 
@@ -146,8 +145,8 @@ def _begin_everywhere(deps: Deps, proposal: Proposal, change: TreeChange, percen
                 return f"process {process.pid}: {result.detail}"
 
 
-def _keep_routing(deps: Deps, proposal: Proposal, *, renew: bool) -> str:
-    """See that every process routes this change at the present share; return why one never will."""
+def _keep_routing(deps: Deps, proposal: Proposal, *, renew: bool) -> None:
+    """See that every process routes this change at the present share; where one never will, take it back."""
     assert proposal.application is not None and proposal.application.canary is not None
     percent = proposal.application.canary.percent
     wanted: LiveChange | None = None
@@ -160,8 +159,9 @@ def _keep_routing(deps: Deps, proposal: Proposal, *, renew: bool) -> str:
         result = _route(deps, process, wanted, percent)
         # One that does not answer gives back by itself when its lease ends, and is asked again when it is there.
         if result.outcome not in (LiveOutcome.SWAPPED, LiveOutcome.UNREACHABLE):
-            return f"process {process.pid}: {result.detail}"
-    return ""
+            reason = f"it cannot be tried everywhere: process {process.pid}: {result.detail}"
+            end(deps, proposal, actor=SYSTEM, reason=reason, automatic=True)
+            return
 
 
 def _route(deps: Deps, process: HostProcess, wanted: LiveChange, percent: int) -> LiveResult:

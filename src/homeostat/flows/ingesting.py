@@ -13,7 +13,7 @@ from homeostat.core.ids import ProcessId
 from homeostat.flows.deps import Deps
 from homeostat.improvement.findings import decide, may_change
 from homeostat.model.actor import SYSTEM
-from homeostat.model.canary import CanaryTick
+from homeostat.model.canary import ProcessTick
 from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, GroupStanding
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.vitals import UNATTESTED, VitalsTick
@@ -98,7 +98,7 @@ def _keep_canaries(deps: Deps, body: Mapping[str, Any], tick: VitalsTick) -> Non
     """Store what was counted of canaries in the interval of this tick, which is believed: theirs is the same one."""
     most = MAX_PER_S * max((tick.end - tick.start).total_seconds(), 1.0)
     told = [
-        CanaryTick(
+        ProcessTick(
             change_id=item.change_id,
             process_id=tick.process_id,
             start=tick.start,

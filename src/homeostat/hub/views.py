@@ -15,11 +15,11 @@ from homeostat.flows.deps import Deps
 from homeostat.flows.observing import Observation, look
 from homeostat.flows.proposing import resolve_diff
 from homeostat.hub.contract import ProposalBody, ProposalDetail
-from homeostat.model.canary import ArmCount
 from homeostat.model.latency import quantile_s
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.rollout.arms import Arm
+from homeostat.rollout.canary.arms import Tally
 from homeostat.rollout.live import plan_change
 
 RESTART_COMMAND = "homeostat restart"
@@ -80,7 +80,7 @@ def canary_body(proposal: Proposal, seen: CanaryLook) -> dict[str, Any]:
     }
 
 
-def _counted_arm(arm: ArmCount) -> dict[str, Any]:
+def _counted_arm(arm: Tally) -> dict[str, Any]:
     quantiles = {
         f"p{round(at * 100)}_ms": quantile_s(arm.latency, at) if arm.latency else None for at in (0.5, 0.9, 0.99)
     }

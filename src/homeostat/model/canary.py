@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ProposalId
 
 
@@ -33,22 +34,47 @@ class CanaryStage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmCount:
-    """What one arm counted: how many units, how many of them failed and of what, and how long they took."""
+class ArmTick:
+    """What one arm counted in one tick.
+
+    The unit is whatever the arm is drawn for: a request, a task of a worker. Where a key (a user) keeps its arm, its
+    requests are no longer drawn one by one, so a key is the unit and counts once, with its first request. Its later
+    requests may count, too, for a rollback: then a key is in `failures` when it first fails, and `at_risk` says among
+    how many. How great a part of the keys will have failed in the end is not known from that, so nothing is promoted.
+    """
 
     units: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
-    """Failed units by exception type, or by the status of the answer."""
+    """Failed units by type of exception; a unit counts once."""
 
     latency: Mapping[int, int] = field(default_factory=dict)
-    """Units by the index of their bucket (`homeostat.model.latency`)."""
+    """Units by bucket of their latency (`homeostat_agent.canary.histogram`); of as many units as were timed."""
 
     at_risk: int | None = None
-    """Where a key holds the units of a user together: users that had not failed before. Else None: all units."""
+    """With keys: those that had not failed before this tick, the new ones among them. None: the units themselves."""
+
+    def __post_init__(self) -> None:
+        counts = (self.units, *self.failures.values(), *self.latency.values(), self.exposed)
+        if any(count < 0 for count in counts):
+            raise InvalidInput("bad-tick", "a tick has a negative count")
+        if self.failed > self.exposed:
+            raise InvalidInput("bad-tick", f"{self.failed} units failed of {self.exposed}")
+        if sum(self.latency.values()) > self.units:
+            raise InvalidInput("bad-tick", "there are more latencies than units")
+
+    @property
+    def failed(self) -> int:
+        """Units that failed, of whatever type."""
+        return sum(self.failures.values())
+
+    @property
+    def exposed(self) -> int:
+        """Units that could have failed."""
+        return self.units if self.at_risk is None else self.at_risk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CanaryTick:
+class ProcessTick:
     """What one process counted of one change between `start` and `end`, on both arms."""
 
     change_id: ProposalId
@@ -58,5 +84,14 @@ class CanaryTick:
     percent: int
     """Share of the calls that ran the change meanwhile."""
 
-    control: ArmCount
-    canary: ArmCount
+    control: ArmTick
+    canary: ArmTick
+
+    def __post_init__(self) -> None:
+        check_same_units(self.control, self.canary)
+
+
+def check_same_units(control: ArmTick, canary: ArmTick) -> None:
+    """Raise where one arm counts keys and the other does not: they cannot be compared."""
+    if (control.at_risk is None) != (canary.at_risk is None):
+        raise InvalidInput("bad-tick", "one arm counts keys and the other does not")

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 from homeostat.core.digests import Digest
 from homeostat.core.ids import ActorId, FindingId, ProposalId
 from homeostat.model.actor import Actor, Role
-from homeostat.model.canary import CanaryTick
+from homeostat.model.canary import ProcessTick
 from homeostat.model.finding import ErrorGroup, ErrorOccurrence, Finding, GroupStanding, Recorded
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
 from homeostat.model.proposal import Proposal, ProposalState, Tally
@@ -158,11 +158,11 @@ class VitalsStore(Protocol):
 
 
 class CanaryStore(Protocol):
-    def record(self, ticks: Sequence[CanaryTick]) -> None:
+    def record(self, ticks: Sequence[ProcessTick]) -> None:
         """Keep these ticks; one that is there already, equal in everything, is not kept twice."""
         ...
 
-    def ticks(self, change_id: ProposalId, *, after: int = 0) -> Sequence[tuple[int, CanaryTick]]:
+    def ticks(self, change_id: ProposalId, *, after: int = 0) -> Sequence[tuple[int, ProcessTick]]:
         """Return the ticks of this change with their numbers, as they came in; only those whose number is above."""
         ...
 

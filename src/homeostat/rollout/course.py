@@ -1,15 +1,23 @@
 """The course of a canary: when a larger share of the calls runs a change, when all do, and when it is given back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from homeostat_agent.canary.histogram import bucket_of
 
-from homeostat.model.canary import ArmCount, CanaryStage, CanaryTick
+from homeostat.model.canary import ArmTick, CanaryStage, ProcessTick
 from homeostat.model.settings import CanarySettings
-from homeostat.rollout.canary import ArmTick, CanaryJudge, CanaryVerdict, Continue, Inconclusive, Promote, Rollback
-from homeostat.rollout.canary import CanarySettings as JudgeSettings
+from homeostat.rollout.canary import (
+    CanaryJudge,
+    CanaryVerdict,
+    Continue,
+    Inconclusive,
+    JudgeSettings,
+    Promote,
+    Rollback,
+)
+from homeostat.rollout.canary.arms import Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,21 +66,22 @@ class Judging:
         self._quick = bucket_of(settings.quick_ms / 1000)
         self._percent = 0
         self._settled_at: dict[tuple[str, int], datetime] = {}
-        self._control, self._canary = _Sum(), _Sum()
+        self._until: datetime | None = None
+        self._control, self._canary = Tally(), Tally()
 
     @property
     def verdict(self) -> CanaryVerdict:
         return self._judge.verdict
 
     @property
-    def control(self) -> ArmCount:
-        return self._control.count()
+    def control(self) -> Tally:
+        return _copy(self._control)
 
     @property
-    def canary(self) -> ArmCount:
-        return self._canary.count()
+    def canary(self) -> Tally:
+        return _copy(self._canary)
 
-    def feed(self, tick: CanaryTick) -> None:
+    def feed(self, tick: ProcessTick) -> None:
         """Take what one process counted. Ticks come in any order, but for each process in that of time.
 
         Shares only ever grow, and a process that hears of one later must not seem to begin the last one anew. In what
@@ -85,12 +94,18 @@ class Judging:
             control=self._arm(tick.control),
             canary=self._arm(tick.canary),
             share=tick.percent / 100 if told else None,
-            seconds=(tick.end - tick.start).total_seconds(),
+            seconds=self._time_passed_s(tick),
         )
         self._control.add(tick.control)
         self._canary.add(tick.canary)
 
-    def _arm(self, count: ArmCount) -> ArmTick:
+    def _time_passed_s(self, tick: ProcessTick) -> float:
+        """Return what this tick adds to the time that was watched: processes count side by side, and not in turn."""
+        begun = tick.start if self._until is None else max(tick.start, self._until)
+        self._until = tick.end if self._until is None else max(tick.end, self._until)
+        return max((tick.end - begun).total_seconds(), 0.0)
+
+    def _arm(self, count: ArmTick) -> ArmTick:
         """Return the count with all quick calls in one bucket: a tenth more of next to nothing is nobody's harm."""
         latency: dict[int, int] = {}
         for bucket, units in count.latency.items():
@@ -117,18 +132,5 @@ def plan_course(stage: CanaryStage, verdict: CanaryVerdict, *, now: datetime, se
             return Pass(reason=reason) if wider is None else Widen(percent=wider, reason=reason)
 
 
-class _Sum:
-    def __init__(self) -> None:
-        self._units = 0
-        self._failures: dict[str, int] = {}
-        self._latency: dict[int, int] = {}
-
-    def add(self, count: ArmCount) -> None:
-        self._units += count.units
-        for kind, number in count.failures.items():
-            self._failures[kind] = self._failures.get(kind, 0) + number
-        for bucket, number in count.latency.items():
-            self._latency[bucket] = self._latency.get(bucket, 0) + number
-
-    def count(self) -> ArmCount:
-        return ArmCount(units=self._units, failures=dict(self._failures), latency=dict(self._latency))
+def _copy(tally: Tally) -> Tally:
+    return replace(tally, failures=dict(tally.failures), latency=dict(tally.latency))

@@ -8,7 +8,7 @@ from homeostat_agent.canary.histogram import bucket_at
 
 from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ProposalId, parse_proposal_id
-from homeostat.model.canary import ArmCount
+from homeostat.model.canary import ArmTick, check_same_units
 from homeostat.telemetry.otlp_json import BadRecord, Parsed, count, finite, items, objects, pairs, text
 
 POINT_ATTRIBUTES = frozenset({"homeostat.change", "homeostat.arm", "error.type"})
@@ -28,8 +28,11 @@ class ToldCanary:
 
     change_id: ProposalId
     percent: int
-    control: ArmCount
-    canary: ArmCount
+    control: ArmTick
+    canary: ArmTick
+
+    def __post_init__(self) -> None:
+        check_same_units(self.control, self.canary)
 
 
 @dataclass(slots=True)
@@ -39,12 +42,8 @@ class _Arm:
     latency: dict[int, int] = field(default_factory=dict)
     at_risk: int | None = None
 
-    def count(self) -> ArmCount:
-        return ArmCount(units=self.units, failures=self.failures, latency=self.latency, at_risk=self.at_risk)
-
-    @property
-    def is_possible(self) -> bool:
-        return sum(self.failures.values()) <= (self.units if self.at_risk is None else self.at_risk)
+    def count(self) -> ArmTick:
+        return ArmTick(units=self.units, failures=self.failures, latency=self.latency, at_risk=self.at_risk)
 
 
 def parse_canaries(body: Mapping[str, Any]) -> Parsed[ToldCanary]:
@@ -71,12 +70,14 @@ def parse_canaries(body: Mapping[str, Any]) -> Parsed[ToldCanary]:
                 arm.at_risk = _units(point.get("asInt"))
         except BadRecord:
             rejected += 1
-    told = tuple(
-        ToldCanary(change_id=change_id, percent=shares[change_id], control=old.count(), canary=new.count())
-        for change_id, (old, new) in arms.items()
-        if change_id in shares and old.is_possible and new.is_possible
-    )
-    return Parsed(records=told, rejected=rejected + len(arms) - len(told))
+    told = []
+    for change_id, (old, new) in arms.items():
+        try:
+            percent = shares[change_id]
+            told.append(ToldCanary(change_id=change_id, percent=percent, control=old.count(), canary=new.count()))
+        except (KeyError, InvalidInput):
+            rejected += 1
+    return Parsed(records=tuple(told), rejected=rejected)
 
 
 def _points(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

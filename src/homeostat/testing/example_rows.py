@@ -10,7 +10,7 @@ from msgspec import structs
 from homeostat.core.canonical_json import JsonValue
 from homeostat.core.digests import Digest, digest_bytes
 from homeostat.core.ids import ActorId, CommitId, FindingId, ProposalId
-from homeostat.model.canary import ArmCount, CanaryTick
+from homeostat.model.canary import ArmTick, ProcessTick
 from homeostat.model.finding import CodeLocation, ErrorGroup, ErrorOccurrence, Finding, FindingState
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Category, ChangeRef, Proposal, ProposalState, Severity
@@ -157,17 +157,17 @@ def example_finding(group: ErrorGroup, **changes: Any) -> Finding:
     return replace(finding, **changes)
 
 
-def example_canary_tick(seconds: float, *, failed: int = 0, **changes: Any) -> CanaryTick:
+def example_canary_tick(seconds: float, *, failed: int = 0, **changes: Any) -> ProcessTick:
     """Return a canary's tick of one second that ended so many seconds after `START`."""
     end = START + timedelta(seconds=seconds)
-    tick = CanaryTick(
+    tick = ProcessTick(
         change_id=ProposalId("00000000-0000-4000-8000-000000000001"),
         process_id="11111111-1111-4111-8111-111111111111",
         start=end - timedelta(seconds=1),
         end=end,
         percent=10,
-        control=ArmCount(units=90, failures={"KeyError": 1}, latency={-95: 80, 12: 10}),
-        canary=ArmCount(units=10, failures={"KeyError": failed} if failed else {}, latency={-95: 10}),
+        control=ArmTick(units=90, failures={"KeyError": 1}, latency={-95: 80, 12: 10}),
+        canary=ArmTick(units=10, failures={"KeyError": failed} if failed else {}, latency={-95: 10}),
     )
     return replace(tick, **changes)
 

@@ -22,7 +22,7 @@ from homeostat.core.ids import ActorId, FindingId, ProposalId
 from homeostat.core.limits import MAX_BATCHES_REMEMBERED, MAX_SAMPLES_PER_CALL, MAX_SAMPLES_PER_TEMPLATE
 from homeostat.improvement.findings import standing_of
 from homeostat.model.actor import Actor, Role
-from homeostat.model.canary import CanaryTick
+from homeostat.model.canary import ProcessTick
 from homeostat.model.finding import AGENTS, ErrorGroup, ErrorOccurrence, Finding, GroupStanding, Recorded
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
 from homeostat.model.proposal import Proposal, ProposalState, Tally
@@ -78,7 +78,7 @@ class Rows:
     totals: dict[str, int] = field(default_factory=dict)
     findings: dict[FindingId, Finding] = field(default_factory=dict)
     ticks: list[VitalsTick] = field(default_factory=list)
-    canary_ticks: dict[int, CanaryTick] = field(default_factory=dict)
+    canary_ticks: dict[int, ProcessTick] = field(default_factory=dict)
     actors: dict[ActorId, tuple[Actor, Digest | None]] = field(default_factory=dict)
 
     def copy(self) -> "Rows":
@@ -355,13 +355,13 @@ class MemoryCanaries:
     def __init__(self, memory: _Memory) -> None:
         self._memory = memory
 
-    def record(self, ticks: Sequence[CanaryTick]) -> None:
+    def record(self, ticks: Sequence[ProcessTick]) -> None:
         with self._memory.writing() as rows:
             for tick in ticks:
                 if tick not in rows.canary_ticks.values():
                     rows.canary_ticks[max(rows.canary_ticks, default=0) + 1] = tick
 
-    def ticks(self, change_id: ProposalId, *, after: int = 0) -> Sequence[tuple[int, CanaryTick]]:
+    def ticks(self, change_id: ProposalId, *, after: int = 0) -> Sequence[tuple[int, ProcessTick]]:
         kept = self._memory.rows.canary_ticks
         return [(number, kept[number]) for number in kept if number > after and kept[number].change_id == change_id]
 

@@ -17,7 +17,7 @@ from homeostat.flows.reverting import revert
 from homeostat.flows.surveying import Places, survey
 from homeostat.flows.validating import validate
 from homeostat.model.actor import Actor, Role
-from homeostat.model.canary import ArmCount, CanaryTick
+from homeostat.model.canary import ArmTick, ProcessTick
 from homeostat.model.change import REGULAR, FileState
 from homeostat.model.process import HostProcess
 from homeostat.model.settings import HmrSettings, HostSettings, ObservationSettings, PolicySettings, Settings
@@ -204,14 +204,15 @@ class World:
             self.clock.move(timedelta(seconds=1))
             percent = self.live.share(PROCESS, change_id)
             new = calls * percent // 100
-            tick = CanaryTick(
+            hit = min(failed, new)
+            tick = ProcessTick(
                 change_id=change_id,
                 process_id=PROCESS,
                 start=start,
                 end=self.clock.now(),
                 percent=percent,
-                control=ArmCount(units=calls - new, latency={-60: calls - new}),
-                canary=ArmCount(units=new, failures={"ValueError": failed} if failed else {}, latency={-60: new}),
+                control=ArmTick(units=calls - new, latency={-60: calls - new}),
+                canary=ArmTick(units=new, failures={"ValueError": hit} if hit else {}, latency={-60: new}),
             )
             self.store.canaries.record([tick])
 

@@ -194,6 +194,29 @@ def test_a_process_that_does_not_answer_is_asked_again_and_holds_the_word_revert
     assert world.live.share(SECOND, proposal.id) == 0
 
 
+def test_harm_is_taken_back_before_any_process_is_asked_for_anything_else():
+    """A process that hangs would hold it up for as long as a command may take."""
+    world = trying(processes=2)
+    proposal = propose_and_apply(world)
+    while row(world).state is S.CANARY:
+        world.live.end_leases(SECOND)
+        world.try_out(proposal.id, seconds=1, calls=500, failed=30)
+        before = len(world.live.calls)
+        observe(world.deps, proposal.id)
+    assert "swap" not in [command for command, *_ in world.live.calls[before:]]
+    world.run()
+    assert row(world).state is S.REVERTED
+
+
+def test_a_wider_share_is_routed_at_once():
+    world = trying(processes=2)
+    proposal = propose_and_apply(world)
+    while row(world).application.canary.percent == 10:
+        world.try_out(proposal.id, seconds=1, calls=500)
+        observe(world.deps, proposal.id)
+    assert [world.live.share(item, proposal.id) for item in (PROCESS, SECOND)] == [50, 50]
+
+
 @pytest.mark.parametrize("how", [Misbehaviour.REFUSE, Misbehaviour.FAIL, Misbehaviour.UNREACHABLE])
 def test_where_one_process_cannot_route_it_goes_live_at_once_and_says_why(how):
     world = trying(processes=2)

@@ -108,11 +108,19 @@ def test_more_failures_than_units_are_believed_of_nobody():
 
 
 def test_with_a_key_more_may_fail_than_came_but_not_more_than_were_at_risk():
-    keyed = REPORT._replace(arms={True: arm([0.012], ["KeyError"] * 5, at_risk=30)})
+    nobody = arm([], [], at_risk=0)
+    keyed = REPORT._replace(arms={False: nobody, True: arm([0.012], ["KeyError"] * 5, at_risk=30)})
     (told,) = parse_canaries(body(keyed)).records
     assert (told.canary.units, told.canary.at_risk, dict(told.canary.failures)) == (1, 31, {"KeyError": 5})
-    few = REPORT._replace(arms={True: arm([0.012], ["KeyError"] * 5, at_risk=1)})
+    few = REPORT._replace(arms={False: nobody, True: arm([0.012], ["KeyError"] * 5, at_risk=1)})
     assert parse_canaries(body(few)).records == ()
+
+
+def test_arms_of_which_only_one_counts_keys_are_believed_of_nobody():
+    """No judge can compare them, and one that was stored would be in the way of every later look."""
+    mixed = REPORT._replace(arms={False: arm([0.012], []), True: arm([0.012], [], at_risk=30)})
+    parsed = parse_canaries(body(mixed))
+    assert (parsed.records, parsed.rejected) == ((), 1)
 
 
 def test_a_change_whose_share_is_not_told_counts_for_nothing():

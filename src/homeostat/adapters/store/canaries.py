@@ -15,7 +15,7 @@ from homeostat.core.canonical_json import JsonValue
 from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import IntegrityFailure
 from homeostat.core.ids import ProposalId
-from homeostat.model.canary import ArmCount, CanaryTick
+from homeostat.model.canary import ArmTick, ProcessTick
 
 
 class SqlCanaries:
@@ -24,13 +24,13 @@ class SqlCanaries:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, batch: Sequence[CanaryTick]) -> None:
+    def record(self, batch: Sequence[ProcessTick]) -> None:
         rows = [_encode(tick) for tick in batch]
         if rows:
             with self._database.writing() as connection:
                 connection.execute(insert(canary_ticks).on_conflict_do_nothing(index_elements=["identity"]), rows)
 
-    def ticks(self, change_id: ProposalId, *, after: int = 0) -> Sequence[tuple[int, CanaryTick]]:
+    def ticks(self, change_id: ProposalId, *, after: int = 0) -> Sequence[tuple[int, ProcessTick]]:
         query = (
             select(canary_ticks)
             .where(canary_ticks.c.change_id == change_id, canary_ticks.c.id > after)
@@ -44,7 +44,7 @@ class SqlCanaries:
             return connection.execute(delete(canary_ticks).where(canary_ticks.c.end_us < to_us(before))).rowcount
 
 
-def _encode(tick: CanaryTick) -> dict[str, Any]:
+def _encode(tick: ProcessTick) -> dict[str, Any]:
     document: JsonValue = {
         "percent": tick.percent,
         "control": _encode_arm(tick.control),
@@ -63,15 +63,15 @@ def _encode(tick: CanaryTick) -> dict[str, Any]:
     }
 
 
-def _encode_arm(arm: ArmCount) -> JsonValue:
+def _encode_arm(arm: ArmTick) -> JsonValue:
     latency = {str(index): count for index, count in arm.latency.items()}
     return {"units": arm.units, "failures": dict(arm.failures), "latency": latency, "at_risk": arm.at_risk}
 
 
-def _decode(row: RowMapping) -> CanaryTick:
+def _decode(row: RowMapping) -> ProcessTick:
     try:
         document = json.loads(row["document"])
-        return CanaryTick(
+        return ProcessTick(
             change_id=ProposalId(row["change_id"]),
             process_id=row["process_id"],
             start=from_us(row["start_us"]),
@@ -84,8 +84,8 @@ def _decode(row: RowMapping) -> CanaryTick:
         raise IntegrityFailure("row-malformed", f"canary tick {row['id']} cannot be read: {error}") from error
 
 
-def _decode_arm(value: Mapping[str, Any]) -> ArmCount:
-    return ArmCount(
+def _decode_arm(value: Mapping[str, Any]) -> ArmTick:
+    return ArmTick(
         units=int(value["units"]),
         failures={str(kind): int(count) for kind, count in value["failures"].items()},
         latency={int(index): int(count) for index, count in value["latency"].items()},

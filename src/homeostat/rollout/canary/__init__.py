@@ -1,9 +1,10 @@
 """The judge of a canary: says while two arms run beside each other whether the new code does harm."""
 
-from homeostat.rollout.canary.arms import ArmTick, CanaryTick, arm_tick, together
+from homeostat.model.canary import ArmTick
+from homeostat.rollout.canary.arms import CanaryTick, arm_tick, together
 from homeostat.rollout.canary.forecast import Forecast, time_to_promote
 from homeostat.rollout.canary.judge import CanaryJudge
-from homeostat.rollout.canary.settings import CanarySettings, Quantile
+from homeostat.rollout.canary.settings import JudgeSettings, Quantile
 from homeostat.rollout.canary.verdict import CanaryVerdict, Continue, Evidence, Inconclusive, Promote, Rollback
 
 __all__ = [
@@ -12,7 +13,7 @@ __all__ = [
     "arm_tick",
     "CanaryTick",
     "together",
-    "CanarySettings",
+    "JudgeSettings",
     "Quantile",
     "CanaryVerdict",
     "Promote",

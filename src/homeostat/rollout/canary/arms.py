@@ -5,51 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from homeostat.core.errors import InvalidInput
+from homeostat.model.canary import ArmTick, check_same_units
 from homeostat.model.latency import buckets_of
 from homeostat.rollout.arms import Count
 
 UNNAMED = "failure"
 """The type of failures that were only counted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmTick:
-    """What one arm counted in one tick.
-
-    The unit is whatever the arm is drawn for: a request, a task of a worker. Where a key (a user) keeps its arm, its
-    requests are no longer drawn one by one, so a key is the unit and counts once, with its first request. Its later
-    requests may count, too, for a rollback: then a key is in `failures` when it first fails, and `at_risk` says among
-    how many. How great a part of the keys will have failed in the end is not known from that, so nothing is promoted.
-    """
-
-    units: int = 0
-    failures: Mapping[str, int] = field(default_factory=dict)
-    """Failed units by type of exception; a unit counts once."""
-
-    latency: Mapping[int, int] = field(default_factory=dict)
-    """Units by bucket of their latency (`homeostat_agent.canary.histogram`); of as many units as were timed."""
-
-    at_risk: int | None = None
-    """With keys: those that had not failed before this tick, the new ones among them. None: the units themselves."""
-
-    def __post_init__(self) -> None:
-        counts = (self.units, *self.failures.values(), *self.latency.values(), self.exposed)
-        if any(count < 0 for count in counts):
-            raise InvalidInput("bad-tick", "a tick has a negative count")
-        if self.failed > self.exposed:
-            raise InvalidInput("bad-tick", f"{self.failed} units failed of {self.exposed}")
-        if sum(self.latency.values()) > self.units:
-            raise InvalidInput("bad-tick", "there are more latencies than units")
-
-    @property
-    def failed(self) -> int:
-        """Units that failed, of whatever type."""
-        return sum(self.failures.values())
-
-    @property
-    def exposed(self) -> int:
-        """Units that could have failed."""
-        return self.units if self.at_risk is None else self.at_risk
 
 
 def arm_tick(
@@ -86,8 +47,7 @@ class CanaryTick:
     """How long the tick was."""
 
     def __post_init__(self) -> None:
-        if (self.control.at_risk is None) != (self.canary.at_risk is None):
-            raise InvalidInput("bad-tick", "one arm counts keys and the other does not")
+        check_same_units(self.control, self.canary)
         if self.share is not None and not 0 <= self.share <= 1:
             raise InvalidInput("bad-tick", f"a share of {self.share}")
         if not 0 <= self.seconds < math.inf:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from homeostat.model.canary import ArmTick
 from homeostat.rollout.arms import Count
-from homeostat.rollout.canary.arms import ArmTick
 from homeostat.rollout.canary.harm import Past, above
 from homeostat.rollout.canary.margins import FAILURES, expected_rates, shift_of
-from homeostat.rollout.canary.settings import CanarySettings, Quantile
+from homeostat.rollout.canary.settings import JudgeSettings, Quantile
 from homeostat.rollout.sequential import divergence
 from homeostat.rollout.wagers import KEPT_BACK, SHARES, exposure_gains, nearest_rates
 
@@ -32,14 +32,14 @@ class Forecast:
 
 
 def time_to_promote(
-    seen: ArmTick, *, units_per_s: float, share: float, settings: CanarySettings | None = None
+    seen: ArmTick, *, units_per_s: float, share: float, settings: JudgeSettings | None = None
 ) -> Forecast:
     """Forecast a step with this share of the traffic, from what the service did so far, all of it counted in `seen`.
 
     It is what a wager wins on average in a second, held against what it must win; half of the canaries take less, and
     few more than twice as long. Without latencies in `seen` nothing is said of them.
     """
-    settings = settings or CanarySettings()
+    settings = settings or JudgeSettings()
     if units_per_s <= 0 or not 0 < share < 1:
         what = "there is no traffic" if units_per_s <= 0 else "one arm would have no units"
         return Forecast(seconds=math.inf, canary_units=math.inf, waits_for="units", reason=f"never: {what}")
@@ -59,7 +59,7 @@ def time_to_promote(
     )
 
 
-def _failures_s(seen: ArmTick, ours: float, theirs: float, settings: CanarySettings) -> float:
+def _failures_s(seen: ArmTick, ours: float, theirs: float, settings: JudgeSettings) -> float:
     known = Count(units=seen.exposed, failures=seen.failed)
     _, rate = expected_rates(known, Count(units=0, failures=0))
     canary, control = nearest_rates((rate, ours), (rate, theirs), margin=settings.rise_margin)
@@ -70,7 +70,7 @@ def _failures_s(seen: ArmTick, ours: float, theirs: float, settings: CanarySetti
 
 
 def _latency_s(
-    latency: Mapping[int, int], quantile: Quantile, ours: float, theirs: float, settings: CanarySettings
+    latency: Mapping[int, int], quantile: Quantile, ours: float, theirs: float, settings: JudgeSettings
 ) -> float:
     past = Past()
     past.add(latency)
@@ -91,7 +91,7 @@ def _over(needed: float, a_second: float) -> float:
     return needed / a_second if a_second > 1e-12 else math.inf
 
 
-def _told(waits_for: str, seconds: float, ours: float, settings: CanarySettings) -> str:
+def _told(waits_for: str, seconds: float, ours: float, settings: JudgeSettings) -> str:
     if not math.isfinite(seconds):
         return f"never: {waits_for} cannot be shown to be within its margin from what was seen of this service"
     said = f"about {seconds:,.0f} s, {seconds * ours:,.0f} units with the change; longest takes {waits_for}"

@@ -10,12 +10,13 @@ It has no clock and no memory but the ticks that it was fed: a judge that is fed
 import math
 from collections.abc import Iterable
 
+from homeostat.model.canary import ArmTick
 from homeostat.model.latency import buckets_within, quantile_s
-from homeostat.rollout.canary.arms import UNNAMED, ArmTick, CanaryTick, Tally
+from homeostat.rollout.canary.arms import UNNAMED, CanaryTick, Tally
 from homeostat.rollout.canary.harm import Block, ErrorHarm, Hits, Past, SlowHarm, SpreadHarm
 from homeostat.rollout.canary.margins import Margins
 from homeostat.rollout.canary.presence import Presence
-from homeostat.rollout.canary.settings import CanarySettings
+from homeostat.rollout.canary.settings import JudgeSettings
 from homeostat.rollout.canary.verdict import CanaryVerdict, Continue, Evidence, Inconclusive, Promote, Rollback
 
 ERRORS_WEIGHT, LATENCY_WEIGHT, SPREAD_WEIGHT = 0.7, 0.2, 0.1
@@ -37,8 +38,8 @@ class CanaryJudge:
     Evidence of harm is kept over the steps; what promotes must be shown in each.
     """
 
-    def __init__(self, settings: CanarySettings | None = None) -> None:
-        self.settings = settings or CanarySettings()
+    def __init__(self, settings: JudgeSettings | None = None) -> None:
+        self.settings = settings or JudgeSettings()
         self._sure = -math.log(self.settings.false_rollback)
         # Half of what is needed: no two ticks, whatever is in them, take a change back.
         most = self._sure / 2
@@ -54,7 +55,7 @@ class CanaryJudge:
         self.verdict: CanaryVerdict = Continue(reason="nothing was counted yet", evidence=self._evidence())
 
     @classmethod
-    def replay(cls, ticks: Iterable[CanaryTick], settings: CanarySettings | None = None) -> "CanaryJudge":
+    def replay(cls, ticks: Iterable[CanaryTick], settings: JudgeSettings | None = None) -> "CanaryJudge":
         """Return a judge that has seen these ticks."""
         judge = cls(settings)
         for tick in ticks:

@@ -9,7 +9,7 @@ import math
 from homeostat.model.latency import buckets_within
 from homeostat.rollout.arms import Count
 from homeostat.rollout.canary.harm import Block, above
-from homeostat.rollout.canary.settings import CanarySettings, Quantile
+from homeostat.rollout.canary.settings import JudgeSettings, Quantile
 from homeostat.rollout.wagers import Wager, as_number, exposure_gains, margin_gain
 
 FAILURES = "failures"
@@ -103,7 +103,7 @@ def shift_of(quantile: Quantile) -> int:
 class Margins:
     """All bounds of one step."""
 
-    def __init__(self, settings: CanarySettings) -> None:
+    def __init__(self, settings: JudgeSettings) -> None:
         self.sure = -math.log(settings.false_promotion)
         most = self.sure / 2
         self.rise = RiseMargin(settings.rise_margin, most=most)

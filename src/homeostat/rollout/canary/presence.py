@@ -3,7 +3,7 @@
 import math
 
 from homeostat.rollout.canary.arms import CanaryTick
-from homeostat.rollout.canary.settings import CanarySettings
+from homeostat.rollout.canary.settings import JudgeSettings
 from homeostat.rollout.wagers import Wager, share_gains
 
 SHARE_ALPHA = 0.001
@@ -50,7 +50,7 @@ class Presence:
         """E-value that the arms are not drawn as planned: the mean of one for each direction."""
         return (self._more.value + self._fewer.value) / 2
 
-    def trouble(self, settings: CanarySettings) -> str:
+    def trouble(self, settings: JudgeSettings) -> str:
         """Say why the arms cannot be compared now; empty where they can."""
         if self._silent_s >= settings.silence_s:
             return f"no unit at all for {self._silent_s:.0f} s, and silence is no evidence"

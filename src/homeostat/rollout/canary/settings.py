@@ -23,7 +23,7 @@ class Quantile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CanarySettings:
+class JudgeSettings:
     """How a canary is judged."""
 
     false_rollback: float = 0.01

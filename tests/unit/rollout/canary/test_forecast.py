@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 
-from homeostat.rollout.canary import ArmTick, CanarySettings, Promote, Quantile, arm_tick, time_to_promote
+from homeostat.rollout.canary import ArmTick, JudgeSettings, Promote, Quantile, arm_tick, time_to_promote
 from homeostat.testing.services import Kind, play, service
 
 SEEN = arm_tick(units=10_000, failures=100)
@@ -60,7 +60,7 @@ def test_a_quantile_of_which_too_little_is_known_is_never_shown() -> None:
 def test_a_margin_that_is_nothing_beside_how_latencies_vary_takes_very_long() -> None:
     """Evenly spread in their logarithm over four powers of ten, and a margin of one bucket."""
     wide = ArmTick(units=2000, latency=dict.fromkeys(range(-200, 0), 10))
-    strict = CanarySettings(quantiles=(Quantile(at=0.99, tolerated=1.0, margin=1.06),))
+    strict = JudgeSettings(quantiles=(Quantile(at=0.99, tolerated=1.0, margin=1.06),))
     said = time_to_promote(wide, units_per_s=10, share=0.1, settings=strict)
     assert said.waits_for == "p99" and said.seconds > 3600
 

@@ -10,11 +10,11 @@ from homeostat.core.errors import InvalidInput
 from homeostat.rollout.canary import (
     ArmTick,
     CanaryJudge,
-    CanarySettings,
     CanaryTick,
     CanaryVerdict,
     Continue,
     Inconclusive,
+    JudgeSettings,
     Promote,
     Quantile,
     Rollback,
@@ -85,7 +85,7 @@ def test_a_faster_change_is_promoted() -> None:
 def test_a_change_that_makes_two_modes_of_one_is_spread() -> None:
     """The upper quantiles are told to tolerate it, so that only spread can see it."""
     rng = random.Random(6)
-    settings = CanarySettings(quantiles=(Quantile(at=0.5, tolerated=1.1, margin=1.25),))
+    settings = JudgeSettings(quantiles=(Quantile(at=0.5, tolerated=1.1, margin=1.25),))
     judge = CanaryJudge(settings)
     for _ in range(400):
         split = [rng.lognormvariate(-3, 0.2) * rng.choice((0.5, 1.6)) for _ in range(20)]
@@ -122,7 +122,7 @@ def test_a_rise_that_is_sure_and_practically_nothing_is_not_taken_back() -> None
 
 
 def test_fewer_failures_than_count_are_not_taken_back() -> None:
-    judge = CanaryJudge(CanarySettings(least_failures=20))
+    judge = CanaryJudge(JudgeSettings(least_failures=20))
     for _ in range(19):
         said = judge.observe(control=arm_tick(units=90), canary=arm_tick(units=10, failures=1))
         assert not isinstance(said, Rollback)
@@ -210,7 +210,7 @@ def test_arms_that_are_drawn_as_planned_are_no_mismatch() -> None:
 
 
 def test_the_horizon_without_either_is_inconclusive() -> None:
-    judge = CanaryJudge(CanarySettings(horizon_s=30))
+    judge = CanaryJudge(JudgeSettings(horizon_s=30))
     ticks = service(16, units=20, share=0.5)
     verdicts = [judge.feed(next(ticks)) for _ in range(31)]
     assert all(isinstance(said, Continue) for said in verdicts[:29])
@@ -288,4 +288,4 @@ def test_a_canary_without_latencies_beside_a_control_with_them_is_not_promoted()
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict) -> None:
     with pytest.raises(InvalidInput):
-        CanarySettings(**wrong)
+        JudgeSettings(**wrong)
