@@ -1,5 +1,6 @@
 """Watching an applied change until it is known to do well or harm."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -16,9 +17,11 @@ from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Application, Proposal, ProposalState
 from homeostat.model.restart import RestartPhase
 from homeostat.model.verdict import Denied
+from homeostat.model.vitals import VitalsTick
 from homeostat.proposals.events import Accepted, ObservedWell, RestartSeen
 from homeostat.proposals.lifecycle import refusal
 from homeostat.rollout.arms import Arm, arm_of, serves, watched_time_s
+from homeostat.rollout.attribution import Overlap, attribute, outside, overlaps_of
 from homeostat.rollout.observation import Hold, Judgement, Symptom, Well, Worse, judge, judge_symptom
 from homeostat.telemetry.redact import clean
 
@@ -38,6 +41,8 @@ class Observation:
     elapsed_s: float
     window_s: float
     judgement: Judgement
+    first: Overlap | None = None
+    """A later change that is taken back before this one, as nobody can tell which of both does harm."""
 
 
 def observe(deps: Deps, proposal_id: ProposalId, *, renew: bool = True) -> Observation | None:
@@ -60,7 +65,10 @@ def observe(deps: Deps, proposal_id: ProposalId, *, renew: bool = True) -> Obser
         request_automatic_revert(deps, proposal.id, reason=reason)
         return None
     seen = look(deps, proposal)
-    if isinstance(seen.judgement, Worse):
+    if seen.first is not None:
+        reason = f"harm since proposal {proposal.id} and this one are live, and nobody can tell whose it is"
+        request_automatic_revert(deps, seen.first.change_id, reason=f"{reason}: {seen.judgement.reason}")
+    elif isinstance(seen.judgement, Worse):
         request_automatic_revert(deps, proposal.id, reason=seen.judgement.reason)
     elif isinstance(seen.judgement, Well):
         # The finding first: nobody looks at an implemented proposal again, so a crash in between would
@@ -108,38 +116,50 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
     start = application.observed_from
     # Applying began at `application.at`, so no tick that ended before has seen the change; ticks that
     # began before it was live belong to neither side.
-    baseline_start = _baseline_start(deps, proposal, application)
-    earlier = deps.vitals.ticks(since=application.at - timedelta(seconds=settings.baseline_s), until=application.at)
+    earliest = application.at - timedelta(seconds=settings.baseline_s)
+    moved = moved_since(deps, earliest)
+    baseline_start = _baseline_start(proposal, application, moved, earliest=earliest)
+    earlier = deps.vitals.ticks(since=earliest, until=application.at)
     before = [tick for tick in earlier if tick.start >= baseline_start]
     after = [tick for tick in deps.vitals.ticks(since=start, until=now) if tick.start >= start]
     # A host that served at any time is a service, also where that was under the code of another change.
     baseline_arm = replace(arm_of(before), serves=serves(arm_of(earlier)))
-    after_arm = arm_of(after)
-    symptom = _symptom(deps, proposal, baseline_arm, after_arm, baseline_start=baseline_start, since=start, now=now)
+    overlaps = overlaps_of(proposal, moved)
+    connected = any(process.connected for process in deps.live.processes())
+    symptom = _symptom(deps, proposal, baseline_arm, arm_of(after), baseline_start=baseline_start, since=start, now=now)
+    after = outside(after, [item for item in overlaps if item.until is not None])
     elapsed_s = (now - start).total_seconds()
-    verdict = judge(
-        baseline=baseline_arm,
-        after=after_arm,
-        symptom=symptom,
-        elapsed_s=elapsed_s,
-        watched_s=watched_time_s(after),
-        settings=settings,
-        connected=any(process.connected for process in deps.live.processes()),
-    )
+
+    def judged(ticks: Sequence[VitalsTick]) -> Judgement:
+        return judge(
+            baseline=baseline_arm,
+            after=arm_of(ticks),
+            symptom=symptom,
+            elapsed_s=elapsed_s,
+            watched_s=watched_time_s(ticks),
+            settings=settings,
+            connected=connected,
+        )
+
+    whole = judged(after)
+    found = attribute(whole, judged(outside(after, overlaps)) if overlaps else whole, overlaps)
     return Observation(
         baseline=baseline_arm,
-        after=after_arm,
+        after=arm_of(after),
         symptom=symptom,
         elapsed_s=elapsed_s,
         window_s=settings.window_s,
-        judgement=verdict,
+        judgement=found.judgement,
+        first=found.first,
     )
 
 
-def _baseline_start(deps: Deps, proposal: Proposal, application: Application) -> datetime:
+def _baseline_start(
+    proposal: Proposal, application: Application, moved: Iterable[Proposal], *, earliest: datetime
+) -> datetime:
     """Begin where the last other change had settled: the time before it says nothing about the code that ran."""
-    start = application.at - timedelta(seconds=deps.settings.observation.baseline_s)
-    for other in moved_since(deps, start):
+    start = earliest
+    for other in moved:
         if other.id == proposal.id or other.application is None or other.state not in _CHANGED_CODE:
             continue
         settled = other.updated_at if other.state is ProposalState.REVERTED else other.application.observed_from

@@ -1,0 +1,99 @@
+"""Which of several changes answers for harm, where more than one went live in the time that is looked at.
+
+While a change is tried on a share of the calls, its arms tell (`homeostat.rollout.canary`). Afterwards time is
+the only arm there is:
+
+1. Time in which a later change ran that was taken back since is laid to nobody's account but that one's.
+2. Harm in the time in which a change was the last one is its own.
+3. Harm that is seen only together with the time of later ones may be either's. The last one goes first, for
+   nothing was built on it; then the rest is judged by what comes after. One at a time, never all at once.
+4. Where no later one is under way any more, each of them was judged well against the time just before it, which is
+   the time of this one: so this one answers.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from homeostat.core.ids import ProposalId
+from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.vitals import VitalsTick
+from homeostat.rollout.observation import Continue, Judgement, Worse
+
+_S = ProposalState
+_UNDER_WAY = frozenset({_S.APPLYING, _S.CANARY, _S.OBSERVING})
+_TAKEN_BACK = frozenset({_S.REVERTED, _S.FAILED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """A change that went live while another one was watched, from `since` on."""
+
+    change_id: ProposalId
+    title: str
+    state: ProposalState
+    since: datetime
+    until: datetime | None
+    """When it was seen to be taken back; None: it is in force."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """The judgement of one change in the light of the others; `first`: the one to be taken back before it, if any."""
+
+    judgement: Judgement
+    first: Overlap | None = None
+
+
+def overlaps_of(proposal: Proposal, others: Iterable[Proposal]) -> tuple[Overlap, ...]:
+    """Return which of the others went live after this one, whatever became of them, in the order in which they did."""
+    assert proposal.application is not None
+    began = proposal.application.at
+    found = [overlap for other in others if other.id != proposal.id and (overlap := _overlap(other)) is not None]
+    return tuple(sorted((item for item in found if item.since >= began), key=lambda item: item.since))
+
+
+def outside(ticks: Iterable[VitalsTick], overlaps: Sequence[Overlap]) -> list[VitalsTick]:
+    """Leave out the ticks in any part of which one of these changes ran."""
+    return [
+        tick
+        for tick in ticks
+        if not any(tick.end > item.since and (item.until is None or tick.start < item.until) for item in overlaps)
+    ]
+
+
+def attribute(whole: Judgement, own: Judgement, overlaps: Sequence[Overlap]) -> Attribution:
+    """Say who answers for what was seen.
+
+    `whole` judges all the time since this change went live, but for that of changes taken back since; `own` only the
+    part of it in which no later one ran.
+    """
+    in_force = [item for item in overlaps if item.until is None]
+    if not isinstance(whole, Worse) or isinstance(own, Worse) or not in_force:
+        return Attribution(judgement=own if isinstance(own, Worse) else whole)
+    going = next((item for item in in_force if item.state is _S.REVERTING), None)
+    if going is not None:
+        return Attribution(judgement=_waits(whole, f"proposal {going.change_id} is taken back first"))
+    under_way = [item for item in in_force if item.state in _UNDER_WAY]
+    if not under_way:
+        return Attribution(judgement=whole)
+    last = under_way[-1]
+    told = f"proposal {last.change_id} ({last.title}) went live since, and the last one goes first"
+    return Attribution(judgement=_waits(whole, told), first=last)
+
+
+def _overlap(other: Proposal) -> Overlap | None:
+    application = other.application
+    if application is None:
+        return None
+    # What waits for a restart runs nowhere until then.
+    since = application.observed_from if application.live is False else application.at
+    if since is None:
+        return None
+    until = other.updated_at if other.state in _TAKEN_BACK else None
+    return Overlap(change_id=other.id, title=other.title, state=other.state, since=since, until=until)
+
+
+def _waits(whole: Judgement, why: str) -> Continue:
+    values = {item.name: getattr(whole, item.name) for item in fields(whole)}
+    return Continue(**{**values, "reason": f"{whole.reason}; {why}"})
