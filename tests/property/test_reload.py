@@ -508,6 +508,7 @@ def check_canary(root, sources, promoted):
         if outcome.outcome != "swapped":
             assert behaviour(vars(module)) == behaviour(vars(old_module))
             return
+        assert not plan_module(path.name, old, new).routing_obstacles
         for percent, like in ((100, new_module), (0, old_module), (100, new_module)):
             reloader.renew("c", lease_s=60, percent=percent)
             space = {key: value for key, value in vars(module).items() if key in vars(like)}

@@ -428,4 +428,6 @@ def _print_summary(body: dict[str, Any]) -> None:
     if body["state"] == "blocked" and proof and proof["base"] and proof["base"]["exit_code"] != 0:
         say("the tests fail without the change too, so no change can be proved; see `homeostat doctor --tests`")
     if body["state"] == "awaiting_approval":
-        say(f"next: homeostat proposals diff {body['proposal_id'][:8]}, then approve or apply it")
+        short = body["proposal_id"][:8]
+        say(f"next: homeostat proposals diff {short}, then approve or apply it")
+        say(f"what applying it would do: homeostat plan {short}")

@@ -180,6 +180,64 @@ class ProposalDetail(ProposalBody):
     log: list[str]
 
 
+class PlanStep(BaseModel):
+    """One share of the calls that a change would be tried on."""
+
+    percent: int
+    at_least_s: float
+    expected_s: float | None
+    """At the present traffic; null when it would hold, and ask a person."""
+
+    canary_units: float | None
+    """How many units are expected to run the change meanwhile."""
+
+    waits_for: str
+    """What takes longest: ``failures``, a quantile, or ``units``."""
+
+    reason: str
+
+
+class PlanTraffic(BaseModel):
+    """What the service was seen to do within the last hour."""
+
+    seconds: float
+    units: int
+    units_per_s: float
+    failed: int
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+class PlanBody(BaseModel):
+    """What applying one proposal would do now."""
+
+    proposal_id: str
+    title: str
+    state: str
+    base_commit: str
+    change_digest: str
+    way: str
+    """``share`` of the calls first, ``at_once``, ``restart``, or ``not_loaded``."""
+
+    reason: str
+    """Why it goes this way."""
+
+    modules: list[dict[str, Any]]
+    """Each changed module with its definitions: `action`, `line`, `reason`, and `not_routable`, where that is so."""
+
+    restart_reasons: list[str]
+    read_at_start: list[str]
+    """Changed files that a program reads when it starts, if at all."""
+
+    steps: list[PlanStep]
+    traffic: PlanTraffic
+    canary_s: float | None
+    """How long all steps are expected to take; null when one of them would hold, and ask."""
+
+    window_s: float
+    """How long it is watched when all calls run it."""
+
+
 class ProposalList(BaseModel):
     proposals: list[ProposalBody]
     total: int

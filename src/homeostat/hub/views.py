@@ -1,5 +1,7 @@
 """Rows as bodies of the HTTP interface."""
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
@@ -14,12 +16,13 @@ from homeostat.flows.canarying import look as look_at_canary
 from homeostat.flows.deps import Deps
 from homeostat.flows.observing import Observation, look
 from homeostat.flows.proposing import resolve_diff
-from homeostat.hub.contract import ProposalBody, ProposalDetail
+from homeostat.hub.contract import PlanBody, PlanStep, PlanTraffic, ProposalBody, ProposalDetail
 from homeostat.model.latency import quantile_s
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.rollout.arms import Arm
 from homeostat.rollout.canary.arms import Tally
+from homeostat.rollout.foresight import Foresight, Step, Traffic
 from homeostat.rollout.live import plan_change
 
 RESTART_COMMAND = "homeostat restart"
@@ -49,6 +52,53 @@ def proposal_detail(deps: Deps, proposal: Proposal) -> ProposalDetail:
         plan=_plan(deps, proposal),
         log=list(proposal.log),
     )
+
+
+def plan_body(proposal: Proposal, seen: Foresight) -> PlanBody:
+    """Show what applying a proposal would do; what takes for ever is null."""
+    return PlanBody(
+        proposal_id=proposal.id,
+        title=proposal.title,
+        state=proposal.state.value,
+        base_commit=proposal.change.base_commit,
+        change_digest=proposal.change.change_digest,
+        way=seen.way.value,
+        reason=seen.reason,
+        modules=plain(seen.live.modules),
+        restart_reasons=list(seen.live.restart_reasons),
+        read_at_start=list(seen.read_at_start),
+        steps=[_plan_step(step) for step in seen.steps],
+        traffic=_plan_traffic(seen.traffic),
+        canary_s=_finite(seen.canary_s),
+        window_s=seen.window_s,
+    )
+
+
+def _plan_step(step: Step) -> PlanStep:
+    return PlanStep(
+        percent=step.percent,
+        at_least_s=step.at_least_s,
+        expected_s=_finite(step.expected_s),
+        canary_units=_finite(step.forecast.canary_units),
+        waits_for=step.forecast.waits_for,
+        reason=step.forecast.reason,
+    )
+
+
+def _plan_traffic(traffic: Traffic) -> PlanTraffic:
+    quantiles = _quantiles_ms(traffic.seen.latency, (0.5, 0.99))
+    return PlanTraffic(
+        seconds=round(traffic.seconds, 3),
+        units=traffic.seen.units,
+        units_per_s=round(traffic.units_per_s, 6),
+        failed=traffic.seen.failed,
+        p50_ms=quantiles["p50_ms"],
+        p99_ms=quantiles["p99_ms"],
+    )
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 3) if math.isfinite(value) else None
 
 
 def observation_body(observation: Observation) -> dict[str, Any]:
@@ -81,14 +131,15 @@ def canary_body(proposal: Proposal, seen: CanaryLook) -> dict[str, Any]:
 
 
 def _counted_arm(arm: Tally) -> dict[str, Any]:
-    quantiles = {
-        f"p{round(at * 100)}_ms": quantile_s(arm.latency, at) if arm.latency else None for at in (0.5, 0.9, 0.99)
-    }
     return {
         "units": arm.units,
         "failures": dict(arm.failures),
-        **{name: None if value is None else round(value * 1000, 3) for name, value in quantiles.items()},
+        **_quantiles_ms(arm.latency, (0.5, 0.9, 0.99)),
     }
+
+
+def _quantiles_ms(latency: Mapping[int, int], wanted: Sequence[float]) -> dict[str, float | None]:
+    return {f"p{round(at * 100)}_ms": round(quantile_s(latency, at) * 1000, 3) if latency else None for at in wanted}
 
 
 def _arm(arm: Arm) -> dict[str, Any]:

@@ -57,13 +57,22 @@ _SETTLING = timedelta(seconds=5)
 Course: TypeAlias = Wait | Widen | Pass | GiveBack | Ask
 
 
+def judged_by(settings: CanarySettings) -> JudgeSettings:
+    """Return what the judge is told of the settings."""
+    return JudgeSettings(false_rollback=settings.false_rollback, horizon_s=settings.max_s)
+
+
+def quickest(settings: CanarySettings) -> int:
+    """Return the bucket that takes all quick calls."""
+    return bucket_of(settings.quick_ms / 1000)
+
+
 class Judging:
     """One canary as its ticks come in, from all processes: what the judge says of them, and what both arms counted."""
 
     def __init__(self, settings: CanarySettings) -> None:
-        judged = JudgeSettings(false_rollback=settings.false_rollback, horizon_s=settings.max_s)
-        self._judge = CanaryJudge(judged)
-        self._quick = bucket_of(settings.quick_ms / 1000)
+        self._judge = CanaryJudge(judged_by(settings))
+        self._quick = quickest(settings)
         self._percent = 0
         self._settled_at: dict[tuple[str, int], datetime] = {}
         self._until: datetime | None = None

@@ -53,7 +53,7 @@ def test_every_command_and_every_option_has_help():
 
 def test_the_commands_are_the_documented_ones():
     assert {path[0] for path in ALL if path} == {
-        *("demo", "init", "up", "run", "propose", "proposals", "revert", "verify", "doctor", "token", "config"),
+        *("demo", "init", "up", "run", "plan", "propose", "proposals", "revert", "verify", "doctor", "token", "config"),
         *("backup", "restore"),
         "findings",
         "restart",

@@ -26,6 +26,7 @@ from homeostat_agent.reload.exchange import Binding, Exchange, ExchangeFailed
 from homeostat_agent.reload.patience import Patience
 from homeostat_agent.reload.plan import ModulePlan, compile_plan
 from homeostat_agent.reload.routes import Router, Routes
+from homeostat_agent.reload.routing import CACHED
 from homeostat_agent.reload.work import (
     Exchanged,
     Returned,
@@ -391,7 +392,7 @@ def _unroutable(router: Router, work: Work) -> Outcome | None:
     """Say why these functions cannot have a canary, though they could be swapped."""
     reasons = [*router.obstacles]
     if work.caches:
-        reasons.append("a cache is in front of a function that changed: it would mix results of both arms")
+        reasons.append(f"a function that changed: {CACHED}")
     return refusal(NOT_ROUTABLE, reasons) if reasons else None
 
 

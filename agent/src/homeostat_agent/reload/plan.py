@@ -17,6 +17,7 @@ from homeostat_agent.reload.compare import Differences, Obstacle, compare
 from homeostat_agent.reload.importtime import run_at_import, run_inside
 from homeostat_agent.reload.outline import FunctionOutline, ModuleOutline, functions_of, outline_module
 from homeostat_agent.reload.pairing import Pairing, compile_module, pair
+from homeostat_agent.reload.routing import CACHED, LOOKS_AT_FRAMES, SEES_FRAMES
 from homeostat_agent.reload.syntax import last_name
 
 SWAP = "swap"
@@ -34,6 +35,8 @@ class DefinitionPlan:
     action: str
     line: int
     reason: str = ""
+    not_routable: str = ""
+    """Of a swap: why it cannot be tried on a share of the calls, as far as the sources tell."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,15 @@ class ModulePlan:
             f"{self.path}:{item.line}: {item.qualname}: {item.reason}"
             for item in self.definitions
             if item.action == RESTART
+        )
+
+    @property
+    def routing_obstacles(self) -> tuple[str, ...]:
+        """Why a share of the calls cannot have it, though all of them could."""
+        return tuple(
+            f"{self.path}:{item.line}: {item.qualname}: {item.not_routable}"
+            for item in self.definitions
+            if item.not_routable
         )
 
 
@@ -84,16 +96,16 @@ def compile_plan(path: str, old_source: str, new_source: str, *, filename: str) 
         obstacles = [*found.obstacles, *_import_obstacles(found, old, new), *_cache_obstacles(found, old, new)]
         obstacles.extend(_addition_obstacles(found, new))
         if obstacles:
-            return _refused(path, obstacles, found)
+            return _refused(path, obstacles, found, new)
         pairing = pair(old_code, new_code, found)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
-        return _refused(path, [Obstacle("<module>", line, f"the source does not compile: {error}")], None)
+        return _refused(path, [Obstacle("<module>", line, f"the source does not compile: {error}")])
     except (RecursionError, MemoryError):
-        return _refused(path, [Obstacle("<module>", 1, "the source is nested too deeply to be compared")], None)
+        return _refused(path, [Obstacle("<module>", 1, "the source is nested too deeply to be compared")])
     if isinstance(pairing, list):
-        return _refused(path, pairing, found)
-    plan = ModulePlan(path, _in_order(_verdicts(found)))
+        return _refused(path, pairing, found, new)
+    plan = ModulePlan(path, _in_order(_verdicts(found, new)))
     return CompiledPlan(plan, found, pairing)
 
 
@@ -101,15 +113,21 @@ def _parse(source: str) -> ModuleOutline:
     return outline_module(ast.parse(source.lstrip("\ufeff")))
 
 
-def _refused(path: str, obstacles: list[Obstacle], found: Differences | None) -> ModulePlan:
+def _refused(
+    path: str, obstacles: list[Obstacle], found: Differences | None = None, new: ModuleOutline | None = None
+) -> ModulePlan:
     blocked = [DefinitionPlan(item.qualname, RESTART, item.line, item.reason) for item in dict.fromkeys(obstacles)]
     names = {item.qualname for item in blocked}
-    others = [item for item in _verdicts(found) if item.qualname not in names] if found else []
+    others = [item for item in _verdicts(found, new) if item.qualname not in names] if found and new else []
     return ModulePlan(path, _in_order([*blocked, *others]))
 
 
-def _verdicts(found: Differences) -> list[DefinitionPlan]:
-    swaps = [DefinitionPlan(new.qualname, SWAP, new.node.lineno) for _, new in found.changed]
+def _verdicts(found: Differences, new: ModuleOutline) -> list[DefinitionPlan]:
+    wrapped = _wrapped_in_caches(new.tree)
+    swaps = [
+        DefinitionPlan(after.qualname, SWAP, after.node.lineno, not_routable=_routing_obstacle(before, after, wrapped))
+        for before, after in found.changed
+    ]
     adds = [DefinitionPlan(item.qualname, ADD, item.node.lineno) for _, item in found.added]
     return [*swaps, *adds]
 
@@ -155,6 +173,14 @@ def _cache_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline)
                     if place in reached
                 )
     return obstacles
+
+
+def _routing_obstacle(old: FunctionOutline, new: FunctionOutline, wrapped: dict[str, list[str]]) -> str:
+    """Say what a dispatcher in the place of a function would spoil; the process decides by what is alive there."""
+    if any(map(_is_cache, (*new.decorator_names(), *wrapped.get(new.name, ())))):
+        return CACHED
+    names = {getattr(node, "attr", getattr(node, "id", "")) for item in (old, new) for node in ast.walk(item.node)}
+    return "" if names.isdisjoint(LOOKS_AT_FRAMES) else SEES_FRAMES
 
 
 def _wrapped_in_caches(tree: ast.Module) -> dict[str, list[str]]:

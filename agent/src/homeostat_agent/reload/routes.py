@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from homeostat_agent.canary.switch import Switch
 from homeostat_agent.reload.dispatch import dispatcher
 from homeostat_agent.reload.fingerprint import below, children
+from homeostat_agent.reload.routing import LOOKS_AT_FRAMES, SEES_FRAMES
 
 if TYPE_CHECKING:
     from homeostat_agent.reload.match import Known
     from homeostat_agent.reload.work import Target
-
-_LOOKS_AT_FRAMES = frozenset({"_getframe", "currentframe", "_current_frames"})
 
 
 class _Route(NamedTuple):
@@ -85,8 +84,8 @@ class Router:
 
     def _dispatcher(self, target: Target, old: CodeType, new: CodeType, known: Known) -> CodeType:
         name = target.name(known.code)
-        if any(not _LOOKS_AT_FRAMES.isdisjoint(code.co_names) for code in (old, *below(old), new, *below(new))):
-            self.obstacles[f"`{name}` looks at the frames that called it, and a canary's calls have one more"] = None
+        if any(not LOOKS_AT_FRAMES.isdisjoint(code.co_names) for code in (old, *below(old), new, *below(new))):
+            self.obstacles[f"{name}: {SEES_FRAMES}"] = None
         return dispatcher(old, new, qualname=name, pick=self.switch.pick)
 
     def _maker(self, target: Target, live: CodeType, known: Known, is_new: bool) -> CodeType:

@@ -10,11 +10,13 @@ from homeostat.core.ids import ProposalId, is_id_prefix
 from homeostat.flows import deciding, observing
 from homeostat.flows.deps import Deps
 from homeostat.flows.editing import Edit, edit
+from homeostat.flows.planning import look_ahead
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
 from homeostat.hub.contract import (
     DecisionRequest,
     EditRequest,
+    PlanBody,
     Problem,
     ProposalBody,
     ProposalDetail,
@@ -22,7 +24,7 @@ from homeostat.hub.contract import (
     SubmitRequest,
 )
 from homeostat.hub.routes import Caller, Context, Person, findings
-from homeostat.hub.views import proposal_body, proposal_detail
+from homeostat.hub.views import plan_body, proposal_body, proposal_detail
 from homeostat.model.proposal import STATUS_OF, Proposal, ProposalState
 from homeostat.model.verdict import Denied
 
@@ -79,6 +81,13 @@ def submit_proposal(request: SubmitRequest, context: Context, actor: Caller) -> 
 def get_proposal(proposal_id: str, context: Context) -> ProposalDetail:
     """Return one proposal; its id may be shortened as long as it stays unique."""
     return proposal_detail(context.deps, find_one(context.deps, proposal_id))
+
+
+@router.get("/{proposal_id}/plan", responses=_REFUSED)
+def get_plan(proposal_id: str, context: Context) -> PlanBody:
+    """Say what applying a proposal would do now; nothing is moved. Of a proposal in any state."""
+    found = find_one(context.deps, proposal_id)
+    return plan_body(found, look_ahead(context.deps, found))
 
 
 @router.post("/{proposal_id}/edit", responses=_REFUSED)

@@ -576,3 +576,25 @@ def test_what_a_cached_function_called_or_will_call_needs_a_restart(start, end):
     old = f"def called():\n    return 1\ndef on_the_way():\n    return {start}\n{tail}"
     new = f"# moved\ndef called():\n    return 2\ndef on_the_way():\n    return {end}\n{tail}"
     assert verdicts(plan_module("m.py", old, new)) == {"called": "restart", "on_the_way": "restart"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("def f():\n    return 1\n", "def f():\n    return 2\n", ""),
+        ("@functools.cache\ndef f():\n    return 1\n", "@functools.cache\ndef f():\n    return 2\n", "a cache is in"),
+        (
+            "def f():\n    return 1\ng = functools.lru_cache(f)\n",
+            "def f():\n    return 2\ng = functools.lru_cache(f)\n",
+            "a cache is in",
+        ),
+        ("def f():\n    return sys._getframe()\n", "def f():\n    return 2\n", "looks at the frames"),
+        ("def f():\n    return 1\n", "def f():\n    return currentframe()\n", "looks at the frames"),
+    ],
+)
+def test_a_swap_says_where_no_share_of_the_calls_can_have_it(old, new, why):
+    plan = plan_module("m.py", old, new)
+    assert plan.safe
+    (found,) = plan.definitions
+    assert (why in found.not_routable) and bool(found.not_routable) is bool(why)
+    assert [reason.startswith("m.py:") for reason in plan.routing_obstacles] == [True] * bool(why)
