@@ -10,7 +10,7 @@ itself made such calls, the plan says *restart*.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from homeostat_agent.reload.additions import addition_obstacle
 from homeostat_agent.reload.compare import Differences, Obstacle, compare
@@ -75,6 +75,8 @@ class CompiledPlan:
 
     plan: ModulePlan
     differences: Differences
+    """Without `matched`, which leads to everything in both sources."""
+
     pairing: Pairing
 
 
@@ -106,7 +108,8 @@ def compile_plan(path: str, old_source: str, new_source: str, *, filename: str) 
     if isinstance(pairing, list):
         return _refused(path, pairing, found, new)
     plan = ModulePlan(path, _in_order(_verdicts(found, new)))
-    return CompiledPlan(plan, found, pairing)
+    # A change that is in force keeps its plan, and a process takes many: the trees of two modules are let go of.
+    return CompiledPlan(plan, replace(found, matched=[]), pairing)
 
 
 def _parse(source: str) -> ModuleOutline:

@@ -2,7 +2,10 @@
 
 # ruff: noqa: E501 - the tables of small sources are read line by line
 
+import ast
+import gc
 import textwrap
+import types
 
 import pytest
 from homeostat_agent.reload.plan import CompiledPlan, compile_plan, plan_module
@@ -598,3 +601,21 @@ def test_a_swap_says_where_no_share_of_the_calls_can_have_it(old, new, why):
     (found,) = plan.definitions
     assert (why in found.not_routable) and bool(found.not_routable) is bool(why)
     assert [reason.startswith("m.py:") for reason in plan.routing_obstacles] == [True] * bool(why)
+
+
+def test_a_plan_that_is_kept_leads_to_the_trees_of_what_differs_and_not_of_the_file():
+    """A change in force keeps its plan, and each object of it is one more for the collector and for every look."""
+    filler = "".join(f"def f{index}(x):\n    return [x, {index}]\n" for index in range(50))
+    planned = compile_plan(
+        "app.py", f"def g():\n    return 1\n{filler}", f"def g():\n    return 2\n{filler}", filename="app.py"
+    )
+    assert isinstance(planned, CompiledPlan)
+    seen, stack, names = set(), [planned], []
+    while stack:
+        item = stack.pop()
+        if id(item) in seen or isinstance(item, (type, types.ModuleType, types.FunctionType, types.CodeType)):
+            continue
+        seen.add(id(item))
+        names += [item.name] if isinstance(item, ast.FunctionDef) else []
+        stack.extend(gc.get_referents(item))
+    assert names == ["g", "g"]
