@@ -1,8 +1,8 @@
 """A FastAPI service as a process of its own, what can be put into it, and a load generator in another process.
 
-Used by ``bench_agent`` and ``bench_swap``. The service is uvicorn with one worker, asyncio and h11: what
-``pip install uvicorn`` gives. It checks a body, prices it in a module of its own, answers with a
-checked model, and logs a warning for one request in 50.
+Used by ``bench_agent``, ``bench_swap`` and ``bench_workers``. The service is uvicorn with one worker (or with as many
+as are asked for), asyncio and h11: what ``pip install uvicorn`` gives. It checks a body, prices it in a module of
+its own, answers with a checked model, and logs a warning for one request in 50.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from homeostat.adapters.agents.socket_place import choose_socket_path
 from homeostat.adapters.clock import SystemClock
 
 CONNECTIONS = 16
+_KINDS = 8
 _START_S = 60.0
 _SOURCES = os.pathsep.join(str(Path(__file__).parents[1] / part) for part in ("src", "agent/src"))
 
@@ -73,15 +75,23 @@ _PRICING_REST = "".join(
     f"\n\ndef rule_{index}(x):\n    table = [item + {index} for item in (x, x + 1)]\n    return table[0]\n"
     for index in range(60)
 )
-PRICING = (
+SMALL_PRICING = (
     "def price(lines):\n    return sum(price * count for price, count in lines)\n\n\n"
     "def discount(coupon):\n    return 0.9 if coupon == 'ten' else 1.0\n\n\n"
-    "def line(name, count):\n    return f'{count} x {name}'\n" + _PRICING_REST
+    "def line(name, count):\n    return f'{count} x {name}'\n"
 )
-NEW_PRICING = PRICING.replace(
-    "    return sum(price * count for price, count in lines)",
-    "    total = 0.0\n    for price, count in lines:\n        total += price * count\n    return total + 1.0",
-)
+PRICING = SMALL_PRICING + _PRICING_REST
+
+
+def changed(pricing: str) -> str:
+    """Return the source with another `price`, whose result differs, and nothing else."""
+    return pricing.replace(
+        "    return sum(price * count for price, count in lines)",
+        "    total = 0.0\n    for price, count in lines:\n        total += price * count\n    return total + 1.0",
+    )
+
+
+NEW_PRICING = changed(PRICING)
 
 _BODY = json.dumps(
     {"customer": "c-17", "items": [{"name": f"thing-{n}", "price": 2.5 * n + 1, "quantity": n + 1} for n in range(4)]}
@@ -171,12 +181,13 @@ class Service:
 
 
 @contextlib.contextmanager
-def serve(place: Place, environment: dict[str, str], *prefix: str) -> Iterator[Service]:
+def serve(place: Place, environment: dict[str, str], *prefix: str, workers: int = 1) -> Iterator[Service]:
     """Start the service and wait until it answers; `prefix` is a command that starts Python programs its own way."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     run = [*prefix, sys.executable, "-m", "uvicorn"]
     arguments = ["--port", str(port), "--loop", "asyncio", "--http", "h11", "--no-access-log", "--log-level", "error"]
+    arguments += ["--workers", str(workers)] if workers > 1 else []
     with _process([*run, "shop_app:app", *arguments], environment, place.repository) as process:
         deadline_s = time.monotonic() + _START_S
         while True:
@@ -202,7 +213,10 @@ class Load:
         self._process.stdin.flush()
 
     def result(self) -> dict[str, Any]:
-        """Return requests, failed, seconds, and latencies in ms (p50, p99, longest) of what was begun."""
+        """Return what was begun: requests, failed, seconds, latencies in ms (p50, p95, p99, longest).
+
+        `bodies` counts the answers with status 200 by what they said, as far as there are no more than a few kinds.
+        """
         assert self._process.stdout is not None
         found: dict[str, Any] = json.loads(self._process.stdout.readline())
         return found
@@ -293,11 +307,13 @@ def _process(command: list[str], environment: dict[str, str], folder: Path) -> I
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        start_new_session=True,
     )
     try:
         yield process
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its workers, too
         process.communicate()
 
 
@@ -316,6 +332,7 @@ def _generate() -> None:
 def _full_load(port: int, seconds: float, stopped: threading.Event) -> dict[str, Any]:
     selector = selectors.DefaultSelector()
     latencies: list[float] = []
+    bodies: Counter[bytes] = Counter()
     failed = 0
     sent_at: dict[socket.socket, float] = {}
     answers: dict[socket.socket, bytes] = {}
@@ -343,6 +360,8 @@ def _full_load(port: int, seconds: float, stopped: threading.Event) -> dict[str,
             now_s = time.perf_counter()
             latencies.append(now_s - sent_at[connection])
             if answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b"}"):
+                body = answer.partition(b"\r\n\r\n")[2]
+                bodies[body if body in bodies or len(bodies) < _KINDS else b"(other)"] += 1
                 sent_at[connection] = now_s
                 connection.sendall(_REQUEST)
                 continue
@@ -355,15 +374,10 @@ def _full_load(port: int, seconds: float, stopped: threading.Event) -> dict[str,
         assert isinstance(key.fileobj, socket.socket)
         key.fileobj.close()
     latencies.sort()
-    ms = [latencies[min(len(latencies) - 1, int(len(latencies) * share))] * 1000 for share in (0.5, 0.99, 1.0)]
-    return {
-        "requests": len(latencies),
-        "failed": failed,
-        "seconds": took_s,
-        "p50": ms[0],
-        "p99": ms[1],
-        "longest": ms[2],
-    }
+    shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "longest": 1.0}
+    ms = {name: latencies[min(len(latencies) - 1, int(len(latencies) * at))] * 1000 for name, at in shares.items()}
+    told = {body.decode("latin-1"): count for body, count in bodies.items()}
+    return {"requests": len(latencies), "failed": failed, "seconds": took_s, "bodies": told, **ms}
 
 
 def _be_hub(socket_path: str, key: str) -> None:
