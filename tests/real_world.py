@@ -11,6 +11,7 @@ from empty_database import put_empty_database
 from homeostat.adapters.backups import FolderBackupStore
 from homeostat.adapters.git.candidate import GitCandidateBranch
 from homeostat.adapters.git.deployed import GitDeployedTree
+from homeostat.adapters.git.merging import GitCommitMerger
 from homeostat.adapters.git.reader import GitCommitReader
 from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import open_repository
@@ -67,6 +68,7 @@ class RealWorld(World):
             canaries=store.canaries,
             actors=store.actors,
             commits=GitCommitReader(git, deployed_branch="main"),
+            merger=GitCommitMerger(git),
             candidates=GitCandidateBranch(git),
             record_branch=GitRecordBranch(git),
             deployed=GitDeployedTree(git, deployed_branch="main"),

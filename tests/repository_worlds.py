@@ -8,6 +8,7 @@ from pathlib import Path
 from homeostat.adapters.backups import FolderBackupStore
 from homeostat.adapters.git.candidate import GitCandidateBranch
 from homeostat.adapters.git.deployed import GitDeployedTree
+from homeostat.adapters.git.merging import GitCommitMerger
 from homeostat.adapters.git.reader import GitCommitReader
 from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import open_repository
@@ -16,6 +17,7 @@ from homeostat.model.change import EXECUTABLE, REGULAR, ChangeKind, FileChange, 
 from homeostat.ports.repository import (
     BackupStore,
     CandidateBranch,
+    CommitMerger,
     CommitReader,
     DeployedTree,
     RecordBranch,
@@ -24,6 +26,7 @@ from homeostat.testing.git_repository import UserRepository
 from homeostat.testing.memory_repository import (
     MemoryBackupStore,
     MemoryCandidateBranch,
+    MemoryCommitMerger,
     MemoryCommitReader,
     MemoryDeployedTree,
     MemoryRecordBranch,
@@ -43,6 +46,7 @@ class World:
     """The ports, and what the user may do beside them."""
 
     reader: CommitReader
+    merger: CommitMerger
     candidates: CandidateBranch
     records: RecordBranch
     deployed: DeployedTree
@@ -64,6 +68,7 @@ def memory_world() -> World:
 
     return World(
         reader=MemoryCommitReader(repository),
+        merger=MemoryCommitMerger(repository),
         candidates=MemoryCandidateBranch(repository),
         records=MemoryRecordBranch(repository),
         deployed=MemoryDeployedTree(repository),
@@ -101,6 +106,7 @@ def git_world(root: Path, object_format: str) -> World:
     repository = open_repository(user.root)
     return World(
         reader=GitCommitReader(repository),
+        merger=GitCommitMerger(repository),
         candidates=GitCandidateBranch(repository),
         records=GitRecordBranch(repository),
         deployed=GitDeployedTree(repository),

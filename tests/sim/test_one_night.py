@@ -31,6 +31,7 @@ from homeostat.proposals.markdown import record_path
 from homeostat.testing.memory_repository import (
     MemoryBackupStore,
     MemoryCandidateBranch,
+    MemoryCommitMerger,
     MemoryCommitReader,
     MemoryDeployedTree,
     MemoryRecordBranch,
@@ -91,6 +92,7 @@ class Night:
             canaries=store.canaries,
             actors=store.actors,
             commits=MemoryCommitReader(self.repository),
+            merger=MemoryCommitMerger(self.repository),
             candidates=MemoryCandidateBranch(self.repository),
             record_branch=MemoryRecordBranch(self.repository),
             deployed=MemoryDeployedTree(self.repository),

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 import typer
 
 from homeostat import __version__
-from homeostat.cli import checks, findings, planning, proposals, restarting, saving, serving, setting_up, status
+from homeostat.cli import (
+    checks,
+    findings,
+    planning,
+    proposals,
+    restarting,
+    reverting,
+    saving,
+    serving,
+    setting_up,
+    status,
+)
 from homeostat.cli.output import show, show_error
 from homeostat.core.errors import HomeostatError
 
@@ -27,6 +38,7 @@ app = typer.Typer(
 for module in (serving, setting_up, status, checks, saving, restarting):
     module.register(app)
 proposals.register(app)
+reverting.register(app)
 planning.register(app)
 findings.register(app)
 

@@ -1,32 +1,21 @@
-"""`homeostat propose`, `homeostat proposals ...`, `homeostat revert`."""
+"""`homeostat propose`, `homeostat proposals ...`."""
 
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from homeostat.cli.following import BASE, UNDECIDED, ProposalId, answer, print_summary, wait_while
 from homeostat.cli.hub_client import HubClient, segment
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import Progress, emit_json, say, show, show_diff, show_table, show_text
 from homeostat.cli.place import Place, locate
 from homeostat.cli.seen import digest_to_approve, remember_shown
-from homeostat.core.errors import InvalidInput, OutcomeUnknown
+from homeostat.core.errors import InvalidInput
 from homeostat.core.limits import MAX_DIFF_BYTES
-from homeostat.model.proposal import MUST_RESTART, REVERT_WAITS, Category, Severity
+from homeostat.model.proposal import Category, Severity
 
-_BASE = "/api/selfimprove/proposals"
-_POLL_S = 0.2
-_UNDECIDED = ("pending", "validating")
-_STAGES = {
-    ("pending", None): "it waits for its turn to be proved",
-    ("validating", None): "policy, then the tests in a sandbox: without the change, and with it",
-    ("validating", "base"): "the tests in a sandbox, without the change (then with it)",
-    ("validating", "candidate"): "the tests in a sandbox, with the change",
-}
-
-ProposalId = Annotated[str, typer.Argument(help="Id of the proposal; a unique beginning is enough.")]
 Digest = Annotated[
     str | None, typer.Option("--digest", help="The change digest you saw; refused when it is another now.")
 ]
@@ -35,7 +24,6 @@ Digest = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("propose")(propose)
-    app.command("revert")(revert)
     group = typer.Typer(help="Look at proposals and decide on them.", no_args_is_help=True)
     group.command("list")(list_proposals)
     group.command("show")(show_proposal)
@@ -73,7 +61,7 @@ def propose(
     client = HubClient(place)
     _say_settings_wait(place)
     body = client.post(
-        _BASE,
+        BASE,
         {
             "title": title,
             "rationale": rationale,
@@ -91,11 +79,11 @@ def propose(
     if not as_json:
         say(f"proposal {identity} handed in; policy and tests are running ...")
     if wait:
-        body = _wait_while(client, identity, _UNDECIDED, progress=Progress(quiet=as_json))
+        body = wait_while(client, identity, UNDECIDED, progress=Progress(quiet=as_json))
     if as_json:
         emit_json(body)
     else:
-        _print_summary(body)
+        print_summary(body)
     if body["state"] == "blocked":
         raise typer.Exit(1)
 
@@ -108,7 +96,7 @@ def list_proposals(
     as_json: AsJson = False,
 ) -> None:
     """List proposals, newest first."""
-    body = HubClient(locate(repo, state_dir)).get(_BASE, status=status, limit=limit)
+    body = HubClient(locate(repo, state_dir)).get(BASE, status=status, limit=limit)
     if as_json:
         emit_json(body)
         return
@@ -126,11 +114,11 @@ def show_proposal(
     proposal_id: ProposalId, repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False
 ) -> None:
     """Show one proposal. Its reason, proof, plan, decision, and what became of it."""
-    body = HubClient(locate(repo, state_dir)).get(f"{_BASE}/{segment(proposal_id)}")
+    body = HubClient(locate(repo, state_dir)).get(f"{BASE}/{segment(proposal_id)}")
     if as_json:
         emit_json(body)
         return
-    _print_summary(body)
+    print_summary(body)
     show("")
     show_text(body["description"])
     show("")
@@ -145,7 +133,7 @@ def show_proposal(
 def diff(proposal_id: ProposalId, repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Show what exactly would change, and the digest that an approval binds."""
     place = locate(repo, state_dir)
-    body = HubClient(place).get(f"{_BASE}/{segment(proposal_id)}")
+    body = HubClient(place).get(f"{BASE}/{segment(proposal_id)}")
     remember_shown(place, body)
     if as_json:
         emit_json({key: body[key] for key in ("proposal_id", "change_digest", "base_commit", "diff")})
@@ -177,13 +165,13 @@ def edit(
     place = locate(repo, state_dir)
     client = HubClient(place)
     _say_settings_wait(place)
-    body = client.post(f"{_BASE}/{segment(proposal_id)}/edit", wanted)
+    body = client.post(f"{BASE}/{segment(proposal_id)}/edit", wanted)
     if wait:
-        body = _wait_while(client, body["proposal_id"], _UNDECIDED, progress=Progress(quiet=as_json))
+        body = wait_while(client, body["proposal_id"], UNDECIDED, progress=Progress(quiet=as_json))
     if as_json:
         emit_json(body)
     else:
-        _print_summary(body)
+        print_summary(body)
     if body["state"] == "blocked":
         raise typer.Exit(1)
 
@@ -200,9 +188,9 @@ def approve(
     place = locate(repo, state_dir)
     client = HubClient(place)
     _say_settings_wait(place)
-    seen = digest or digest_to_approve(place, client.get(f"{_BASE}/{segment(proposal_id)}"))
-    body = client.post(f"{_BASE}/{segment(proposal_id)}/approve", {"reason": notes, "change_digest": seen})
-    _answer(body, as_json, f"approved {seen}; put it live with `homeostat proposals apply {body['proposal_id'][:8]}`")
+    seen = digest or digest_to_approve(place, client.get(f"{BASE}/{segment(proposal_id)}"))
+    body = client.post(f"{BASE}/{segment(proposal_id)}/approve", {"reason": notes, "change_digest": seen})
+    answer(body, as_json, f"approved {seen}; put it live with `homeostat proposals apply {body['proposal_id'][:8]}`")
 
 
 def reject(
@@ -214,7 +202,7 @@ def reject(
 ) -> None:
     """Reject a proposal with a reason."""
     client = HubClient(locate(repo, state_dir))
-    _answer(client.post(f"{_BASE}/{segment(proposal_id)}/reject", {"reason": reason}), as_json, "rejected")
+    answer(client.post(f"{BASE}/{segment(proposal_id)}/reject", {"reason": reason}), as_json, "rejected")
 
 
 def defer(
@@ -226,14 +214,14 @@ def defer(
 ) -> None:
     """Put a proposal aside."""
     client = HubClient(locate(repo, state_dir))
-    body = client.post(f"{_BASE}/{segment(proposal_id)}/defer", {"reason": reason})
-    _answer(body, as_json, f"deferred; `homeostat proposals resume {body['proposal_id'][:8]}` takes it up again")
+    body = client.post(f"{BASE}/{segment(proposal_id)}/defer", {"reason": reason})
+    answer(body, as_json, f"deferred; `homeostat proposals resume {body['proposal_id'][:8]}` takes it up again")
 
 
 def resume(proposal_id: ProposalId, repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Take a deferred proposal up again; it is validated anew."""
     client = HubClient(locate(repo, state_dir))
-    _answer(client.post(f"{_BASE}/{segment(proposal_id)}/resume", {}), as_json, "resumed; it is validated again")
+    answer(client.post(f"{BASE}/{segment(proposal_id)}/resume", {}), as_json, "resumed; it is validated again")
 
 
 def accept(
@@ -245,8 +233,8 @@ def accept(
 ) -> None:
     """Call a held change well. The evidence of its window did not decide, so a person does."""
     client = HubClient(locate(repo, state_dir))
-    body = client.post(f"{_BASE}/{segment(proposal_id)}/accept", {"reason": reason})
-    _answer(body, as_json, body["state_reason"])
+    body = client.post(f"{BASE}/{segment(proposal_id)}/accept", {"reason": reason})
+    answer(body, as_json, body["state_reason"])
 
 
 def apply(
@@ -261,7 +249,7 @@ def apply(
     place = locate(repo, state_dir)
     client = HubClient(place)
     _say_settings_wait(place)
-    found = client.get(f"{_BASE}/{segment(proposal_id)}")
+    found = client.get(f"{BASE}/{segment(proposal_id)}")
     request = {
         "proposal_id": found["proposal_id"],
         "user": user,
@@ -271,31 +259,10 @@ def apply(
     if as_json:
         emit_json(body)
     elif body["ok"]:
-        _explain_application(client.get(f"{_BASE}/{found['proposal_id']}"))
+        _explain_application(client.get(f"{BASE}/{found['proposal_id']}"))
     else:
         say(f"{body['error']}: {body['details']}")
     if not body["ok"]:
-        raise typer.Exit(1)
-
-
-def revert(
-    proposal_id: ProposalId,
-    reason: Annotated[str, typer.Option("--reason", help="Why it is taken back.")] = "",
-    repo: Repo = None,
-    state_dir: StateDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Put back exactly what an applied proposal changed. Files, branch and running processes, together."""
-    client = HubClient(locate(repo, state_dir))
-    started = client.post(f"{_BASE}/{segment(proposal_id)}/revert", {"reason": reason})
-    body = _wait_while(client, started["proposal_id"], ("reverting",), until_reason=REVERT_WAITS)
-    _answer(body, as_json, body["state_reason"])
-    if body["state"] == "reverting":
-        if not as_json and MUST_RESTART in body["state_reason"]:
-            say("next: homeostat restart (or restart your program yourself, not the machine)")
-        say("it is called reverted as soon as they have followed; look again with `homeostat proposals show`")
-        raise typer.Exit(4)
-    if body["state"] != "reverted":
         raise typer.Exit(1)
 
 
@@ -325,26 +292,6 @@ def _explain_application(body: dict[str, Any]) -> None:
     say(f"undo: homeostat revert {body['proposal_id'][:8]}")
 
 
-def _show_canary(proposal_id: str, canary: dict[str, Any]) -> None:
-    since = canary["percent_since"][11:19]
-    show(f"  canary: {canary['percent']} % of the calls since {since} UTC; {canary['reason']}")
-    for name, words in (("canary", "with the change"), ("control", "without it")):
-        arm = canary[name]
-        failed = sum(arm["failures"].values())
-        share = f" ({failed / arm['units']:.2%})" if failed else ""
-        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(arm["failures"].items(), key=_most_first)[:3])
-        took = "".join(f", {key[:-3]} {arm[key]:.3g} ms" for key in ("p50_ms", "p99_ms") if arm[key] is not None)
-        show(f"    {words}: {arm['units']} calls, {failed} failed{share}{took}{f'; {kinds}' if kinds else ''}")
-    if canary["next"] == "ask":
-        short = proposal_id[:8]
-        say(f"held; more calls may settle it, or you: homeostat proposals accept {short} --reason '...'")
-        say(f"or take it back: homeostat revert {short}")
-
-
-def _most_first(item: tuple[str, int]) -> int:
-    return -item[1]
-
-
 def _say_settings_wait(place: Place) -> None:
     """Say before something is proved, agreed to or applied that the hub goes by older settings than the file has."""
     if place.settings_are_newer():
@@ -367,67 +314,3 @@ def _read_diff(path: Path) -> str:
         raise InvalidInput("no-such-file", f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InvalidInput("bad-diff", f"{path} is not UTF-8 text (byte {error.start})") from error
-
-
-def _wait_while(
-    client: HubClient,
-    proposal_id: str,
-    states: tuple[str, ...],
-    *,
-    until_reason: str | None = None,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    deadline_s = time.monotonic() + 3600
-    with progress or Progress(quiet=True) as shown:
-        while True:
-            body: dict[str, Any] = client.get(f"{_BASE}/{segment(proposal_id)}")
-            if body["state"] not in states or (until_reason and body["state_reason"].startswith(until_reason)):
-                return body
-            if time.monotonic() > deadline_s:
-                raise OutcomeUnknown("still-running", f"proposal {proposal_id} is still {body['state']} after an hour")
-            shown.update(_STAGES.get((body["state"], body["proof_stage"]), body["state"]))
-            time.sleep(_POLL_S)
-
-
-def _answer(body: dict[str, Any], as_json: bool, text: str) -> None:
-    if as_json:
-        emit_json(body)
-    else:
-        show(f"{body['proposal_id'][:8]} {body['state']}: {text}")
-
-
-def _print_summary(body: dict[str, Any]) -> None:
-    show(f"{body['proposal_id']}  {body['title']}")
-    show(f"  {body['status']} ({body['state']}): {body['state_reason']}")
-    show(f"  files: {', '.join(body['files'])}")
-    show(f"  change digest: {body['change_digest']}")
-    plan = body.get("plan")
-    if plan is not None:
-        reasons = "; ".join(plan["restart_reasons"])
-        show(f"  live: {'needs a restart: ' + reasons if reasons else 'can be swapped in'}")
-    proof = body.get("proof")
-    if proof is not None:
-        for item in proof["policy"]:
-            show(f"  policy {item['severity']}: {item['path']}: {item['message']}")
-        for word in ("fixed_tests", "broken_tests", "added_tests", "removed_tests"):
-            if proof[word]:
-                show(f"  {word.replace('_', ' ')}: {', '.join(proof[word])}")
-        if body["state"] == "blocked" and proof["candidate"]:
-            show_text(proof["candidate"]["output_tail"][-2000:])
-    canary = body.get("canary")
-    if canary is not None:
-        _show_canary(body["proposal_id"], canary)
-    observation = body.get("observation")
-    if observation is not None:
-        left_s = max(observation["window_s"] - observation["elapsed_s"], 0)
-        show(f"  observed: {observation['reason']}; {left_s:.0f} s of the window are left")
-        if observation["judgement"] == "hold":
-            short = body["proposal_id"][:8]
-            say(f"held; more evidence may settle it, or you: homeostat proposals accept {short} --reason '...'")
-            say(f"or take it back: homeostat revert {short}")
-    if body["state"] == "blocked" and proof and proof["base"] and proof["base"]["exit_code"] != 0:
-        say("the tests fail without the change too, so no change can be proved; see `homeostat doctor --tests`")
-    if body["state"] == "awaiting_approval":
-        short = body["proposal_id"][:8]
-        say(f"next: homeostat proposals diff {short}, then approve or apply it")
-        say(f"what applying it would do: homeostat plan {short}")

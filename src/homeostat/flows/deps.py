@@ -8,7 +8,14 @@ from homeostat.policy.document import PolicyDocument
 from homeostat.ports.clock import Clock, IdSource
 from homeostat.ports.live import LiveProcesses
 from homeostat.ports.proving import Prover
-from homeostat.ports.repository import BackupStore, CandidateBranch, CommitReader, DeployedTree, RecordBranch
+from homeostat.ports.repository import (
+    BackupStore,
+    CandidateBranch,
+    CommitMerger,
+    CommitReader,
+    DeployedTree,
+    RecordBranch,
+)
 from homeostat.ports.restarting import Restarter
 from homeostat.ports.starter import Starter
 from homeostat.ports.store import (
@@ -39,6 +46,7 @@ class Deps:
     canaries: CanaryStore
     actors: ActorStore
     commits: CommitReader
+    merger: CommitMerger
     candidates: CandidateBranch
     record_branch: RecordBranch
     deployed: DeployedTree

@@ -24,7 +24,9 @@ from homeostat.ports.repository import Drift
 from homeostat.proposals.events import RevertAborted, Reverted, RevertReplanned, RevertStarted, RevertWaits
 
 _REJOIN_S = 10.0
-_IN_FORCE = frozenset({ProposalState.OBSERVING, ProposalState.AWAITING_RESTART, ProposalState.IMPLEMENTED})
+IN_FORCE = frozenset({ProposalState.OBSERVING, ProposalState.AWAITING_RESTART, ProposalState.IMPLEMENTED})
+"""States in which a change stands in branch and files, and nothing is under way with it."""
+
 _MOST_PLANS = 3
 """How often a revert is planned before a branch that will not stand still is left to a person."""
 
@@ -47,7 +49,7 @@ def request_automatic_revert(deps: Deps, proposal_id: ProposalId, *, reason: str
 def _request(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str, automatic: bool) -> Proposal | Denied:
     if proposal.state is ProposalState.CANARY:
         return canarying.end(deps, proposal, actor=actor, reason=reason, automatic=automatic)
-    if proposal.application is None or (proposal.state not in _IN_FORCE and not _half_taken_back(proposal)):
+    if proposal.application is None or (proposal.state not in IN_FORCE and not _half_taken_back(proposal)):
         return Denied(
             code="nothing-to-revert",
             reasons=(f"proposal {proposal.id} is {proposal.state.value}: nothing of it is applied",),
@@ -175,10 +177,13 @@ def _abort(deps: Deps, proposal: Proposal, why: str, still: Sequence[str]) -> No
 
 def _moved_on(deps: Deps, proposal: Proposal, drift: Sequence[Drift]) -> Denied:
     """Say which files moved on, and by which later proposals where these did it."""
-    later = _applied_later(deps, proposal, {item.path for item in drift})
+    later = later_changes(deps, proposal, {item.path for item in drift})
     reasons = tuple(f"{item.path} is {item.problem} since the change was applied" for item in drift)
     if not later:
-        hint = "put your own changes of these files aside (commit them elsewhere or undo them), then revert again"
+        hint = (
+            "put your own changes of these files aside (commit them elsewhere or undo them), then revert again; "
+            f"or look what a merge makes of it: `homeostat revert {proposal.id[:8]} --preview`"
+        )
         return Denied(code="tree-moved-on", reasons=reasons, hint=hint)
     named = tuple(
         f"proposal {item.id} ({item.title}) was applied to it later, and is {item.state.value}" for item in later
@@ -187,18 +192,19 @@ def _moved_on(deps: Deps, proposal: Proposal, drift: Sequence[Drift]) -> Denied:
     return Denied(
         code="tree-moved-on",
         reasons=(*reasons, *named),
-        hint=f"take the later change back first, in this order: {commands}; or propose a diff that undoes this one",
+        hint=f"take the later change back first, in this order: {commands}; or look what is left of this one alone: "
+        f"`homeostat revert {proposal.id[:8]} --preview`",
     )
 
 
-def _applied_later(deps: Deps, proposal: Proposal, paths: Set[str]) -> list[Proposal]:
+def later_changes(deps: Deps, proposal: Proposal, paths: Set[str]) -> list[Proposal]:
     """Return the proposals in force that were applied to these files after this one, the last first."""
     assert proposal.application is not None
     since = proposal.application.at
     found = [
         (item.application.at, item)
         for item in moved_since(deps, since)
-        if item.state in _IN_FORCE
+        if item.state in IN_FORCE
         and item.application is not None
         and item.application.at > since
         and not paths.isdisjoint(item.files)

@@ -238,6 +238,28 @@ class PlanBody(BaseModel):
     """How long it is watched when all calls run it."""
 
 
+class RevertPreviewBody(BaseModel):
+    """What taking a change back would do to the present head; nothing is moved."""
+
+    proposal_id: str
+    title: str
+    head: str
+    exact: bool
+    """Whether `revert` can put back exactly what was there; else only a merge can be had."""
+
+    drift: list[dict[str, str]]
+    """Files that are not as the change left them: `path` and `problem`."""
+
+    later: list[ProposalBody]
+    """Changes in force that were applied to these files since, the last one first."""
+
+    diff: str
+    """From the head to what it would become; both sides of a conflict stand in it, between marks."""
+
+    conflicts: list[str]
+    """Files that a person must merge."""
+
+
 class ProposalList(BaseModel):
     proposals: list[ProposalBody]
     total: int

@@ -14,9 +14,10 @@ from homeostat.core.errors import HomeostatError
 from homeostat.flows.canarying import CanaryLook
 from homeostat.flows.canarying import look as look_at_canary
 from homeostat.flows.deps import Deps
+from homeostat.flows.late_reverts import RevertPreview
 from homeostat.flows.observing import Observation, look
 from homeostat.flows.proposing import resolve_diff
-from homeostat.hub.contract import PlanBody, PlanStep, PlanTraffic, ProposalBody, ProposalDetail
+from homeostat.hub.contract import PlanBody, PlanStep, PlanTraffic, ProposalBody, ProposalDetail, RevertPreviewBody
 from homeostat.model.latency import quantile_s
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
@@ -99,6 +100,20 @@ def _plan_traffic(traffic: Traffic) -> PlanTraffic:
 
 def _finite(value: float) -> float | None:
     return round(value, 3) if math.isfinite(value) else None
+
+
+def revert_preview_body(proposal: Proposal, seen: RevertPreview) -> RevertPreviewBody:
+    """Show what taking a change back would do."""
+    return RevertPreviewBody(
+        proposal_id=proposal.id,
+        title=proposal.title,
+        head=seen.head,
+        exact=not seen.drift,
+        drift=[{"path": item.path, "problem": item.problem} for item in seen.drift],
+        later=[proposal_body(item) for item in seen.later],
+        diff=seen.diff.decode("utf-8", "replace"),
+        conflicts=list(seen.conflicts),
+    )
 
 
 def observation_body(observation: Observation) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from homeostat.adapters.clock import HubClock, RandomIds
 from homeostat.adapters.durable import DurableStarter
 from homeostat.adapters.git.candidate import GitCandidateBranch
 from homeostat.adapters.git.deployed import GitDeployedTree
+from homeostat.adapters.git.merging import GitCommitMerger
 from homeostat.adapters.git.reader import GitCommitReader
 from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import GitRepository, open_repository
@@ -177,6 +178,7 @@ def _deps(
         canaries=store.canaries,
         actors=store.actors,
         commits=GitCommitReader(git, deployed_branch=branch),
+        merger=GitCommitMerger(git),
         candidates=GitCandidateBranch(git),
         record_branch=GitRecordBranch(git),
         deployed=GitDeployedTree(git, deployed_branch=branch, must_be_checked_out=not settings.host.deployed_branch),

@@ -107,6 +107,26 @@ class DeployedTree(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What a merge of a commit into another one came to."""
+
+    diff: bytes
+    """From the commit that was merged into to the result; of a conflict both sides stand in it, between marks."""
+
+    conflicts: tuple[str, ...]
+    """Paths that a person must merge, in order; empty: it is clean."""
+
+
+class CommitMerger(Protocol):
+    def merge(self, *, into: CommitId, other: CommitId) -> Merged:
+        """Merge two commits over their last common one, in three ways; nothing is moved.
+
+        `Conflict` (``no-common-commit``) when they have none, `Unavailable` (``git-too-old``) when this git cannot.
+        """
+        ...
+
+
 class BackupStore(Protocol):
     def save(self, *, name: str, change: TreeChange, facts: Mapping[str, str]) -> None:
         """Keep the before side byte for byte, durable when it returns. Idempotent by name."""

@@ -18,7 +18,8 @@ from homeostat.adapters.git.repository import OWN_PREFIX
 from homeostat.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown, Unavailable
 from homeostat.core.ids import CommitId, ProposalId, parse_proposal_id
 from homeostat.model.change import REGULAR, FileState, TreeChange
-from homeostat.ports.repository import Drift
+from homeostat.ports.repository import Drift, Merged
+from homeostat.testing.merged_files import git_diff, merge_files
 
 _RECORDS = f"{OWN_PREFIX}proposals"
 
@@ -166,6 +167,28 @@ class MemoryCommitReader:
     def is_ancestor(self, ancestor: CommitId, of: CommitId) -> bool:
         self._repository.at(ancestor)
         return ancestor in self._repository.history(of)
+
+
+class MemoryCommitMerger:
+    """`homeostat.ports.repository.CommitMerger` in memory; what both sides changed is left to git's own merge."""
+
+    def __init__(self, repository: MemoryRepository) -> None:
+        self._repository = repository
+
+    def merge(self, *, into: CommitId, other: CommitId) -> Merged:
+        known = set(self._repository.history(into))
+        common = next((commit for commit in self._repository.history(other) if commit in known), None)
+        if common is None:
+            raise Conflict("no-common-commit", f"{into[:12]} and {other[:12]} have no commit in common")
+        base, ours, theirs = (self._repository.at(commit).tree for commit in (common, into, other))
+        diff, conflicts = [], []
+        for path in sorted({*base, *ours, *theirs}):
+            sides = (base.get(path), ours.get(path), theirs.get(path))
+            merged, clean = merge_files(*sides)
+            diff.append(git_diff(path, sides[1], merged))
+            if not clean:
+                conflicts.append(path)
+        return Merged(diff="".join(diff).encode(), conflicts=tuple(conflicts))
 
 
 class MemoryCandidateBranch:

@@ -32,6 +32,7 @@ from homeostat.testing.fake_restarter import FakeRestarter
 from homeostat.testing.memory_repository import (
     MemoryBackupStore,
     MemoryCandidateBranch,
+    MemoryCommitMerger,
     MemoryCommitReader,
     MemoryDeployedTree,
     MemoryRecordBranch,
@@ -114,6 +115,7 @@ class World:
             canaries=self.store.canaries,
             actors=self.store.actors,
             commits=MemoryCommitReader(self.repository),
+            merger=MemoryCommitMerger(self.repository),
             candidates=MemoryCandidateBranch(self.repository),
             record_branch=MemoryRecordBranch(self.repository),
             deployed=MemoryDeployedTree(self.repository),

@@ -11,12 +11,12 @@ import pytest
 from hub_harness import BOT_TOKEN
 
 from homeostat.adapters.process_start import process_started
-from homeostat.cli import proposals
+from homeostat.cli.following import wait_while
 from homeostat.model.settings import CanarySettings
 from homeostat.ports.proving import ProofRuns
 from homeostat.testing.fake_live import Misbehaviour
 from homeostat.testing.fake_prover import test_run as run_of
-from homeostat.testing.world import DIFF, PROCESS, WORLD_SETTINGS
+from homeostat.testing.world import DIFF, MENDED, PROCESS, SOURCE, WORLD_SETTINGS, file
 
 TRYING = replace(WORLD_SETTINGS, canary=CanarySettings(steps=(10, 50)))
 OTHER = "--- /dev/null\n+++ b/other.py\n@@ -0,0 +1 @@\n+value = 1\n"
@@ -123,7 +123,7 @@ def test_the_line_that_is_shown_meanwhile_tells_the_two_runs_of_a_proof_apart():
         def __exit__(self, *_):
             pass
 
-    assert proposals._wait_while(Hub(), "p-1", ("pending", "validating"), progress=Shown())["state"] == "blocked"
+    assert wait_while(Hub(), "p-1", ("pending", "validating"), progress=Shown())["state"] == "blocked"
     assert len(set(shown)) == 4
     assert "without the change" in shown[2] and shown[3].endswith("with the change")
 
@@ -275,6 +275,29 @@ def test_what_was_taken_back_is_tried_again_where_a_person_says_why(hub, typed, 
     assert (answer.code, answer.out) == (2, "") and "error[locked-out]" in answer.err and "--again" in answer.err
     answer = propose(typed, patch, "--again", "it was the network")
     assert answer.code == 0 and "awaiting_approval" in answer.out
+
+
+def test_a_revert_may_be_looked_at_first_and_merged_where_others_built_upon_it(hub, typed, proposed):
+    assert typed("proposals", "apply", proposed).code == 0
+    seen = typed("revert", proposed, "--preview")
+    assert "+    return PRICES[coupon]" in seen.out and "it can be put back exactly" in seen.err
+    later = {"shop.py": file(MENDED.replace("PRICES = {'A': 1}", "PRICES = {'A': 1, 'B': 2}"))}
+    hub.world.repository.user_commit(later, at=hub.world.clock.now())
+    refused = typed("revert", proposed)
+    assert refused.code == 2 and "error[tree-moved-on]" in refused.err and "--preview" in refused.err
+    seen = typed("revert", proposed, "--preview")
+    assert "shop.py is modified since the change was applied" in seen.out
+    assert f"homeostat revert {proposed[:8]} --merge" in seen.err
+    assert json.loads(typed("revert", proposed, "--preview", "--json").out)["exact"] is False
+    merged = typed("revert", proposed, "--merge", "--reason", "nobody used it")
+    assert merged.code == 0 and "Take back: Mend coupons" in merged.out
+    clash = {"shop.py": file(MENDED.replace("get(coupon, 0)", "get(coupon, 7)"))}
+    hub.world.repository.user_commit(clash, at=hub.world.clock.now())
+    assert "a person must merge shop.py" in typed("revert", proposed, "--preview").err
+    assert "error[merge-conflict]" in typed("revert", proposed, "--merge").err
+    assert typed("revert", proposed, "--merge", "--preview").code == 2
+    hub.world.repository.user_commit({"shop.py": file(SOURCE)}, at=hub.world.clock.now())
+    assert "nothing of it is left" in typed("revert", proposed, "--preview").err
 
 
 def test_a_revert_that_a_restart_has_to_finish_says_how(hub, typed, proposed):

@@ -1,13 +1,13 @@
 """Proposals as resources, and the decisions on them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query
 
 from homeostat.core.digests import Digest
 from homeostat.core.errors import Conflict, InvalidInput, NotFound
 from homeostat.core.ids import ProposalId, is_id_prefix
-from homeostat.flows import deciding, observing
+from homeostat.flows import deciding, late_reverts, observing
 from homeostat.flows.deps import Deps
 from homeostat.flows.editing import Edit, edit
 from homeostat.flows.planning import look_ahead
@@ -21,12 +21,15 @@ from homeostat.hub.contract import (
     ProposalBody,
     ProposalDetail,
     ProposalList,
+    RevertPreviewBody,
     SubmitRequest,
 )
 from homeostat.hub.routes import Caller, Context, Person, findings
-from homeostat.hub.views import plan_body, proposal_body, proposal_detail
+from homeostat.hub.views import plan_body, proposal_body, proposal_detail, revert_preview_body
 from homeostat.model.proposal import STATUS_OF, Proposal, ProposalState
 from homeostat.model.verdict import Denied
+
+T = TypeVar("T")
 
 router = APIRouter(prefix="/api/selfimprove/proposals", tags=["proposals"])
 
@@ -149,6 +152,21 @@ def accept(proposal_id: str, request: DecisionRequest, context: Context, actor: 
     return proposal_body(_or_refuse(observing.accept(context.deps, found.id, actor=actor, reason=request.reason)))
 
 
+@router.get("/{proposal_id}/revert", responses=_REFUSED)
+def preview_revert(proposal_id: str, context: Context) -> RevertPreviewBody:
+    """Show what is left of an applied change, and what the branch would be without it; nothing is moved."""
+    found = find_one(context.deps, proposal_id)
+    return revert_preview_body(found, _or_refuse(late_reverts.preview(context.deps, found.id)))
+
+
+@router.post("/{proposal_id}/revert/merge", responses=_REFUSED, status_code=201)
+def merge_revert(proposal_id: str, request: DecisionRequest, context: Context, actor: Caller) -> ProposalBody:
+    """Hand in what the preview shows as a proposal of its own, where later changes are built upon this one."""
+    found = find_one(context.deps, proposal_id)
+    outcome = late_reverts.propose_revert(context.deps, found.id, actor=actor, reason=request.reason)
+    return proposal_body(_or_refuse(outcome))
+
+
 @router.post("/{proposal_id}/revert", responses=_REFUSED, status_code=202)
 def revert(proposal_id: str, request: DecisionRequest, context: Context, actor: Person) -> ProposalBody:
     """Start taking an applied change back; it is *reverted* when that was seen to be done."""
@@ -170,7 +188,7 @@ def find_one(deps: Deps, text: str) -> Proposal:
     raise NotFound("no-such-proposal", f"proposal_id '{text[:60]}' does not exist")
 
 
-def _or_refuse(outcome: Proposal | Denied) -> Proposal:
+def _or_refuse(outcome: T | Denied) -> T:
     if isinstance(outcome, Denied):
         raise InvalidInput(outcome.code, "; ".join(outcome.reasons), hint=outcome.hint)
     return outcome

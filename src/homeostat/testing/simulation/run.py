@@ -19,6 +19,7 @@ from homeostat.testing.fake_restarter import FakeRestarter
 from homeostat.testing.memory_repository import (
     MemoryBackupStore,
     MemoryCandidateBranch,
+    MemoryCommitMerger,
     MemoryCommitReader,
     MemoryDeployedTree,
     MemoryRecordBranch,
@@ -150,6 +151,7 @@ class Simulation:
             canaries=store.canaries,
             actors=store.actors,
             commits=MemoryCommitReader(repository),
+            merger=MemoryCommitMerger(repository),
             candidates=MemoryCandidateBranch(repository),
             record_branch=MemoryRecordBranch(repository),
             deployed=MemoryDeployedTree(repository),

@@ -1,0 +1,118 @@
+"""Taking back what others were built upon."""
+
+from homeostat.flows.applying import request_apply
+from homeostat.flows.late_reverts import preview, propose_revert
+from homeostat.flows.proposing import Submission, submit
+from homeostat.flows.reverting import request_revert
+from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.verdict import Denied
+from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, SOURCE, World, file
+
+S = ProposalState
+LATER = MENDED.replace("PRICES = {'A': 1}", "PRICES = {'A': 1, 'B': 2}")
+
+
+def applied(world):
+    proposal = submit(world.deps, Submission(title="Mend", rationale="why", diff=DIFF), actor=BOT)
+    world.run()
+    request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+    world.run()
+    return world.deps.proposals.get(proposal.id)
+
+
+def edit(world, text):
+    world.repository.user_commit({"shop.py": None if text is None else file(text)}, at=world.clock.now())
+
+
+def test_the_preview_moves_nothing_and_shows_what_would_be_left():
+    world = World()
+    proposal = applied(world)
+    edit(world, LATER)
+    head = world.deps.commits.head()
+    seen = preview(world.deps, proposal.id)
+    assert [item.path for item in seen.drift] == ["shop.py"]
+    assert seen.conflicts == ()
+    assert b"-    return PRICES.get(coupon, 0)\n+    return PRICES[coupon]\n" in seen.diff
+    assert (seen.head, world.deps.commits.head()) == (head, head)
+    assert world.repository.disk["shop.py"].content.decode() == LATER
+    assert world.deps.proposals.get(proposal.id) == proposal
+
+
+def test_it_is_proposed_proved_approved_and_applied_like_any_other():
+    world = World()
+    proposal = applied(world)
+    edit(world, LATER)
+    taken = propose_revert(world.deps, proposal.id, actor=BOT, reason="nobody used it")
+    assert isinstance(taken, Proposal)
+    assert (taken.title, taken.provenance["takes_back"]) == ("Take back: Mend", proposal.id)
+    assert "nobody used it" in taken.rationale and proposal.id in taken.rationale
+    world.run()
+    assert world.deps.proposals.get(taken.id).state is S.AWAITING_APPROVAL
+    request_apply(world.deps, taken.id, actor=OWNER, seen=None)
+    world.run()
+    assert world.repository.disk["shop.py"].content.decode() == SOURCE.replace("{'A': 1}", "{'A': 1, 'B': 2}")
+    assert world.violations() == ()
+
+
+def test_a_conflict_is_left_to_a_person_and_named():
+    world = World()
+    proposal = applied(world)
+    edit(world, MENDED.replace("get(coupon, 0)", "get(coupon, 7)"))
+    assert preview(world.deps, proposal.id).conflicts == ("shop.py",)
+    outcome = propose_revert(world.deps, proposal.id, actor=OWNER, reason="")
+    assert isinstance(outcome, Denied) and outcome.code == "merge-conflict"
+    assert "shop.py" in outcome.reasons[0]
+
+
+def test_what_somebody_undid_already_is_not_proposed():
+    world = World()
+    proposal = applied(world)
+    edit(world, SOURCE)
+    outcome = propose_revert(world.deps, proposal.id, actor=OWNER, reason="")
+    assert isinstance(outcome, Denied) and outcome.code == "nothing-to-revert"
+
+
+def test_where_nothing_came_later_a_plain_revert_can_be_had():
+    world = World()
+    proposal = applied(world)
+    seen = preview(world.deps, proposal.id)
+    assert seen.drift == () and seen.later == ()
+    assert b"+    return PRICES[coupon]" in seen.diff
+
+
+def test_the_changes_that_came_later_are_named():
+    world = World()
+    first = applied(world)
+    diff = (
+        "--- a/shop.py\n+++ b/shop.py\n@@ -2,4 +2,4 @@\n     return PRICES.get(coupon, 0)\n \n \n"
+        "-PRICES = {'A': 1}\n+PRICES = {'A': 1, 'B': 2}\n"
+    )
+    later = submit(world.deps, Submission(title="More prices", rationale="why", diff=diff), actor=BOT)
+    world.run()
+    request_apply(world.deps, later.id, actor=OWNER, seen=None)
+    world.run()
+    assert [item.id for item in preview(world.deps, first.id).later] == [later.id]
+
+
+def test_of_what_is_not_applied_nothing_can_be_taken_back():
+    world = World()
+    proposal = submit(world.deps, Submission(title="Mend", rationale="why", diff=DIFF), actor=BOT)
+    world.run()
+    for outcome in (preview(world.deps, proposal.id), propose_revert(world.deps, proposal.id, actor=OWNER, reason="")):
+        assert isinstance(outcome, Denied) and outcome.code == "nothing-to-revert"
+
+
+def test_a_branch_that_was_rewritten_is_said():
+    world = World()
+    proposal = applied(world)
+    world.repository.branches["main"] = proposal.application.before_commit
+    outcome = preview(world.deps, proposal.id)
+    assert isinstance(outcome, Denied) and outcome.code == "not-in-branch"
+
+
+def test_a_plain_revert_that_is_refused_says_where_to_look():
+    world = World()
+    proposal = applied(world)
+    edit(world, LATER)
+    outcome = request_revert(world.deps, proposal.id, actor=OWNER, reason="")
+    assert isinstance(outcome, Denied) and "--preview" in outcome.hint
