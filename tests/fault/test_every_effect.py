@@ -22,7 +22,7 @@ from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
 from homeostat.model.finding import AGENTS
 from homeostat.model.proposal import Proposal, ProposalState
-from homeostat.model.settings import CanarySettings, Settings
+from homeostat.model.settings import CanarySettings, DetectorSettings, Settings
 from homeostat.ports.proving import ProofRuns
 from homeostat.testing.fake_live import Misbehaviour
 from homeostat.testing.fake_prover import test_run as a_run
@@ -34,6 +34,7 @@ from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, W
 S = ProposalState
 OTHERWISE = DIFF.replace("+    return PRICES.get(coupon, 0)", "+    return PRICES.get(coupon, 2)")
 TRYING = replace(WORLD_SETTINGS, canary=CanarySettings(steps=(10, 50), step_s=1.0))
+DETECTING = DetectorSettings(grace_s=15.0, baseline_s=30.0)
 MOST_CALLS = 400
 SAMPLED = 4
 
@@ -148,6 +149,18 @@ def tried_well(world):
     world.try_out(row_of(world).id, seconds=30, calls=500)
 
 
+def served_slowly(world):
+    """Harm that its own judge does not see, as it counts failures: a detector fires at the next look."""
+    world.serve(seconds=60, requests=50, errors=0)
+    applied(world)
+    world.serve(seconds=40, requests=50, errors=0, slow=30)
+
+
+def tried_slowly(world):
+    served_slowly(world)
+    assert row_of(world).state is S.CANARY
+
+
 def left_unrecorded(world):
     """The beat finds something to record, and something to judge."""
     applied(world)
@@ -253,6 +266,20 @@ SCENES = {
         prepare=tried,
         settings=TRYING,
         ends={S.CANARY: SOURCE, S.REVERTED: SOURCE},
+        promised=frozenset({S.REVERTED}),
+    ),
+    "detected-when-live": Scene(
+        play=looking,
+        prepare=served_slowly,
+        settings=replace(WORLD_SETTINGS, detectors=DETECTING),
+        ends={S.REVERTED: SOURCE},
+        promised=frozenset({S.REVERTED}),
+    ),
+    "detected-in-canary": Scene(
+        play=looking,
+        prepare=tried_slowly,
+        settings=replace(TRYING, detectors=DETECTING),
+        ends={S.REVERTED: SOURCE},
         promised=frozenset({S.REVERTED}),
     ),
     "beat": Scene(

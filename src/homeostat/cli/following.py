@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from homeostat.cli.detectors import said_of
 from homeostat.cli.hub_client import HubClient, segment
 from homeostat.cli.output import Progress, emit_json, say, show, show_text
 from homeostat.core.errors import OutcomeUnknown
@@ -81,6 +82,8 @@ def print_summary(body: dict[str, Any]) -> None:
             short = body["proposal_id"][:8]
             say(f"held; more evidence may settle it, or you: homeostat proposals accept {short} --reason '...'")
             say(f"or take it back: homeostat revert {short}")
+    for name, told in said_of(body):
+        show(f"    detector {name}: {told}")
     if body["state"] == "blocked" and proof and proof["base"] and proof["base"]["exit_code"] != 0:
         say("the tests fail without the change too, so no change can be proved; see `homeostat doctor --tests`")
     if body["state"] == "awaiting_approval":

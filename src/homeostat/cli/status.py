@@ -4,6 +4,7 @@ from typing import Any
 
 import typer
 
+from homeostat.cli.detectors import WATCHED, said_of
 from homeostat.cli.hub_client import HubClient
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, show_table, span
@@ -41,6 +42,12 @@ def _look(client: HubClient) -> dict[str, Any]:
     engine = maintenance["self_improvement"]
     listed = {word: client.get("/api/selfimprove/proposals", status=word, limit=_AT_MOST) for word in _UNDER_WAY}
     findings = client.get("/api/findings")["findings"]
+    changes = [
+        {name: item[name] for name in ("proposal_id", "state", "title", "state_reason")}
+        for body in listed.values()
+        for item in body["proposals"]
+    ]
+    watched = [item["proposal_id"] for item in changes if item["state"] in WATCHED]
     return {
         "hub": {
             "url": client.url,
@@ -49,10 +56,11 @@ def _look(client: HubClient) -> dict[str, Any]:
         },
         "programs": restart["programs"],
         "processes": client.get("/api/processes")["processes"],
-        "changes": [
-            {name: item[name] for name in ("proposal_id", "state", "title", "state_reason")}
-            for body in listed.values()
-            for item in body["proposals"]
+        "changes": changes,
+        "detectors": [
+            {"proposal_id": identity, "name": name, "says": told}
+            for identity in watched
+            for name, told in said_of(client.get(f"/api/selfimprove/proposals/{identity}"))
         ],
         "under_way": {word: body["total"] for word, body in listed.items()},
         "findings_open": sum(item["state"] == "open" for item in findings),
@@ -84,6 +92,11 @@ def _program_rows(found: dict[str, Any]) -> list[Row]:
 
 def _change_rows(found: dict[str, Any]) -> list[Row]:
     rows = [(item["state"].replace("_", " "), item["proposal_id"][:8], _with_reason(item)) for item in found["changes"]]
+    rows += [
+        ("detector", item["proposal_id"][:8], f"{item['name']}: {item['says']}")
+        for item in found["detectors"]
+        if not item["says"].startswith("quiet")
+    ]
     for word, total in found["under_way"].items():
         if total > _AT_MOST:
             rows.append((word, f"{total - _AT_MOST} more", f"see `homeostat proposals list --status {word}`"))

@@ -5,11 +5,14 @@ and gives all calls back when its lease ends, so that a hub that died leaves not
 far it has come (`CanaryStage`); `watch` reads it, keeps the leases, and acts on what the judge says.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from homeostat.core.canonical_json import JsonValue
 from homeostat.core.ids import ProcessId
 from homeostat.flows.bringing_in_line import bring_back, live_change
 from homeostat.flows.deps import Deps
+from homeostat.flows.detecting import look_at_service
 from homeostat.flows.transition import must, transition
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.canary import Share
@@ -22,6 +25,8 @@ from homeostat.proposals.events import CanaryEnded, CanaryPassed, CanaryStarted,
 from homeostat.rollout.canary import CanaryVerdict
 from homeostat.rollout.canary.arms import Tally
 from homeostat.rollout.course import Ask, Course, GiveBack, Pass, Widen, plan_course
+from homeostat.rollout.detectors import Detection
+from homeostat.rollout.detectors.heeding import facts_of, heed_in_canary
 from homeostat.rollout.live import plan_change
 
 _NOT_TRIED = "not tried on a share of the calls first"
@@ -34,6 +39,7 @@ class CanaryLook:
     control: Tally
     canary: Tally
     verdict: CanaryVerdict
+    detections: Sequence[Detection]
     course: Course
 
 
@@ -60,7 +66,7 @@ def watch(deps: Deps, proposal: Proposal, *, renew: bool) -> CanaryLook:
     seen = look(deps, proposal)
     match seen.course:
         case GiveBack(reason=reason):
-            end(deps, proposal, actor=SYSTEM, reason=reason, automatic=True)
+            end(deps, proposal, actor=SYSTEM, reason=reason, automatic=True, facts=facts_of(seen.detections))
         case Pass(reason=reason):
             pass_on(deps, proposal, CanaryPassed(reason=reason), actor=SYSTEM)
         case Widen(percent=percent, reason=reason):
@@ -72,13 +78,20 @@ def watch(deps: Deps, proposal: Proposal, *, renew: bool) -> CanaryLook:
 
 
 def look(deps: Deps, proposal: Proposal) -> CanaryLook:
-    """Judge what both arms have counted so far, without acting on it."""
+    """Judge what both arms have counted so far, and how the service fares, without acting on it."""
     assert proposal.application is not None and proposal.application.canary is not None
     stage, settings = proposal.application.canary, deps.settings.canary
     judging = deps.judgings.of(proposal.id, deps.canaries, settings)
     verdict = judging.verdict
+    detections = look_at_service(deps, proposal).detections
     course = plan_course(stage, verdict, now=deps.clock.now(), settings=settings)
-    return CanaryLook(control=judging.control, canary=judging.canary, verdict=verdict, course=course)
+    return CanaryLook(
+        control=judging.control,
+        canary=judging.canary,
+        verdict=verdict,
+        detections=detections,
+        course=heed_in_canary(course, detections),
+    )
 
 
 def accept(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str) -> Proposal | Denied:
@@ -101,9 +114,18 @@ def pass_on(deps: Deps, proposal: Proposal, event: CanaryPassed, *, actor: Actor
     return outcome
 
 
-def end(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str, automatic: bool) -> Proposal | Denied:
-    """Journal that a canary is taken back, and start it."""
-    outcome = transition(deps, proposal, CanaryEnded(reason=reason, automatic=automatic), actor=actor)
+def end(
+    deps: Deps,
+    proposal: Proposal,
+    *,
+    actor: Actor,
+    reason: str,
+    automatic: bool,
+    facts: Mapping[str, JsonValue] | None = None,
+) -> Proposal | Denied:
+    """Journal that a canary is taken back, with what a detector saw, and start it."""
+    ended = CanaryEnded(reason=reason, automatic=automatic, facts=facts or {})
+    outcome = transition(deps, proposal, ended, actor=actor)
     if isinstance(outcome, Proposal):
         deps.start.revert_asked(outcome.id)
     return outcome

@@ -1,6 +1,6 @@
 """Watching an applied change until it is known to do well or harm."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -9,12 +9,13 @@ from homeostat.core.limits import MAX_TEXT_CHARS
 from homeostat.flows import canarying
 from homeostat.flows.deciding import person_with_reason
 from homeostat.flows.deps import Deps
+from homeostat.flows.detecting import LOOKS_BACK, look_at_service, settled_since
 from homeostat.flows.reverting import request_automatic_revert
 from homeostat.flows.transition import moved_since, must, read, read_all, transition
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.finding import Finding, FindingState
 from homeostat.model.ledger import EntryDraft
-from homeostat.model.proposal import Application, Proposal, ProposalState
+from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.restart import RestartPhase
 from homeostat.model.verdict import Denied
 from homeostat.model.vitals import VitalsTick
@@ -22,10 +23,10 @@ from homeostat.proposals.events import Accepted, ObservedWell, RestartSeen
 from homeostat.proposals.lifecycle import refusal
 from homeostat.rollout.arms import Arm, arm_of, serves, watched_time_s
 from homeostat.rollout.attribution import Overlap, attribute, outside, overlaps_of
+from homeostat.rollout.detectors import Detection
+from homeostat.rollout.detectors.heeding import facts_of, heed_when_live
 from homeostat.rollout.observation import Hold, Judgement, Symptom, Well, Worse, judge, judge_symptom
 from homeostat.telemetry.redact import clean
-
-_CHANGED_CODE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED, ProposalState.REVERTED})
 
 WATCHED = frozenset({ProposalState.CANARY, ProposalState.OBSERVING, ProposalState.AWAITING_RESTART})
 """States in which the evidence after a change decides what becomes of it."""
@@ -40,6 +41,9 @@ class Observation:
     symptom: Symptom | None
     elapsed_s: float
     window_s: float
+    detections: Sequence[Detection]
+    """What the detectors over the whole service say; the judgement heeds it."""
+
     judgement: Judgement
     first: Overlap | None = None
     """A later change that is taken back before this one, as nobody can tell which of both does harm."""
@@ -69,7 +73,8 @@ def observe(deps: Deps, proposal_id: ProposalId, *, renew: bool = True) -> Obser
         reason = f"harm since proposal {proposal.id} and this one are live, and nobody can tell whose it is"
         request_automatic_revert(deps, seen.first.change_id, reason=f"{reason}: {seen.judgement.reason}")
     elif isinstance(seen.judgement, Worse):
-        request_automatic_revert(deps, proposal.id, reason=seen.judgement.reason)
+        facts = facts_of(seen.detections)
+        request_automatic_revert(deps, proposal.id, reason=seen.judgement.reason, facts=facts)
     elif isinstance(seen.judgement, Well):
         # The finding first: nobody looks at an implemented proposal again, so a crash in between would
         # leave its finding open for ever. This way round the next look finds the rest to do.
@@ -118,7 +123,7 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
     # began before it was live belong to neither side.
     earliest = application.at - timedelta(seconds=settings.baseline_s)
     moved = moved_since(deps, earliest)
-    baseline_start = _baseline_start(proposal, application, moved, earliest=earliest)
+    baseline_start = max(earliest, settled_since(proposal, moved) or earliest)
     earlier = deps.vitals.ticks(since=earliest, until=application.at)
     before = [tick for tick in earlier if tick.start >= baseline_start]
     after = [tick for tick in deps.vitals.ticks(since=start, until=now) if tick.start >= start]
@@ -143,29 +148,17 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
 
     whole = judged(after)
     found = attribute(whole, judged(outside(after, overlaps)) if overlaps else whole, overlaps)
+    service = look_at_service(deps, proposal)
     return Observation(
         baseline=baseline_arm,
         after=arm_of(after),
         symptom=symptom,
         elapsed_s=elapsed_s,
         window_s=settings.window_s,
-        judgement=found.judgement,
-        first=found.first,
+        detections=service.detections,
+        judgement=heed_when_live(found.judgement, service.detections),
+        first=found.first or service.first,
     )
-
-
-def _baseline_start(
-    proposal: Proposal, application: Application, moved: Iterable[Proposal], *, earliest: datetime
-) -> datetime:
-    """Begin where the last other change had settled: the time before it says nothing about the code that ran."""
-    start = earliest
-    for other in moved:
-        if other.id == proposal.id or other.application is None or other.state not in _CHANGED_CODE:
-            continue
-        settled = other.updated_at if other.state is ProposalState.REVERTED else other.application.observed_from
-        if settled is not None and settled < application.at:
-            start = max(start, settled)
-    return start
 
 
 def _symptom(
@@ -277,4 +270,6 @@ def oldest_vitals_needed(deps: Deps) -> datetime | None:
     """Return from when on ticks are still evidence of a change that is being watched; None when none is."""
     applications = (proposal.application for proposal in read_all(deps.proposals, states=WATCHED))
     starts = [application.at for application in applications if application is not None]
-    return min(starts) - timedelta(seconds=deps.settings.observation.baseline_s) if starts else None
+    if not starts:
+        return None
+    return min(starts) - max(timedelta(seconds=deps.settings.observation.baseline_s), LOOKS_BACK)

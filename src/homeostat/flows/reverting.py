@@ -6,8 +6,9 @@ applying, `revert` called again after a crash goes on from the row. Where the br
 journal entry and left the files alone, the commit is made anew on its head, and journalled anew.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
+from homeostat.core.canonical_json import JsonValue
 from homeostat.core.errors import Conflict
 from homeostat.core.ids import ProposalId
 from homeostat.flows import canarying
@@ -41,14 +42,24 @@ def request_revert(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason:
     return _request(deps, proposal, actor=actor, reason=reason or "asked for", automatic=False)
 
 
-def request_automatic_revert(deps: Deps, proposal_id: ProposalId, *, reason: str) -> Proposal | Denied:
-    """Take a harmful change back without asking anybody."""
-    return _request(deps, read(deps, proposal_id), actor=SYSTEM, reason=reason, automatic=True)
+def request_automatic_revert(
+    deps: Deps, proposal_id: ProposalId, *, reason: str, facts: Mapping[str, JsonValue] | None = None
+) -> Proposal | Denied:
+    """Take a harmful change back without asking anybody; `facts` are what a detector saw."""
+    return _request(deps, read(deps, proposal_id), actor=SYSTEM, reason=reason, automatic=True, facts=facts)
 
 
-def _request(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str, automatic: bool) -> Proposal | Denied:
+def _request(
+    deps: Deps,
+    proposal: Proposal,
+    *,
+    actor: Actor,
+    reason: str,
+    automatic: bool,
+    facts: Mapping[str, JsonValue] | None = None,
+) -> Proposal | Denied:
     if proposal.state is ProposalState.CANARY:
-        return canarying.end(deps, proposal, actor=actor, reason=reason, automatic=automatic)
+        return canarying.end(deps, proposal, actor=actor, reason=reason, automatic=automatic, facts=facts)
     if proposal.application is None or (proposal.state not in IN_FORCE and not _half_taken_back(proposal)):
         return Denied(
             code="nothing-to-revert",
@@ -71,7 +82,7 @@ def _request(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str, autom
     if movable:
         message = _message(proposal, reason)
         commit = deps.deployed.prepare(parent=parent, change=back, message=message, at=deps.clock.now())
-    started = RevertStarted(parent=parent, commit=commit, reason=reason, automatic=automatic)
+    started = RevertStarted(parent=parent, commit=commit, reason=reason, automatic=automatic, facts=facts or {})
     outcome = transition(deps, proposal, started, actor=actor)
     if isinstance(outcome, Proposal):
         deps.start.revert_asked(outcome.id)

@@ -23,6 +23,7 @@ from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.rollout.arms import Arm
 from homeostat.rollout.canary.arms import Tally
+from homeostat.rollout.detectors import Detection
 from homeostat.rollout.foresight import Foresight, Step, Traffic
 from homeostat.rollout.live import plan_change
 
@@ -123,6 +124,7 @@ def observation_body(observation: Observation) -> dict[str, Any]:
         **plain(observation.judgement),
         "baseline": _arm(observation.baseline),
         "after": _arm(observation.after),
+        "detectors": [_detection(item) for item in observation.detections],
         "elapsed_s": round(observation.elapsed_s, 3),
         "window_s": observation.window_s,
     }
@@ -142,7 +144,13 @@ def canary_body(proposal: Proposal, seen: CanaryLook) -> dict[str, Any]:
         "control": _counted_arm(seen.control),
         "canary": _counted_arm(seen.canary),
         "evidence": plain(seen.verdict.evidence),
+        "detectors": [_detection(item) for item in seen.detections],
     }
+
+
+def _detection(item: Detection) -> dict[str, Any]:
+    """Show what a detector says, by the name of its answer: quiet, holding, fired or noevidence."""
+    return {"name": item.name, "says": type(item.result).__name__.lower(), **plain(item.result)}
 
 
 def _counted_arm(arm: Tally) -> dict[str, Any]:

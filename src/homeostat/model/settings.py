@@ -128,6 +128,38 @@ class CanarySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorSettings:
+    """Table ``[detectors]``: what takes a change back because the whole service fares worse."""
+
+    enabled: bool = setting(True, "Whether the service as a whole is watched, beside the judges of the change itself.")
+    grace_s: float = setting(60.0, "How long it must fare worse before a change is taken back.", low=0, high=3600)
+    health: float = setting(0.9, "Health (0 to 1) below which a change is taken back; 0: it is not.", low=0, high=1)
+    health_drop: float = setting(
+        0.1, "Fall of health against the time before that takes a change back; 1: none does.", low=0.01, high=1
+    )
+    error_rise: float = setting(
+        0.25, "Relative rise of the error rate that is tolerated within the hour.", low=0, high=100
+    )
+    slo_availability: float = setting(
+        0.0, "Objective: share of requests that do not fail, as 0.99; 0: there is none.", low=0, high=0.99999
+    )
+    slo_latency_ms: float = setting(
+        0.0, "Objective: how long a request may take; rounded up to 1, 2, 5, 10 ... 10000; 0: none.", low=0, high=10_000
+    )
+    slo_latency_share: float = setting(
+        0.95, "Objective: share of requests that take no longer than that.", low=0, high=0.99999
+    )
+    slo_within_s: float = setting(
+        300.0, "How soon after a step of the change a breach begins that is its own.", low=1, high=86_400
+    )
+    false_alarm: float = setting(0.01, "Chance of error taken by each test of a detector (alpha).", low=1e-6, high=0.5)
+    min_requests: int = setting(30, "Requests below which no health is told.", low=1, high=1_000_000)
+    baseline_s: float = setting(
+        300.0, "How much of the time before must have been watched for a comparison.", low=1, high=3600
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestartSettings:
     """Table ``[restart]``: what to do about a change that cannot be swapped in."""
 
@@ -180,6 +212,7 @@ class Settings:
     proof: ProofSettings = field(default_factory=ProofSettings)
     observation: ObservationSettings = field(default_factory=ObservationSettings)
     canary: CanarySettings = field(default_factory=CanarySettings)
+    detectors: DetectorSettings = field(default_factory=DetectorSettings)
     restart: RestartSettings = field(default_factory=RestartSettings)
     self_improvement: SelfImprovementSettings = field(default_factory=SelfImprovementSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)

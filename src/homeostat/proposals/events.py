@@ -1,8 +1,10 @@
 """What may happen to a proposal. `homeostat.proposals.lifecycle` says in which state, and what it makes of the row."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from homeostat.core.canonical_json import JsonValue
 from homeostat.core.ids import ActorId, CommitId
 from homeostat.model.proof import ProofReport
 from homeostat.model.proposal import Application, ChangeRef, Proposal, ProposalState, Review
@@ -84,6 +86,8 @@ class CanaryEnded:
 
     reason: str
     automatic: bool
+    facts: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What a detector saw that asked for it; empty where none did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +144,8 @@ class RevertStarted:
     commit: CommitId
     reason: str
     automatic: bool
+    facts: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What a detector saw that asked for it; empty where none did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -195,7 +195,7 @@ def _canary_step(proposal: Proposal, event: CanaryEvent, at: datetime) -> Step:
             stage = replace(_stage(application), passed_at=at)
             note = f"{reason} (held until then: {doubt})" if doubt else reason
             state, kind, facts = S.APPLYING, "canary_passed", {"doubt": doubt}
-        case CanaryEnded(reason=reason, automatic=automatic):
+        case CanaryEnded(reason=reason, automatic=automatic, facts=seen):
             stage = _stage(application)
             application = replace(
                 application,
@@ -205,7 +205,7 @@ def _canary_step(proposal: Proposal, event: CanaryEvent, at: datetime) -> Step:
                 automatic_revert=automatic,
             )
             note = f"taken back by itself: {reason}" if automatic else reason
-            state, kind, facts = S.REVERTING, "canary_ended", {"automatic": automatic}
+            state, kind, facts = S.REVERTING, "canary_ended", {"automatic": automatic, **seen}
         case _:
             assert_never(event)
     moved = replace(proposal, application=replace(application, canary=stage))
@@ -244,7 +244,7 @@ def _restart_step(proposal: Proposal, event: RestartEvent, at: datetime) -> Step
 
 def _revert_step(proposal: Proposal, event: RevertEvent, at: datetime) -> Step:
     match event:
-        case RevertStarted(parent=parent, commit=commit, reason=reason, automatic=automatic):
+        case RevertStarted(parent=parent, commit=commit, reason=reason, automatic=automatic, facts=seen):
             application = replace(
                 _application(proposal),
                 reverting_at=at,
@@ -260,7 +260,7 @@ def _revert_step(proposal: Proposal, event: RevertEvent, at: datetime) -> Step:
                 "revert_started",
                 at,
                 f"taken back by itself: {reason}" if automatic else reason,
-                facts={"commit": commit, "parent": parent, "automatic": automatic},
+                facts={"commit": commit, "parent": parent, "automatic": automatic, **seen},
             )
         case RevertReplanned(parent=parent, commit=commit):
             again = replace(_application(proposal), revert_parent=parent, revert_commit=commit)

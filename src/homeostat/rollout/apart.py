@@ -66,7 +66,7 @@ def _tolerated(
     else:
         likes = [part for part in baseline.parts.values() if serves(part) == by_requests]
     counts = (count(part, by_requests=by_requests) for part in likes)
-    rates = [tolerated_rate(before, settings, alpha=alpha) for before in counts]
+    rates = [tolerated_rate(before, max_rise=settings.max_rise, alpha=alpha) for before in counts]
     return max(rates, default=UNKNOWN_TOLERATED)
 
 

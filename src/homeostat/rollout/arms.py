@@ -68,12 +68,11 @@ def arm_of(ticks: Iterable[VitalsTick]) -> Arm:
 
 
 def _arm_of_tick(tick: VitalsTick) -> Arm:
-    length_s = max((tick.end - tick.start).total_seconds(), 0.0)
     return Arm(
         requests=tick.requests,
         errors=tick.errors,
-        seconds=length_s,
-        error_seconds=min(max(tick.errors_logged, tick.errors), max(round(length_s), 1)),
+        seconds=tick.length_s,
+        error_seconds=tick.error_seconds,
         serves=tick.serves,
     )
 

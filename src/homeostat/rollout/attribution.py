@@ -14,12 +14,14 @@ the only arm there is:
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import TypeVar
 
 from homeostat.core.ids import ProposalId
 from homeostat.model.proposal import Proposal, ProposalState
-from homeostat.model.vitals import VitalsTick
+from homeostat.model.vitals import Stretch, VitalsTick
 from homeostat.rollout.observation import Continue, Judgement, Worse
 
+_Timed = TypeVar("_Timed", VitalsTick, Stretch)
 _S = ProposalState
 _UNDER_WAY = frozenset({_S.APPLYING, _S.CANARY, _S.OBSERVING})
 _TAKEN_BACK = frozenset({_S.REVERTED, _S.FAILED})
@@ -53,8 +55,8 @@ def overlaps_of(proposal: Proposal, others: Iterable[Proposal]) -> tuple[Overlap
     return tuple(sorted((item for item in found if item.since >= began), key=lambda item: item.since))
 
 
-def outside(ticks: Iterable[VitalsTick], overlaps: Sequence[Overlap]) -> list[VitalsTick]:
-    """Leave out the ticks in any part of which one of these changes ran."""
+def outside(ticks: Iterable[_Timed], overlaps: Sequence[Overlap]) -> list[_Timed]:
+    """Leave out the ticks, or stretches, in any part of which one of these changes ran."""
     return [
         tick
         for tick in ticks
@@ -68,18 +70,34 @@ def attribute(whole: Judgement, own: Judgement, overlaps: Sequence[Overlap]) -> 
     `whole` judges all the time since this change went live, but for that of changes taken back since; `own` only the
     part of it in which no later one ran.
     """
-    in_force = [item for item in overlaps if item.until is None]
-    if not isinstance(whole, Worse) or isinstance(own, Worse) or not in_force:
+    if not isinstance(whole, Worse) or isinstance(own, Worse):
         return Attribution(judgement=own if isinstance(own, Worse) else whole)
+    turn = whose_turn(overlaps)
+    return Attribution(judgement=_waits(whole, turn.why) if turn.why else whole, first=turn.first)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """Who goes first when harm may be a change's or a later one's: why the change waits (empty: it goes itself)."""
+
+    why: str = ""
+    first: Overlap | None = None
+    """The later one that is to be taken back now, if it is not already."""
+
+
+def whose_turn(overlaps: Sequence[Overlap]) -> Turn:
+    """Let the last one go first, of those that are under way; `overlaps` are those that may have done the harm."""
+    in_force = [item for item in overlaps if item.until is None]
     going = next((item for item in in_force if item.state is _S.REVERTING), None)
     if going is not None:
-        return Attribution(judgement=_waits(whole, f"proposal {going.change_id} is taken back first"))
+        return Turn(why=f"proposal {going.change_id} is taken back first")
     under_way = [item for item in in_force if item.state in _UNDER_WAY]
     if not under_way:
-        return Attribution(judgement=whole)
+        return Turn()
     last = under_way[-1]
-    told = f"proposal {last.change_id} ({last.title}) went live since, and the last one goes first"
-    return Attribution(judgement=_waits(whole, told), first=last)
+    return Turn(
+        why=f"proposal {last.change_id} ({last.title}) went live since, and the last one goes first", first=last
+    )
 
 
 def _overlap(other: Proposal) -> Overlap | None:

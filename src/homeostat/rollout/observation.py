@@ -175,7 +175,7 @@ def judge(
     before, now = count(baseline, by_requests=by_requests), count(after, by_requests=by_requests)
     alpha = settings.false_rollback / 2  # one half for the bounds of the rates before, one for the test
     apart = judge_apart(baseline, after, settings, alpha=alpha / 2)
-    tolerated = tolerated_rate(before, settings, alpha=alpha if apart is None else alpha / 2)
+    tolerated = tolerated_rate(before, max_rise=settings.max_rise, alpha=alpha if apart is None else alpha / 2)
     evidence = e_value(now.failures, now.units, tolerated=tolerated)
     what = "requests" if by_requests else "seconds"
     counted = f"{now.failures} of {now.units} {what} failed, {before.failures} of {before.units} before"

@@ -86,10 +86,11 @@ def _beta_fraction(a: float, b: float, x: float) -> float | None:
     return None
 
 
-def e_value(failures: int, units: int, *, tolerated: float) -> float:
+def e_value(failures: int, units: int, *, tolerated: float, spacing: float = 0.5) -> float:
     """Return the evidence against "each unit fails with a chance of at most `tolerated`".
 
-    A mixture of likelihood ratios over fixed higher rates. While the hypothesis holds it is a
+    A mixture of likelihood ratios over fixed higher rates, `spacing` apart in log odds: the smaller, the smaller a rise
+    is confirmed in the end, and the later a great one. While the hypothesis holds it is a
     non-negative supermartingale that begins at 1, so by Ville's inequality it ever reaches 1/alpha with
     probability at most alpha, however often it is looked at (Ramdas et al., 2023, "Game-theoretic
     statistics and safe anytime-valid inference").
@@ -99,7 +100,7 @@ def e_value(failures: int, units: int, *, tolerated: float) -> float:
     logs = []
     for step in range(1, ALTERNATIVES + 1):
         # Evenly spaced in log odds from the tolerated rate up to far above it.
-        odds = math.exp(step * 0.5) * tolerated / (1 - tolerated)
+        odds = math.exp(step * spacing) * tolerated / (1 - tolerated)
         bet = odds / (1 + odds)
         gain = failures * math.log(bet / tolerated)
         loss = (units - failures) * (math.log1p(-bet) - math.log1p(-tolerated))

@@ -1,6 +1,5 @@
 """Which rate of failures is tolerated after a change, by what was seen before it."""
 
-from homeostat.model.settings import ObservationSettings
 from homeostat.rollout.arms import Count
 from homeostat.rollout.sequential import upper_bound
 
@@ -14,9 +13,9 @@ UNKNOWN_TOLERATED = 0.5
 """What is tolerated where nothing at all was seen before the change."""
 
 
-def tolerated_rate(before: Count, settings: ObservationSettings, *, alpha: float) -> float:
+def tolerated_rate(before: Count, *, max_rise: float, alpha: float) -> float:
     """Return a rate that a harmless change exceeds with probability at most `alpha`."""
     if before.units == 0:
         return UNKNOWN_TOLERATED
-    risen = (1 + settings.max_rise) * before.rate
+    risen = (1 + max_rise) * before.rate
     return min(max(upper_bound(before.failures, before.units, alpha=alpha), risen, LEAST_TOLERATED), 1.0)

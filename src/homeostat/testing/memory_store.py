@@ -26,7 +26,7 @@ from homeostat.model.canary import ProcessTick
 from homeostat.model.finding import AGENTS, ErrorGroup, ErrorOccurrence, Finding, GroupStanding, Recorded
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
 from homeostat.model.proposal import Proposal, ProposalState, Tally
-from homeostat.model.vitals import VitalsTick
+from homeostat.model.vitals import Stretch, VitalsTick, stretches_of
 from homeostat.ports.clock import Clock
 from homeostat.ports.signer import Signer
 from homeostat.ports.store import Decision, decides_nothing
@@ -339,6 +339,11 @@ class MemoryVitals:
     def ticks(self, *, since: datetime, until: datetime) -> Sequence[VitalsTick]:
         return sorted((tick for tick in self._memory.rows.ticks if since < tick.end <= until), key=_end)
 
+    def stretches(self, *, since: datetime, until: datetime) -> Sequence[Stretch]:
+        ticks = (tick for tick in self._memory.rows.ticks if since < tick.end <= until)
+        found = sorted(stretches_of(ticks).values(), key=_start)
+        return [item for item in found if item.start >= since and item.end <= until]
+
     def latest(self) -> datetime | None:
         return max((tick.end for tick in self._memory.rows.ticks), default=None)
 
@@ -478,3 +483,7 @@ def _found_at(finding: Finding) -> datetime:
 
 def _end(tick: VitalsTick) -> datetime:
     return tick.end
+
+
+def _start(stretch: Stretch) -> datetime:
+    return stretch.start

@@ -21,7 +21,7 @@ from homeostat.model.canary import ArmTick, ProcessTick
 from homeostat.model.change import REGULAR, FileState
 from homeostat.model.process import HostProcess
 from homeostat.model.settings import HmrSettings, HostSettings, ObservationSettings, PolicySettings, Settings
-from homeostat.model.vitals import RouteVitals, VitalsTick
+from homeostat.model.vitals import LATENCY_BOUNDS_MS, RouteVitals, VitalsTick
 from homeostat.policy.document import policy_in_force
 from homeostat.ports.clock import Clock
 from homeostat.rollout.invariants import Observed, Violation, violations
@@ -180,15 +180,17 @@ class World:
             processes=deps.live.processes,
         )
 
-    def serve(self, *, seconds: int, requests: int, errors: int, serves: bool = False) -> None:
-        """Let the process serve so many requests (of which so many fail) in each of so many seconds.
+    def serve(self, *, seconds: int, requests: int, errors: int, slow: int = 0, serves: bool = False) -> None:
+        """Let the process serve so many requests (of which so many fail, or take seconds) in each of so many seconds.
 
         `serves`: it is a service that says so, whether anybody asks or not.
         """
         for _ in range(seconds):
             start: datetime = self.clock.now()
             self.clock.move(timedelta(seconds=1))
-            route = RouteVitals(requests=requests, errors=errors, latency_ms_sum=1.0, latency_ms_buckets=())
+            times = [0] * (len(LATENCY_BOUNDS_MS) + 1)
+            times[LATENCY_BOUNDS_MS.index(50)], times[LATENCY_BOUNDS_MS.index(5000)] = requests - slow, slow
+            route = RouteVitals(requests=requests, errors=errors, latency_ms_sum=1.0, latency_ms_buckets=tuple(times))
             tick = VitalsTick(
                 process_id=PROCESS,
                 start=start,

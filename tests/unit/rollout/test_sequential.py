@@ -92,7 +92,7 @@ def test_bound_and_test_together_take_a_harmless_change_back_with_a_chance_of_at
     for known in range(before + 1):
         chance = binomial(known, before, rate)
         if chance > 1e-6:
-            tolerated = tolerated_rate(Count(units=before, failures=known), settings, alpha=alpha / 2)
+            tolerated = tolerated_rate(Count(units=before, failures=known), max_rise=settings.max_rise, alpha=alpha / 2)
             taken_back += chance * ever_crossed(rate, tolerated, units=250, alpha=alpha / 2)
     assert 0 < taken_back <= alpha
 

@@ -157,6 +157,14 @@ ticks = Table(
 )
 """`identity` is the digest of all the rest: a tick that is sent again has the same one."""
 
+stretches = Table(
+    "stretches",
+    metadata,
+    Column("start_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("document", Text, nullable=False),
+)
+"""Attested ticks, added up by quarters of a minute in the transaction that keeps them: a day is read at once."""
+
 canary_ticks = Table(
     "canary_ticks",
     metadata,

@@ -5,15 +5,23 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, func, select
+from sqlalchemy import Connection, RowMapping, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from homeostat.adapters.store.database import Database
-from homeostat.adapters.store.row_values import NOT_OURS, malformed, text, whole
-from homeostat.adapters.store.tables import error_seconds, from_us, ticks, to_us
+from homeostat.adapters.store.row_values import NOT_OURS, flag, malformed, text, whole
+from homeostat.adapters.store.tables import error_seconds, from_us, stretches, ticks, to_us
 from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import InvalidInput
-from homeostat.model.vitals import RouteVitals, VitalsTick
+from homeostat.model.vitals import (
+    LATENCY_BOUNDS_MS,
+    STRETCH_S,
+    RouteVitals,
+    Stretch,
+    VitalsTick,
+    stretches_of,
+    together,
+)
 
 
 class SqlVitals:
@@ -23,10 +31,13 @@ class SqlVitals:
         self._database = database
 
     def record_ticks(self, batch: Sequence[VitalsTick]) -> None:
-        rows = [_encode(tick) for tick in batch]
-        if rows:
-            with self._database.writing() as connection:
-                connection.execute(insert(ticks).on_conflict_do_nothing(index_elements=["identity"]), rows)
+        rows = {row["identity"]: (row, tick) for row, tick in ((_encode(tick), tick) for tick in batch)}
+        if not rows:
+            return
+        keep = insert(ticks).on_conflict_do_nothing(index_elements=["identity"]).returning(ticks.c.identity)
+        with self._database.writing() as connection:
+            kept = connection.execute(keep, [row for row, _ in rows.values()]).scalars()
+            _add_up(connection, [rows[identity][1] for identity in kept])
 
     def ticks(self, *, since: datetime, until: datetime) -> Sequence[VitalsTick]:
         query = (
@@ -36,6 +47,16 @@ class SqlVitals:
         )
         with self._database.reading() as connection:
             return [_decode(row) for row in connection.execute(query).mappings()]
+
+    def stretches(self, *, since: datetime, until: datetime) -> Sequence[Stretch]:
+        last_us = to_us(until) - STRETCH_S * 1_000_000
+        query = (
+            select(stretches)
+            .where(stretches.c.start_us >= to_us(since), stretches.c.start_us <= last_us)
+            .order_by(stretches.c.start_us)
+        )
+        with self._database.reading() as connection:
+            return [_decode_stretch(row) for row in connection.execute(query).mappings()]
 
     def latest(self) -> datetime | None:
         with self._database.reading() as connection:
@@ -54,7 +75,46 @@ class SqlVitals:
         with self._database.writing() as connection:
             # The same age ends both: nothing else would bound the per-second counts.
             connection.execute(delete(error_seconds).where(error_seconds.c.last_us < limit_us))
+            connection.execute(delete(stretches).where(stretches.c.start_us < limit_us - STRETCH_S * 1_000_000))
             return connection.execute(delete(ticks).where(ticks.c.end_us < limit_us)).rowcount
+
+
+def _add_up(connection: Connection, kept: Sequence[VitalsTick]) -> None:
+    """Add ticks that were not there before to their stretches, in the caller's transaction."""
+    found = stretches_of(kept)
+    if not found:
+        return
+    query = select(stretches).where(stretches.c.start_us.in_([to_us(start) for start in found]))
+    known = {item.start: item for item in map(_decode_stretch, connection.execute(query).mappings())}
+    values = [
+        _encode_stretch(together(known[start], item) if start in known else item) for start, item in found.items()
+    ]
+    put = insert(stretches)
+    put = put.on_conflict_do_update(index_elements=["start_us"], set_={"document": put.excluded.document})
+    connection.execute(put, values)
+
+
+def _encode_stretch(item: Stretch) -> dict[str, Any]:
+    document = [item.requests, item.errors, item.seconds, item.error_seconds, item.serves, *item.latency]
+    return {"start_us": to_us(item.start), "document": json.dumps(document, separators=(",", ":"))}
+
+
+def _decode_stretch(row: RowMapping) -> Stretch:
+    try:
+        requests, errors, seconds, with_error, serves, *latency = json.loads(row["document"])
+        if len(latency) != len(LATENCY_BOUNDS_MS) + 1:
+            raise ValueError(f"{len(latency)} counts of latencies")
+        return Stretch(
+            start=from_us(row["start_us"]),
+            requests=whole(requests),
+            errors=whole(errors),
+            latency=tuple(map(whole, latency)),
+            seconds=float(seconds),
+            error_seconds=whole(with_error),
+            serves=flag(serves),
+        )
+    except NOT_OURS as error:
+        raise malformed(f"the vitals of stretch {row['start_us']}", error) from error
 
 
 def _encode(tick: VitalsTick) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""What the detectors over the whole service say of a change that is tried or watched.
+
+Nothing is kept between two looks: since when the service fares worse follows from its stored vitals.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from homeostat.flows.deps import Deps
+from homeostat.flows.transition import moved_since
+from homeostat.model.proposal import Application, Proposal, ProposalState
+from homeostat.model.vitals import STRETCH_S, Stretch
+from homeostat.rollout.attribution import Overlap, outside, overlaps_of
+from homeostat.rollout.detectors import Detection, View, detect
+from homeostat.rollout.detectors.errors import HOUR_S
+from homeostat.rollout.detectors.heeding import attribute_harm, first_to_go
+
+_DAY = timedelta(days=1)
+_MARGIN = timedelta(minutes=30)
+LOOKS_BACK = _DAY + _MARGIN
+"""How far before a change its detectors look."""
+
+_LATE = timedelta(seconds=3)
+"""Processes tell of a second one or two later: a stretch counts only then."""
+
+_CHANGED_CODE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED, ProposalState.REVERTED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceLook:
+    """What every detector says, in order."""
+
+    detections: tuple[Detection, ...] = ()
+    first: Overlap | None = None
+    """A later change that is taken back before this one, as nobody can tell which of both does harm."""
+
+
+def look_at_service(deps: Deps, proposal: Proposal) -> ServiceLook:
+    """Let every detector look at the service, before this change and since, without acting on what it says."""
+    application = proposal.application
+    assert application is not None
+    settings = deps.settings.detectors
+    if not settings.enabled:
+        return ServiceLook()
+    reach_s = max(HOUR_S, deps.settings.observation.window_s)
+    moved = moved_since(deps, application.at - timedelta(seconds=HOUR_S))
+    overlaps = overlaps_of(proposal, moved)
+    view = _view(deps, application, overlaps, settled=settled_since(proposal, moved), reach_s=reach_s)
+    said = detect(view, settings)
+    return ServiceLook(
+        detections=tuple(Detection(name=item.name, result=attribute_harm(item.result, overlaps)) for item in said),
+        first=first_to_go(said, overlaps),
+    )
+
+
+def settled_since(proposal: Proposal, moved: Iterable[Proposal]) -> datetime | None:
+    """Return when the last other change before this one had settled: what was before says nothing of its base."""
+    assert proposal.application is not None
+    times = []
+    for other in moved:
+        if other.id == proposal.id or other.application is None or other.state not in _CHANGED_CODE:
+            continue
+        settled = other.updated_at if other.state is ProposalState.REVERTED else other.application.observed_from
+        if settled is not None and settled < proposal.application.at:
+            times.append(settled)
+    return max(times, default=None)
+
+
+def _view(
+    deps: Deps, application: Application, overlaps: Sequence[Overlap], *, settled: datetime | None, reach_s: float
+) -> View:
+    now = deps.clock.now()
+    steps = _steps(application)
+    hour = timedelta(seconds=HOUR_S)
+    day_until = min(steps[-1] + timedelta(seconds=reach_s) - _DAY + _MARGIN, application.at - hour)
+    after = deps.vitals.stretches(since=steps[0], until=now - _LATE)
+    return View(
+        before=_before(deps, application, settled),
+        day_ago=deps.vitals.stretches(since=steps[0] - LOOKS_BACK, until=day_until),
+        # The time of a change that was taken back since is laid to nobody else's account.
+        after=outside(after, [item for item in overlaps if item.until is not None]),
+        steps=steps,
+        now=now,
+        reach_s=reach_s,
+    )
+
+
+def _before(deps: Deps, application: Application, settled: datetime | None) -> Sequence[Stretch]:
+    """Return the hour before, of the code that ran last; also of what ran before it, where that alone is too little."""
+    since = application.at - timedelta(seconds=HOUR_S)
+    found = deps.vitals.stretches(since=since, until=application.at)
+    own = [item for item in found if settled is None or item.start >= settled]
+    return own if len(own) * STRETCH_S >= deps.settings.detectors.baseline_s else found
+
+
+def _steps(application: Application) -> list[datetime]:
+    """Return when calls began to run the change, and when more did."""
+    canary = application.canary
+    times = {application.observed_from}
+    if canary is not None and canary.percent:
+        times |= {canary.began_at, canary.percent_since}
+    return sorted(time for time in times if time is not None) or [application.at]
