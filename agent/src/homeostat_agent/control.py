@@ -70,6 +70,11 @@ class Control:
         return [str(change) for change in self._reloader.changes] if self._reloader is not None else []
 
     @property
+    def is_trying(self) -> bool:
+        """Whether a canary is under way."""
+        return self._reloader is not None and bool(self._reloader.canaries)
+
+    @property
     def canaries(self) -> list[dict[str, Any]]:
         """Canaries under way: ``change``, ``percent`` (of the units, in force now) and ``lease_ms`` that are left."""
         switches = self._reloader.canaries if self._reloader is not None else ()

@@ -1,6 +1,6 @@
 """The one background thread of the agent: telemetry out, commands in, over one connection.
 
-- It wakes every 0.25 s, or at once for a command; vitals are taken every second.
+- It wakes every 0.25 s, or at once for a command; vitals are taken every second, and under a canary each time.
 - Everything it waits for has a deadline. A dead, slow, refusing or returning hub is a reason to
   connect again later (0.1 s doubling to 5 s, with jitter), and never a reason to hold up the host.
 - What could not be sent is kept within bounds: the ring's, one batch, and a minute of vitals.
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
 TICK_S = 0.25
 VITALS_EVERY_S = 1.0
+CANARY_VITALS_EVERY_S = 0.2
+"""While a canary runs and a hub is there to judge it: with each turn, since harm lasts until enough of it was told."""
+
 HANDSHAKE_S = 5.0
 WRITE_S = 2.0
 BACKOFF_MIN_S = 0.1
@@ -96,7 +99,7 @@ class Sender:
         self._vitals: deque[Mapping[str, Any]] = deque()
         now_s = _monotonic_s()
         self._next_dial_s = now_s + first_dial_after_s
-        self._next_vitals_s = now_s + VITALS_EVERY_S
+        self._last_vitals_s = now_s
         self._backoff_s = BACKOFF_MIN_S
         self._connected_at_s = now_s
 
@@ -253,9 +256,11 @@ class Sender:
 
     def _take_vitals(self, *, now: bool = False) -> None:
         at_s = _monotonic_s()
-        if not now and at_s < self._next_vitals_s:
+        judged = self._connection is not None and self._control.is_trying
+        every_s = CANARY_VITALS_EVERY_S if judged else VITALS_EVERY_S
+        if not now and at_s - self._last_vitals_s < every_s:
             return
-        self._next_vitals_s = at_s + VITALS_EVERY_S
+        self._last_vitals_s = at_s
         if len(self._vitals) >= KEPT_VITALS:
             self._vitals.popleft()
             self.dropped += 1

@@ -12,6 +12,7 @@ from homeostat.flows.recovering import recover
 from homeostat.flows.restarting import watch_restarts
 from homeostat.flows.transition import read_all
 from homeostat.flows.troubles import Troubles
+from homeostat.model.proposal import ProposalState
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ RENEW_EVERY = 4
 """Beats between two renewals of a canary's leases: many times in the shortest lease that can be set."""
 
 _NAMED = 5
+_TRYING = frozenset({ProposalState.CANARY})
 _PRUNE_EVERY = 7200
 _KEEP_VITALS = timedelta(hours=26)
 """A day and a margin: later detectors compare with the same hours of the day before."""
@@ -48,9 +50,14 @@ def beat(deps: Deps, troubles: Troubles, count: int, *, chores: Mapping[str, Cal
     return in_hand
 
 
-def _observe(deps: Deps, *, renew: bool) -> int:
+def heed(deps: Deps, troubles: Troubles) -> None:
+    """Look at canaries between two beats: some of their calls were counted, and harm lasts until it is seen."""
+    _try(troubles, "trying", lambda: _observe(deps, renew=False, states=_TRYING))
+
+
+def _observe(deps: Deps, *, renew: bool, states: frozenset[ProposalState] = WATCHED) -> int:
     troubled = []
-    watched = read_all(deps.proposals, states=WATCHED)
+    watched = read_all(deps.proposals, states=states)
     for proposal in watched:
         try:
             observe(deps, proposal.id, renew=renew)

@@ -28,38 +28,55 @@ def live_change(change_id: str, change: TreeChange, *, mode: str) -> LiveChange:
     return LiveChange(id=change_id, modules=tuple(modules), mode=mode)
 
 
-def bring_back(deps: Deps, proposal: Proposal, back: TreeChange, *, files_back_at: datetime | None = None) -> list[str]:
+def bring_back(
+    deps: Deps,
+    proposal: Proposal,
+    back: TreeChange,
+    *,
+    files_back_at: datetime | None = None,
+    was_on_disk: bool = True,
+) -> list[str]:
     """Bring every process back to the old code; return in words which ones are not seen to be there.
 
     `files_back_at`: when the files were seen to be back, once they are. From then on nobody can read the
     change any more, and every connected process is asked what it runs: one that had nothing loaded when
-    the others were changed may have read the change since, whenever it was started.
+    the others were changed may have read the change since, whenever it was started. What never was on disk
+    nobody has read: then each is asked to take it out, by its id, which is quick where there is nothing of it.
     """
     unfinished: list[str] = []
     seen: set[ProcessId] = set()
-    look = files_back_at is not None and bool(module_sources(back))
+    settled = files_back_at is not None and bool(module_sources(back))
     while True:
         listed = [process for process in deps.live.processes() if process.id not in seen]
         if not listed:
             return unfinished
         seen |= {process.id for process in listed}
+        to_look_at: list[HostProcess] = []
         for process in listed:
-            suspect = proposal.id not in process.changes and _may_have_read(process, proposal, files_back_at)
+            took = proposal.id in process.changes
+            suspect = not took and _may_have_read(process, proposal, files_back_at)
             if not process.connected:
-                if look or suspect or proposal.id in process.changes:
+                if settled or suspect or took:
                     unfinished.append(f"process {process.pid} does not answer")
                 continue
-            problem = _take_out(deps, process, proposal, back) if proposal.id in process.changes or suspect else []
-            # What was taken out by its id may have been read again from the disk, before the files were back.
-            if look and not problem and not suspect:
-                problem = _see_it_gone(deps, process, proposal, back)
+            problem: list[str] = []
+            if took or suspect or not was_on_disk:
+                problem = _take_out(deps, process, proposal, back, read_from_disk=was_on_disk)
             unfinished += problem
+            # What was taken out by its id may have been read again from the disk, before the files were back.
+            if settled and was_on_disk and not problem and not suspect:
+                to_look_at.append(process)
+        # Harm ends everywhere before anything is looked at, which takes longer.
+        for process in to_look_at:
+            unfinished += _see_it_gone(deps, process, proposal, back)
 
 
-def _take_out(deps: Deps, process: HostProcess, proposal: Proposal, back: TreeChange) -> list[str]:
+def _take_out(
+    deps: Deps, process: HostProcess, proposal: Proposal, back: TreeChange, *, read_from_disk: bool = True
+) -> list[str]:
     """Put the old code into a process that took the change, or may have read it; say what is left to do."""
     timeout_s = deps.settings.hmr.timeout_s
-    if proposal.id in process.changes:
+    if proposal.id in process.changes or not read_from_disk:
         return _problem(process, deps.live.rollback(process.id, proposal.id, timeout_s=timeout_s))
     kept = read_at_start(back)
     if kept:

@@ -125,18 +125,15 @@ def end(
 ) -> Proposal | Denied:
     """Journal that a canary is taken back, with what a detector saw, and start it."""
     ended = CanaryEnded(reason=reason, automatic=automatic, facts=facts or {})
-    outcome = transition(deps, proposal, ended, actor=actor)
-    if isinstance(outcome, Proposal):
-        deps.start.revert_asked(outcome.id)
-    return outcome
+    return transition(deps, proposal, ended, actor=actor, at_once=deps.start.revert_asked)
 
 
 def give_back(deps: Deps, proposal: Proposal, change: TreeChange) -> None:
     """Carry a canary that is being taken back to its end; idempotent. Branch and files never had it."""
     application = proposal.application
     assert application is not None
-    # INVARIANT: nobody can have read the change from the disk, so only what was asked to route it is asked.
-    still = bring_back(deps, proposal, change.inverse(), files_back_at=application.at)
+    # INVARIANT: nobody can have read the change from the disk, so to forget its routes is all that is asked.
+    still = bring_back(deps, proposal, change.inverse(), files_back_at=application.at, was_on_disk=False)
     if still:
         reason = f"branch and files never had it; waiting for running processes: {'; '.join(still)}"
         if reason != proposal.state_reason:

@@ -33,6 +33,9 @@ class Ingested:
     findings: tuple[Finding, ...] = ()
     """Findings that are new, or were resolved and are open again."""
 
+    tried: bool = False
+    """Whether something was counted of a canary."""
+
 
 def ingest_logs(deps: Deps, body: Mapping[str, Any], *, source: str, process_id: ProcessId | None = None) -> Ingested:
     """Store the error records of one OTLP logs request. Durable when it returns, and counted once however often sent.
@@ -88,13 +91,12 @@ def ingest_vitals(deps: Deps, body: Mapping[str, Any], *, process_id: ProcessId,
         admitted = words.admit(process_id, _ticks(deps, parsed.records), now=deps.clock.now())
     if admitted:
         deps.vitals.record_ticks(admitted)
-    if len(admitted) == 1:
-        _keep_canaries(deps, body, admitted[0])
+    tried = len(admitted) == 1 and _keep_canaries(deps, body, admitted[0])
     refused = len(parsed.records) - len(admitted)
-    return Ingested(accepted=len(admitted), rejected=parsed.rejected + refused)
+    return Ingested(accepted=len(admitted), rejected=parsed.rejected + refused, tried=tried)
 
 
-def _keep_canaries(deps: Deps, body: Mapping[str, Any], tick: VitalsTick) -> None:
+def _keep_canaries(deps: Deps, body: Mapping[str, Any], tick: VitalsTick) -> bool:
     """Store what was counted of canaries in the interval of this tick, which is believed: theirs is the same one."""
     most = MAX_PER_S * max((tick.end - tick.start).total_seconds(), 1.0)
     told = [
@@ -112,6 +114,7 @@ def _keep_canaries(deps: Deps, body: Mapping[str, Any], tick: VitalsTick) -> Non
     ]
     if told:
         deps.canaries.record(told)
+    return bool(told)
 
 
 def _batch_of(source: str, records: Sequence[ErrorOccurrence]) -> Digest | None:

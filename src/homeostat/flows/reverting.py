@@ -83,10 +83,7 @@ def _request(
         message = _message(proposal, reason)
         commit = deps.deployed.prepare(parent=parent, change=back, message=message, at=deps.clock.now())
     started = RevertStarted(parent=parent, commit=commit, reason=reason, automatic=automatic, facts=facts or {})
-    outcome = transition(deps, proposal, started, actor=actor)
-    if isinstance(outcome, Proposal):
-        deps.start.revert_asked(outcome.id)
-    return outcome
+    return transition(deps, proposal, started, actor=actor, at_once=deps.start.revert_asked)
 
 
 def _half_taken_back(proposal: Proposal) -> bool:

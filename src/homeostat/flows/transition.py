@@ -1,7 +1,7 @@
 """Changing a proposal's state: the row and its ledger entry together, then its record in Git."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -59,8 +59,18 @@ def moved_since(deps: Deps, since: datetime) -> Sequence[Proposal]:
     return [row for row in rows if row is not None]
 
 
-def transition(deps: Deps, proposal: Proposal, event: Event, *, actor: Actor) -> Proposal | Denied:
-    """Apply `event` to the row as it was read. `Conflict` when somebody else changed it since."""
+def transition(
+    deps: Deps,
+    proposal: Proposal,
+    event: Event,
+    *,
+    actor: Actor,
+    at_once: Callable[[ProposalId], None] = lambda _: None,
+) -> Proposal | Denied:
+    """Apply `event` to the row as it was read. `Conflict` when somebody else changed it since.
+
+    `at_once` starts what follows from the row and shall not wait for Git, which takes a tenth of a second.
+    """
     outcome = step(proposal, event, at=deps.clock.now())
     if isinstance(outcome, Denied):
         return outcome
@@ -71,7 +81,10 @@ def transition(deps: Deps, proposal: Proposal, event: Event, *, actor: Actor) ->
         saved = replace(outcome.proposal, version=outcome.proposal.version + 1)
         if deps.proposals.get(saved.id) != saved:
             raise
-    record_or_lag(deps, saved.id)
+    try:
+        at_once(saved.id)
+    finally:
+        record_or_lag(deps, saved.id)
     return saved
 
 

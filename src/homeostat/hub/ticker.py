@@ -1,13 +1,16 @@
 """The thread that gives the hub its steady beat."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 
-from homeostat.flows.beating import RECOVER_EVERY, beat
+from homeostat.flows.beating import RECOVER_EVERY, beat, heed
 from homeostat.flows.deps import Deps
 from homeostat.flows.troubles import Troubles
 
 BEAT_S = 0.5
+_BREATH_S = 0.05
+"""Between two looks at canaries: many processes tell of theirs, each four times a second."""
 
 
 class Ticker:
@@ -15,7 +18,7 @@ class Ticker:
 
     It beats every half second while something is in hand: a change that is watched, a record that lags,
     an activity that failed. When nothing is, it beats only as often as flows that got stuck are looked
-    for, until `stir` says that something was written.
+    for, until `stir` says that something was written. What is counted of canaries is looked at in between (`hear`).
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class Ticker:
         self._changed = threading.Condition()
         self._stop = False
         self._woken = False
+        self._heard = False
         self._stirred = True
         self._thread = threading.Thread(target=self._run, name="homeostat-ticker", daemon=True)
 
@@ -46,6 +50,12 @@ class Ticker:
             with self._changed:
                 self._stirred = True
                 self._changed.notify()
+
+    def hear(self) -> None:
+        """Look at canaries now, and at nothing else: some of their calls were counted."""
+        with self._changed:
+            self._heard = True
+            self._changed.notify()
 
     def close(self) -> None:
         with self._changed:
@@ -71,6 +81,22 @@ class Ticker:
                 quiet_s = self._beat_s * RECOVER_EVERY
                 self._changed.wait_for(lambda: self._stirred or self._woken or self._stop, quiet_s)
             if in_hand or self._stirred:
-                self._changed.wait_for(lambda: self._woken or self._stop, self._beat_s)
+                self._wait_and_heed()
             self._woken = False
             return not self._stop
+
+    def _wait_and_heed(self) -> None:
+        """Wait for a beat, with the lock held; what is heard of canaries meanwhile is looked at without it."""
+        due_s = time.monotonic() + self._beat_s
+        while (left_s := due_s - time.monotonic()) > 0:
+            self._changed.wait_for(lambda: self._heard or self._woken or self._stop, left_s)
+            if self._woken or self._stop:
+                return
+            if self._heard:
+                self._heard = False
+                self._changed.release()
+                try:
+                    heed(self._deps, self._troubles)
+                finally:
+                    self._changed.acquire()
+                self._changed.wait_for(lambda: self._woken or self._stop, _BREATH_S)

@@ -107,7 +107,7 @@ class Hub:
             socket_path=choose_socket_path(state_dir),
             master_key=keys.agent_key,
             clock=clock,
-            on_telemetry=lambda kind, body, process: _take(deps, metrics, words, kind, body, process),
+            on_telemetry=lambda kind, body, process: _take(deps, metrics, words, ticker, kind, body, process),
             on_processes_changed=lambda: ticker.wake(),
         )
         starter = DurableStarter(
@@ -208,13 +208,21 @@ def _restarter(settings: Settings, git: GitRepository, state_dir: Path) -> Resta
 
 
 def _take(
-    deps: Deps, metrics: HubMetrics, words: OwnWord, kind: str, body: Mapping[str, Any], process: HostProcess
+    deps: Deps,
+    metrics: HubMetrics,
+    words: OwnWord,
+    ticker: Ticker,
+    kind: str,
+    body: Mapping[str, Any],
+    process: HostProcess,
 ) -> None:
     """Take in what an agent that proved its key told."""
     if kind == "logs":
         done = ingest_logs(deps, body, source=AGENTS, process_id=process.id)
     else:
         done = ingest_vitals(deps, body, process_id=process.id, words=words)
+        if done.tried:
+            ticker.hear()
     metrics.ingested.labels(kind, "accepted").inc(done.accepted)
     metrics.ingested.labels(kind, "rejected").inc(done.rejected)
 

@@ -21,8 +21,8 @@ MAX_PER_S = 100_000
 """Requests and errors that a process can have in a second: far more than any does."""
 
 _TICKS_AT_ONCE = 120
-_TICKS_PER_S = 4
-"""One is usual, and one more at each exchange of code."""
+_TICKS_PER_S = 8
+"""One is usual, four while a canary runs, and one more at each exchange of code."""
 
 
 @dataclass(slots=True)

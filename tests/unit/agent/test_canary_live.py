@@ -123,6 +123,21 @@ def test_requests_are_routed_counted_and_promoted(program):
         assert program.ask() == "old old"
 
 
+def test_it_is_told_of_more_often_than_anything_else_while_it_runs(program):
+    """Harm lasts until enough of it was told; four times a second instead of once."""
+
+    def told_s(hub):
+        bodies = [body for kind, body, _ in tuple(hub.heard) if kind == "metrics"]
+        told = [metric for body in bodies for metric in body["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]]
+        shares = [metric["gauge"]["dataPoints"] for metric in told if metric["name"] == "homeostat.canary.percent"]
+        return [int(points[0]["timeUnixNano"]) / 1e9 for points in shares]
+
+    with program.place.hub() as hub:
+        assert canary(hub).outcome == "swapped"
+        # Nothing is asked of it after that, so without a canary there would be a second between any two.
+        wait_for(lambda: any(last - first < 3 for first, last in zip(told_s(hub), told_s(hub)[5:], strict=False)))
+
+
 def test_a_user_stays_on_one_arm_by_a_header(program):
     with program.place.hub() as hub:
         assert canary(hub, key="header:X-User").outcome == "swapped"

@@ -246,3 +246,35 @@ def test_a_hub_that_died_while_it_was_begun_begins_it_again():
     assert row(world).state in (S.CANARY, S.OBSERVING)
     assert world.live.share(PROCESS, proposal.id) in (10, 100)
     assert world.violations() == ()
+
+
+def test_given_back_every_process_is_asked_by_the_changes_id_alone_and_git_hears_of_it_afterwards():
+    """What never was on the disk nobody has read, and looking through a busy process takes a tenth of a second."""
+    world = trying(processes=2)
+    identity = propose_and_apply(world).id
+    told = []
+    publish, begin = world.deps.record_branch.publish, world.deps.start.revert_asked
+
+    class Branch:
+        def __getattr__(self, name):
+            return getattr(world.deps.record_branch, name)
+
+        def publish(self, **more):
+            told.append("git")
+            return publish(**more)
+
+    class Start:
+        def __getattr__(self, name):
+            return getattr(world.deps.start, name)
+
+        def revert_asked(self, proposal_id):
+            told.append("begun")
+            begin(proposal_id)
+
+    deps = replace(world.deps, record_branch=Branch(), start=Start())
+    request_revert(deps, identity, actor=OWNER, reason="asked")
+    assert told == ["begun", "git"]
+    world.live.calls.clear()
+    world.run()
+    assert row(world).state is S.REVERTED
+    assert sorted(world.live.calls) == [("rollback", PROCESS, identity), ("rollback", SECOND, identity)]

@@ -8,44 +8,61 @@ from dataclasses import replace
 from homeostat.flows.beating import RECOVER_EVERY
 from homeostat.flows.troubles import Troubles
 from homeostat.hub.ticker import Ticker
+from homeostat.model.proposal import ProposalState
 from homeostat.testing.world import World
 
 LONG_S = 60.0
 
 
-class Counted:
-    """Records that count how often they were looked at, and may lag."""
+class Looks:
+    """Counts how often something was looked at."""
 
-    def __init__(self, records):
-        self._records = records
+    def __init__(self, inner):
+        self._inner = inner
         self.looks = 0
-        self.failing = False
         self.looked = threading.Condition()
 
     def __getattr__(self, name):
-        return getattr(self._records, name)
+        return getattr(self._inner, name)
 
-    def pending_records(self):
+    def count(self):
         with self.looked:
             self.looks += 1
             self.looked.notify_all()
-        if self.failing:
-            raise RuntimeError("scripted")
-        return self._records.pending_records()
 
     def wait_for(self, looks, *, within_s=LONG_S):
         with self.looked:
             return self.looked.wait_for(lambda: self.looks >= looks, within_s)
 
 
+class Records(Looks):
+    """Records that may lag."""
+
+    failing = False
+
+    def pending_records(self):
+        self.count()
+        if self.failing:
+            raise RuntimeError("scripted")
+        return self._inner.pending_records()
+
+
+class Rows(Looks):
+    """Proposals, of which those under canary are looked at."""
+
+    def find(self, *, states=None, **more):
+        if states == {ProposalState.CANARY}:
+            self.count()
+        return self._inner.find(states=states, **more)
+
+
 @contextmanager
 def ticking(*, beat_s):
     world = World()
-    records = Counted(world.deps.records)
+    records = Records(world.deps.records)
     chores = []
-    ticker = Ticker(
-        replace(world.deps, records=records), Troubles(), chores={"chore": lambda: chores.append(1)}, beat_s=beat_s
-    )
+    deps = replace(world.deps, records=records, proposals=Rows(world.deps.proposals))
+    ticker = Ticker(deps, Troubles(), chores={"chore": lambda: chores.append(1)}, beat_s=beat_s)
     ticker.start()
     try:
         yield ticker, records, chores
@@ -74,6 +91,19 @@ def test_what_was_written_is_looked_at_within_a_beat_and_what_it_is_woken_for_at
             seen = records.looks
             tell()
             assert records.wait_for(seen + 1)
+
+
+def test_what_is_heard_of_canaries_is_looked_at_at_once_and_nothing_else_is():
+    with ticking(beat_s=LONG_S) as (ticker, records, _):
+        records.failing = True  # so that the next beat is a long way off
+        ticker.wake()
+        assert records.wait_for(1)
+        rows = ticker._deps.proposals
+        for _ in range(3):
+            seen, beats = rows.looks, records.looks
+            ticker.hear()
+            assert rows.wait_for(seen + 1)
+            assert records.looks == beats
 
 
 def test_it_ends_at_once_however_long_it_would_have_waited():

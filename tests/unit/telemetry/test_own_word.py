@@ -67,7 +67,7 @@ def test_the_ticks_of_one_process_are_bounded_in_number_and_another_one_still_te
     assert len(words.admit(ME, flood, now=NOW)) == 120
     assert words.admit("another", [tick(-1, 0)], now=NOW) != []
     more = [tick(10 + number / 10_000, 10 + (number + 1) / 10_000) for number in range(9_000)]
-    assert len(words.admit(ME, more, now=at(11))) == 44
+    assert len(words.admit(ME, more, now=at(11))) == 88
 
 
 def test_processes_that_come_and_go_leave_nothing_behind(monkeypatch):
