@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,12 +31,14 @@ class Project:
         done = subprocess.run(["git", *identity, *words], cwd=self.root, check=True, capture_output=True, text=True)
         return done.stdout.strip()
 
-    def start_hub(self) -> httpx.Client:
-        """Start the hub and return a client with the owner's token, once it answers."""
+    def start_hub(self, *words: str) -> httpx.Client:
+        """Start the hub and return a client with the owner's token, once it answers.
+
+        `words` start another kind of hub of this repository, by Python.
+        """
+        command = [sys.executable, *words] if words else [*_HOMEOSTAT, "up", "--port", "0", "--repo", str(self.root)]
         with (self.root.parent / "hub.log").open("wb") as log:
-            self.hub = subprocess.Popen(
-                [*_HOMEOSTAT, "up", "--port", "0", "--repo", str(self.root)], stdout=log, stderr=log, env=_environment()
-            )
+            self.hub = subprocess.Popen(command, stdout=log, stderr=log, env=_environment())
         state = self.root / ".homeostat"
         file = state / "run" / "hub.json"
         try:
@@ -56,6 +59,12 @@ class Project:
         program = subprocess.Popen([*prefix, sys.executable, *words], cwd=self.root, env=_environment())
         self._programs.append(program)
         return program
+
+    @staticmethod
+    def free_port() -> int:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port: int = probe.getsockname()[1]
+        return port
 
     def _hub_is_gone(self) -> bool:
         return self.hub is not None and self.hub.poll() is not None
