@@ -1,6 +1,7 @@
 """A hub over fakes, spoken to over HTTP as a client would; its flows run in a thread beside it."""
 
 import threading
+from dataclasses import replace
 
 from starlette.testclient import TestClient
 
@@ -10,6 +11,7 @@ from homeostat.core.errors import Unavailable
 from homeostat.flows.troubles import Troubles
 from homeostat.hub.app import create_app
 from homeostat.hub.context import HubContext
+from homeostat.hub.measured_live import MeasuredLive
 from homeostat.hub.metrics import HubMetrics
 from homeostat.telemetry.otlp import CumulativeReader
 from homeostat.testing.world import BOT, DIFF, OWNER
@@ -41,10 +43,12 @@ class Served:
     """One world behind its HTTP interface. Use within `with`: its flows run as soon as they are started."""
 
     def __init__(self, world, state_dir):
+        metrics = HubMetrics()
+        world.deps = replace(world.deps, live=MeasuredLive(world.live, metrics))
         self.world = world
         self.context = HubContext(
             deps=world.deps,
-            metrics=HubMetrics(),
+            metrics=metrics,
             reader=CumulativeReader(),
             state_dir=state_dir,
             troubles=Troubles(),

@@ -71,6 +71,8 @@ def print_summary(body: dict[str, Any]) -> None:
                 show(f"  {word.replace('_', ' ')}: {', '.join(proof[word])}")
         if body["state"] == "blocked" and proof["candidate"]:
             show_text(proof["candidate"]["output_tail"][-2000:])
+    if body["rollback_token"] is not None:
+        show(f"  rollback token: {body['rollback_token']}")
     canary = body.get("canary")
     if canary is not None:
         _show_canary(body["proposal_id"], canary)

@@ -117,10 +117,12 @@ def response_of(proposal: Proposal) -> ApplyResponse:
         return apply_error(proposal.id, HMR_FAILED if hmr else FAILED, proposal.state_reason, restart_required=hmr)
     if application is None or proposal.state in (ProposalState.REVERTED, ProposalState.REVERTING):
         return apply_error(proposal.id, FAILED, f"{proposal.state.value}: {proposal.state_reason}")
+    # On a share of the calls it is live, as far as it shall be, and no restart would bring it further.
+    live = application.live or proposal.state is ProposalState.CANARY
     return ApplyResponse(
         ok=True,
         status="approved",
-        message=HMR_DONE if application.live else RESTART_NEEDED,
-        restart_required=not application.live,
+        message=HMR_DONE if live else RESTART_NEEDED,
+        restart_required=not live,
         proposal_id=proposal.id,
     )

@@ -155,6 +155,9 @@ class ProposalBody(BaseModel):
     restart_command: str | None
     """What to type where a restart is required."""
 
+    rollback_token: str | None
+    """Names what was applied, for taking it back; null before."""
+
     unreviewed: bool
     finding_id: str | None
     metrics: dict[str, Any]

@@ -15,6 +15,9 @@ _NO_ERRORS = frozenset({"warning"})
 """Severities of records that are kept, and are no errors."""
 
 
+_SWAP_MS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 500)
+
+
 class HubMetrics:
     """Counters of this process, and what is read from the store when somebody scrapes.
 
@@ -38,6 +41,16 @@ class HubMetrics:
             "aetherra_selfimprove_hmr_success", "Successful HMR applications", registry=self.registry
         )
         self.hmr_error = Counter("aetherra_selfimprove_hmr_error", "Failed HMR applications", registry=self.registry)
+        self.attempts = Counter("aetherra_hmr_attempts", "Swaps asked of processes", ["target"], registry=self.registry)
+        self.successes = Counter("aetherra_hmr_successes", "Swaps that were done", ["target"], registry=self.registry)
+        self.rollbacks = Counter("aetherra_hmr_rollbacks", "Swaps taken back", ["target"], registry=self.registry)
+        self.swap_duration = Histogram(
+            "aetherra_hmr_swap_duration_ms",
+            "Time in which functions were exchanged, in a process",
+            ["target"],
+            buckets=_SWAP_MS,
+            registry=self.registry,
+        )
         self.errors = Counter("homeostat_errors", "Errors of the hub itself", ["label"], registry=self.registry)
         self.ingested = Counter("homeostat_ingested", "Telemetry records", ["signal", "result"], registry=self.registry)
 

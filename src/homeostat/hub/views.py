@@ -26,6 +26,7 @@ from homeostat.rollout.canary.arms import Tally
 from homeostat.rollout.detectors import Detection
 from homeostat.rollout.foresight import Foresight, Step, Traffic
 from homeostat.rollout.live import plan_change
+from homeostat.rollout.token import rollback_token
 
 RESTART_COMMAND = "homeostat restart"
 
@@ -214,6 +215,7 @@ def _common(proposal: Proposal) -> dict[str, Any]:
         "files": list(proposal.files),
         "restart_required": restart_required(proposal),
         "restart_command": RESTART_COMMAND if restart_required(proposal) else None,
+        "rollback_token": rollback_token(proposal),
         "unreviewed": bool(proposal.review and proposal.review.unreviewed),
         "finding_id": proposal.finding_id,
         "metrics": {

@@ -42,6 +42,7 @@ from homeostat.flows.troubles import Troubles
 from homeostat.flows.validating import validate
 from homeostat.hub.context import HubContext
 from homeostat.hub.isolation_watch import IsolationWatch
+from homeostat.hub.measured_live import MeasuredLive
 from homeostat.hub.metrics import HubMetrics
 from homeostat.hub.ticker import Ticker
 from homeostat.model.actor import Actor, Role
@@ -49,6 +50,7 @@ from homeostat.model.finding import AGENTS
 from homeostat.model.process import HostProcess
 from homeostat.model.settings import Settings
 from homeostat.policy.document import policy_in_force
+from homeostat.ports.live import LiveProcesses
 from homeostat.ports.restarting import Restarter
 from homeostat.telemetry.otlp import CumulativeReader
 from homeostat.telemetry.own_word import OwnWord
@@ -120,7 +122,8 @@ class Hub:
             on_outcome=troubles.note_flow,
             new_id=ids.new_uuid,
         )
-        deps = wrap(_deps(settings, clock, git, store, state_dir, gateway, starter))
+        live = MeasuredLive(gateway, metrics)
+        deps = wrap(_deps(settings, clock, git, store, state_dir, live, starter))
         ticker = Ticker(deps, troubles, chores={"sweeping launches": partial(_sweep, state_dir, gateway)})
         store.ledger.subscribe(ticker.stir)  # a row was written: its record, or its watch, may be due
         gateway.start()
@@ -158,7 +161,7 @@ def _deps(
     git: GitRepository,
     store: SqlStore,
     state_dir: Path,
-    gateway: AgentGateway,
+    live: LiveProcesses,
     starter: DurableStarter,
 ) -> Deps:
     # Where none is configured, the branch that is checked out now is the one that runs, whatever the
@@ -184,7 +187,7 @@ def _deps(
         deployed=GitDeployedTree(git, deployed_branch=branch, must_be_checked_out=not settings.host.deployed_branch),
         backups=FolderBackupStore(state_dir / "backups"),
         prover=WorkerProver(state_dir=state_dir),
-        live=gateway,
+        live=live,
         restarter=_restarter(settings, git, state_dir),
         start=starter,
     )

@@ -9,7 +9,7 @@ from hub_harness import APPLY, BATCH, PROPOSALS, UNKNOWN
 
 from homeostat.core.digests import digest_bytes
 from homeostat.model.proposal import ProposalState
-from homeostat.model.settings import HmrSettings, SelfImprovementSettings
+from homeostat.model.settings import CanarySettings, HmrSettings, SelfImprovementSettings
 from homeostat.ports.proving import ProofRuns
 from homeostat.testing.fake_live import Misbehaviour
 from homeostat.testing.fake_prover import test_run as run_of
@@ -55,6 +55,14 @@ def test_a_change_that_went_live_is_answered_in_the_documented_words(served, own
         "proposal_id": identity,
     }
     assert served.row(identity).state is S.OBSERVING
+
+
+def test_a_change_on_a_share_of_the_calls_is_live_and_needs_no_restart(serve):
+    with serve(replace(WORLD_SETTINGS, canary=CanarySettings(steps=(10,)))) as served:
+        identity = served.submit()
+        body = apply(served.client(), identity).json()
+        assert served.row(identity).state is S.CANARY
+    assert (body["ok"], body["message"], body["restart_required"]) == (True, LIVE, False)
 
 
 def test_no_caller_brings_the_code_that_is_run(served, owner):

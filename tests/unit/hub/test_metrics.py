@@ -1,10 +1,15 @@
 """The Prometheus exposition: documented names, valid text, and nothing that is not known."""
 
+from dataclasses import replace
+
 from hub_harness import APPLY, BATCH, PROPOSALS, UNKNOWN
 from prometheus_client.parser import text_string_to_metric_families
 
+from homeostat.core.ids import ProposalId
+from homeostat.flows.observing import observe
+from homeostat.model.settings import CanarySettings
 from homeostat.testing.fake_live import Misbehaviour
-from homeostat.testing.world import PROCESS
+from homeostat.testing.world import PROCESS, WORLD_SETTINGS
 
 LOGS = {
     "resourceLogs": [
@@ -75,6 +80,32 @@ def test_a_failed_swap_is_counted_as_an_error_of_hmr(served, owner):
     assert seen[("aetherra_selfimprove_hmr_error_total",)] == 1
     assert seen[("aetherra_selfimprove_hmr_success_total",)] == 0
     assert seen[("aetherra_selfimprove_apply_total", ("restart_required", "true"), ("status", "error"))] == 1
+
+
+def test_what_is_asked_of_processes_is_counted_by_what_was_asked(serve):
+    with serve(replace(WORLD_SETTINGS, canary=CanarySettings(steps=(10,)))) as served:
+        owner = served.client()
+        identity = served.submit()
+        owner.post(APPLY, json={"proposal_id": identity})
+        for _ in range(3):
+            observe(served.world.deps, ProposalId(identity))  # renews the lease, which is no attempt
+        owner.post(f"{PROPOSALS}/{identity}/revert", json={})
+        served.settle()
+        seen = values(scrape(owner))
+    share = ("target", "share")
+    assert seen[("aetherra_hmr_attempts_total", share)] == 1
+    assert seen[("aetherra_hmr_successes_total", share)] == 1
+    assert seen[("aetherra_hmr_rollbacks_total", share)] == 1
+    assert seen[("aetherra_hmr_swap_duration_ms_count", share)] == 1
+
+
+def test_a_swap_that_is_refused_is_an_attempt_and_no_success(served, owner):
+    identity = served.submit()
+    served.world.live.misbehave(PROCESS, "swap", Misbehaviour.FAIL)
+    owner.post(APPLY, json={"proposal_id": identity})
+    seen = values(scrape(owner))
+    assert seen[("aetherra_hmr_attempts_total", ("target", "all_calls"))] == 1
+    assert ("aetherra_hmr_successes_total", ("target", "all_calls")) not in seen
 
 
 def test_errors_of_the_host_are_counted_and_warnings_are_not(owner):

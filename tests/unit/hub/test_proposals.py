@@ -28,6 +28,7 @@ LISTED = {
     "files",
     "restart_required",
     "restart_command",
+    "rollback_token",
     "unreviewed",
     "finding_id",
     "metrics",
@@ -309,3 +310,16 @@ def test_which_run_of_a_proof_is_under_way_is_shown_while_it_is_proved(served):
     identity = served.submit()
     assert seen == ["base", "candidate"]
     assert served.client().get(f"{PROPOSALS}/{identity}").json()["proof_stage"] is None
+
+
+def test_a_rollback_token_names_its_change_and_only_that(served, owner):
+    identity = served.submit()
+    assert owner.get(f"{PROPOSALS}/{identity}").json()["rollback_token"] is None
+    owner.post(APPLY, json={"proposal_id": identity})
+    token = owner.get(f"{PROPOSALS}/{identity}").json()["rollback_token"]
+    forged = owner.post(f"{PROPOSALS}/{token[:-1]}{'0' if token[-1] != '0' else '1'}/revert", json={})
+    assert (forged.status_code, forged.json()["title"]) == (404, "rollback-token-not-found")
+    assert owner.post(f"{PROPOSALS}/rb_nonsense/revert", json={}).json()["title"] == "invalid-rollback-token"
+    assert owner.post(f"{PROPOSALS}/{token}/revert", json={"reason": "back"}).status_code == 202
+    served.settle()
+    assert served.row(identity).state is ProposalState.REVERTED

@@ -8,6 +8,7 @@ from hub_harness import APPLY, PROPOSALS
 
 from homeostat.model.settings import SelfImprovementSettings
 from homeostat.ports.proving import ProofRuns
+from homeostat.rollout.token import rollback_token
 from homeostat.testing.fake_prover import test_run as run_of
 from homeostat.testing.world import WORLD_SETTINGS
 
@@ -71,7 +72,8 @@ def test_the_last_rollback_is_the_one_that_was_taken_back_last(served, owner):
         owner.post(f"{PROPOSALS}/{identity}/revert", json={})
         served.settle()
     token = owner.get("/api/maintenance/status").json()["kpis"]["last_rollback_token"]
-    assert token == served.row(first).application.backup
+    assert token == rollback_token(served.row(first))
+    assert owner.get(f"{PROPOSALS}/{token}").json()["rollback_token"] == token
 
 
 @pytest.mark.parametrize("nouns", [("proposals",), STORE], ids=["rows", "everything"])

@@ -28,8 +28,12 @@ from homeostat.hub.routes import Caller, Context, Person, findings
 from homeostat.hub.views import plan_body, proposal_body, proposal_detail, revert_preview_body
 from homeostat.model.proposal import STATUS_OF, Proposal, ProposalState
 from homeostat.model.verdict import Denied
+from homeostat.rollout.token import PREFIX, id_prefix_of, rollback_token
 
 T = TypeVar("T")
+
+_MOST_ALIKE = 16
+"""Proposals whose ids begin with the same 12 digits; of random ids there are hardly ever two."""
 
 router = APIRouter(prefix="/api/selfimprove/proposals", tags=["proposals"])
 
@@ -175,7 +179,13 @@ def revert(proposal_id: str, request: DecisionRequest, context: Context, actor: 
 
 
 def find_one(deps: Deps, text: str) -> Proposal:
-    """Return the proposal of this id or unique prefix; `NotFound` or `Conflict` otherwise."""
+    """Return the proposal of this id, unique prefix or rollback token; `NotFound` or `Conflict` otherwise."""
+    if text.startswith(PREFIX):
+        named = deps.proposals.find(prefix=id_prefix_of(text), limit=_MOST_ALIKE)
+        for row in named:
+            if rollback_token(row) == text:
+                return row
+        raise NotFound("rollback-token-not-found", "no change that was applied has this rollback token")
     if is_id_prefix(text):
         exact = deps.proposals.get(ProposalId(text))
         if exact is not None:

@@ -11,6 +11,7 @@ from homeostat.core.errors import HomeostatError
 from homeostat.hub.context import HubContext
 from homeostat.hub.routes import Context
 from homeostat.model.proposal import IN_MOTION, ProposalState
+from homeostat.rollout.token import rollback_token
 
 router = APIRouter(tags=["status"])
 
@@ -145,7 +146,7 @@ def maintenance_status(context: Context) -> MaintenanceStatus:
         "host_processes": sum(1 for process in deps.live.processes() if process.connected),
         "troubles": dict(context.troubles.last),
     }
-    last = max(reverted, key=lambda row: row.updated_at).application if reverted else None
+    last = rollback_token(max(reverted, key=lambda row: row.updated_at)) if reverted else None
     return MaintenanceStatus(
         ok=True,
         ts=deps.clock.now().isoformat(),
@@ -153,7 +154,7 @@ def maintenance_status(context: Context) -> MaintenanceStatus:
         homeostasis=_homeostasis(),
         self_improvement={"available": True, "service": _service(context), "status": status},
         self_incorporation={"available": False},
-        kpis=_kpis(total, executed, accepted, last.backup if last else None),
+        kpis=_kpis(total, executed, accepted, last),
     )
 
 
