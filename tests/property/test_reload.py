@@ -17,7 +17,7 @@ from pathlib import Path
 
 from canary_scene import terms
 from homeostat_agent.reload import Change, Module, Reloader
-from homeostat_agent.reload.plan import plan_module
+from homeostat_agent.reload.plan import plan_module, routing_obstacles
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from small_process import run_in_small_process
@@ -202,6 +202,12 @@ def maker{n}(a):
 MADE{n} = maker{n}
 RESULT{n} = MADE{n}(K)
 """,
+    """
+NAMES{n} = sorted(name for name in globals() if name.startswith("X"))
+HEIRS{n} = len([heir for heir in ValueError.__subclasses__() if heir.__name__.startswith("Added")]) > K
+def find{n}():
+    return [heir for heir in ValueError.__subclasses__() if heir.__name__.startswith("Added")] and K
+""",
 ]  # fmt: skip
 
 NEW_CHUNKS = [
@@ -210,8 +216,34 @@ NEW_CHUNKS = [
     "def added{n}(a):\n    return [plain{m}(a), K]\n",
     "def len(a):\n    return K\n",
     "X{n} = K\n",
+    "X{n} = [K, {{'k': (K, -K)}}]\n",
+    "X{n} = plain{m}(K)\n",
+    "X{n}, Y{n} = K, K\n",
     "class Added{n}:\n    pass\n",
+    "class Added{n}(ValueError):\n    code = K\n    def told(self, x=K):\n        return super().__str__(), x, K\n",
+    "class Added{n}(Base2):\n    def method(self, x=K):\n        return super().method(x), K\n",
+    "import dataclasses\n"
+    "@dataclasses.dataclass(frozen=True)\nclass Added{n}:\n    a: int = K\n"
+    "    b: list = dataclasses.field(default_factory=list)\n",
+    "import enum\nclass Added{n}(enum.Enum):\n    ONE = K\n    TWO = 7\n",
+    "import math\n",
+    "from math import floor, ceil as up{n}\n",
+    "import os.path as place{n}\n",
+    "from collections import OrderedDict\nclass Added{n}(OrderedDict):\n    pass\n"
+    "class Heir{n}(Added{n}):\n    x = K\n",
 ]
+NAMED = [
+    "X7",
+    "Added7",
+    "Added7(1)",
+    "math.floor(2.5)",
+    "floor(2.5)",
+    "up7(1.5)",
+    "len(place7.sep)",
+    "OrderedDict(a=1)",
+]
+"""Uses of what a new chunk may bind."""
+
 NEW_METHODS = [
     "    def added(self, x=K):\n        return x + K\n",
     "    def added(self):\n        return super().__repr__, K\n",
@@ -243,7 +275,7 @@ def modules(draw):
 def edit(chunks, draw):
     kind = draw(
         st.sampled_from(
-            ["number", "number", "number", "line", "operator", "chunk", "method", "order", "word", "layout"]
+            ["number", "number", "number", "line", "operator", "chunk", "named", "method", "order", "word", "layout"]
         )
     )
     index = draw(st.integers(1, len(chunks) - 1))
@@ -298,6 +330,13 @@ def edit(chunks, draw):
             chunks.insert(index, fill(template, draw, n=draw(st.integers(7, 9)), m=0))
         elif len(chunks) > 3:
             del chunks[index]
+    elif kind == "named":
+        chunks.insert(draw(st.integers(1, index)), fill(draw(st.sampled_from(NEW_CHUNKS)), draw, n=7, m=0))
+        places = [found.end() for found in re.finditer(r"return ", before)]
+        if places:
+            start = draw(st.sampled_from(places))
+            used = before[:start] + draw(st.sampled_from(NAMED)) + ", " + before[start:]
+            chunks[chunks.index(before)] = used
     elif kind == "method":
         places = [found.end() for found in re.finditer(r"class \w+.*:\n", before)]
         if places:
@@ -321,6 +360,8 @@ def observe(value, *, depth=0):
     """Describe what a value is and does when called, in words without addresses."""
     if depth > 4:
         return "..."
+    if isinstance(value, types.ModuleType):
+        return ["module", value.__name__]
     if isinstance(value, (list, tuple)):
         return [observe(item, depth=depth + 1) for item in value]
     if isinstance(value, dict):
@@ -508,7 +549,7 @@ def check_canary(root, sources, promoted):
         if outcome.outcome != "swapped":
             assert behaviour(vars(module)) == behaviour(vars(old_module))
             return
-        assert not plan_module(path.name, old, new).routing_obstacles
+        assert not routing_obstacles([plan_module(path.name, old, new)])
         for percent, like in ((100, new_module), (0, old_module), (100, new_module)):
             reloader.renew("c", lease_s=60, percent=percent)
             space = {key: value for key, value in vars(module).items() if key in vars(like)}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from homeostat_agent.canary.histogram import bucket_of
+from homeostat_agent.reload.plan import routing_obstacles
 
 from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess
@@ -141,7 +142,7 @@ def _way(live: LivePlan, processes: Sequence[HostProcess], settings: Settings) -
             return Way.RESTART, f"process {process.pid} {why}"
     if not settings.canary.steps:
         return Way.AT_ONCE, "no shares of the calls are set (`canary.steps`)"
-    obstacles = [reason for module in live.modules for reason in module.routing_obstacles]
+    obstacles = routing_obstacles(live.modules)
     if obstacles:
         return Way.AT_ONCE, f"it cannot be tried on a share of the calls: {'; '.join(obstacles)}"
     return Way.SHARE, "everything that changed can be tried on a share of the calls, as far as the sources tell"

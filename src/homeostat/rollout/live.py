@@ -40,14 +40,17 @@ def plan_change(change: TreeChange) -> LivePlan:
 
     What a process may have read and cannot read anew needs a restart; that is every file that is not
     known to be for people or tests only. A new Python file needs nothing: whatever imports it from
-    now on is itself a changed module, and has its own verdict.
+    now on is itself a changed module, and has its own verdict. At a module's top level it cannot: no process
+    has the file loaded, and what its import does is not known.
     """
     modules: list[ModulePlan] = []
     reasons: list[str] = []
+    fresh: list[str] = []
     for item in change.files:
         if all(_is_never_loaded(path) for path in item.touched_paths) or _has_same_content(item):
             continue
         if _is_new_module(item):
+            fresh.append(item.path)
             continue
         sources = _sources(item)
         if sources is None:
@@ -56,7 +59,22 @@ def plan_change(change: TreeChange) -> LivePlan:
         plan = plan_module(item.path, *sources)
         modules.append(plan)
         reasons += plan.restart_reasons
+    reasons += [reason for plan in modules for reason in _imports_of_new_files(plan, fresh)]
     return LivePlan(modules=tuple(modules), restart_reasons=tuple(reasons))
+
+
+def _imports_of_new_files(plan: ModulePlan, fresh: list[str]) -> list[str]:
+    files = {f".{path.removesuffix('.py').replace('/', '.')}" for path in fresh}
+    package = plan.path.split("/")[:-1]
+    reasons = []
+    for item in plan.definitions:
+        for written in item.imports:
+            name = written.lstrip(".")
+            level = len(written) - len(name)
+            whole = ".".join([*package[: len(package) - level + 1], name]) if level else name
+            if any(file.endswith(f".{whole}") for file in files):
+                reasons.append(f"{plan.path}:{item.line}: {item.qualname}: it imports a file that the change makes")
+    return list(dict.fromkeys(reasons))
 
 
 def module_sources(change: TreeChange) -> tuple[tuple[str, str, str], ...]:

@@ -119,8 +119,13 @@ def test_what_cannot_be_swapped_needs_a_restart(item):
 
 def test_a_new_module_needs_nothing_until_it_is_imported():
     assert not plan(create("app/new.py")).needs_live
-    importing = modify("app/m.py", OLD, b"import app.new\n" + OLD)
-    assert plan(create("app/new.py"), importing).restart_reasons
+    for statement in ("import app.new", "from app import new", "from . import new", "from .new import x"):
+        importing = modify("app/m.py", OLD, statement.encode() + b"\n" + OLD)
+        for path in ("app/new.py", "src/app/new.py"):
+            beside = modify(path.replace("new", "m"), OLD, statement.encode() + b"\n" + OLD)
+            (reason,) = plan(create(path), beside).restart_reasons
+            assert "it imports a file that the change makes" in reason
+        assert plan(create("app/newer.py"), importing).restart_reasons == ()
     inside = modify("app/m.py", OLD, b"def f():\n    import app.new\n    return app.new.x\n")
     assert plan(create("app/new.py"), inside).restart_reasons == ()
 

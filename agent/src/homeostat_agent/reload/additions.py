@@ -14,20 +14,8 @@ import dis
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
+from homeostat_agent.reload.literals import is_fixed_literal, is_plain_annotation
 from homeostat_agent.reload.outline import ClassOutline, FunctionOutline, ModuleOutline, Statement, names_read
-
-_ANNOTATION_NODES = (
-    ast.Name,
-    ast.Attribute,
-    ast.Subscript,
-    ast.Constant,
-    ast.Tuple,
-    ast.List,
-    ast.BinOp,
-    ast.BitOr,
-    ast.Load,
-    getattr(ast, "Index", ast.Load),
-)
 
 _READ_GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 
@@ -48,9 +36,9 @@ def addition_obstacle(owner: ClassOutline | None, item: FunctionOutline, new: Mo
         return "a new method of a class with decorators, keywords or type parameters"
     if owner is not None and any(_is_private(argument.arg) for argument in _arguments(node.args)):
         return "a new method with parameters of private names"
-    if not all(_is_constant(value) for value in (*node.args.defaults, *node.args.kw_defaults)):
+    if not all(value is None or is_fixed_literal(value) for value in (*node.args.defaults, *node.args.kw_defaults)):
         return "a new function with defaults that are not constants"
-    if not all(_is_plain_annotation(value) for value in _annotations(item)):
+    if not all(is_plain_annotation(value) for value in _annotations(item)):
         return "a new function with annotations that are more than names"
     if item.name in _bound_names(items, new) or item.name in names_read(scope):
         return "the name of a new function has a meaning already"
@@ -90,6 +78,7 @@ def global_names(code: CodeType) -> set[str]:
     """Return the global names that code reads, with all code inside it; what the body of a class binds is its own."""
     steps = list(dis.get_instructions(code))
     own = {str(item.argval) for item in steps if item.opname == "STORE_NAME"}
+    own.update("__annotations__" for item in steps if item.opname == "SETUP_ANNOTATIONS")
     names = {str(item.argval) for item in steps if item.opname in _READ_GLOBALS} - own
     for value in code.co_consts:
         if isinstance(value, CodeType):
@@ -119,15 +108,6 @@ def _bound_names(items: tuple[Any, ...], new: ModuleOutline) -> set[str]:
     return found
 
 
-def _is_constant(value: ast.expr | None) -> bool:
-    if isinstance(value, ast.Tuple):
-        return all(_is_constant(item) for item in value.elts)
-    if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
-        value = value.operand
-        return isinstance(value, ast.Constant) and type(value.value) in (int, float, complex)
-    return value is None or isinstance(value, ast.Constant)
-
-
 def _arguments(arguments: ast.arguments) -> list[ast.arg]:
     every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
     return [argument for argument in every if argument is not None]
@@ -141,15 +121,6 @@ def _annotations(item: FunctionOutline) -> list[ast.expr]:
 def _is_private(name: str) -> bool:
     """Tell whether a name may mean another one inside a class."""
     return name.startswith("__")
-
-
-def _is_plain_annotation(value: ast.expr) -> bool:
-    return all(
-        isinstance(node, _ANNOTATION_NODES)
-        and not (isinstance(node, ast.Name) and _is_private(node.id))
-        and not (isinstance(node, ast.Attribute) and _is_private(node.attr))
-        for node in ast.walk(value)
-    )
 
 
 def _defaults(arguments: ast.arguments) -> tuple[tuple[Any, ...] | None, dict[str, Any] | None]:

@@ -23,8 +23,9 @@ from homeostat_agent.reload.change import (
     refusal,
 )
 from homeostat_agent.reload.exchange import Binding, Exchange, ExchangeFailed
+from homeostat_agent.reload.neighbours import Neighbours
 from homeostat_agent.reload.patience import Patience
-from homeostat_agent.reload.plan import ModulePlan, compile_plan
+from homeostat_agent.reload.plan import CompiledPlan, ModulePlan, compile_plan, routing_obstacles
 from homeostat_agent.reload.routes import Router, Routes
 from homeostat_agent.reload.routing import CACHED
 from homeostat_agent.reload.work import (
@@ -32,6 +33,7 @@ from homeostat_agent.reload.work import (
     Returned,
     Target,
     Work,
+    bind_names,
     bindings_to_remove,
     copies_elsewhere,
     plan_back,
@@ -56,6 +58,10 @@ class Surroundings:
     haste: Haste
     real_paths: dict[str, str] = field(default_factory=dict)
     routes: Routes = field(default_factory=Routes)
+    neighbours: Neighbours = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "neighbours", Neighbours(self.repository))
 
     def files(self, paths: tuple[str, ...]) -> Files:
         return Files(self.repository, paths, self.real_paths)
@@ -98,6 +104,9 @@ class _Step:
                 plan(load, target, census, work)
             else:
                 work.restart.extend(target.restart_reasons)
+        for load, target in work.naming:
+            bind_names(load, target, work)
+        work.naming.clear()
         return work, census
 
     def _target(self, path: str, filename: str) -> Target | ModulePlan:
@@ -106,9 +115,12 @@ class _Step:
         if found is None:
             module = self._modules[path]
             planned = compile_plan(path, module.old_source, module.new_source, filename=filename)
-            found = planned if isinstance(planned, ModulePlan) else Target(planned, self._surroundings.routes)
+            found = planned if isinstance(planned, ModulePlan) else self._made(planned)
             self.targets[(path, filename)] = found
         return found
+
+    def _made(self, planned: CompiledPlan) -> Target:
+        return Target(planned, self._surroundings.routes, self._surroundings.neighbours)
 
     def _clear_caches(self, work: Work) -> list[str]:
         """Empty the caches; again when calls that were in flight, and may fill them, have ended."""
@@ -136,6 +148,9 @@ class Attempt(_Step):
         super().__init__(change, surroundings, surroundings.files(tuple(item.path for item in change.modules)), {}, ())
         self.exchanged: list[tuple[weakref.ref[FunctionType], CodeType, CodeType]] = []
         """Functions that `commit` gave other code, with the code they had (that of no canary) and what they got."""
+
+        self.bound: list[Binding] = []
+        """Names that `commit` bound."""
 
         self.router: Router | None = None
         self._work = Work()
@@ -180,7 +195,7 @@ class Attempt(_Step):
             work, census = self._look(self._forward, codes=self._codes)
             if work.restart and not work.strangers:
                 return refusal(RESTART_REQUIRED, work.restart)
-            if self.router is not None and (refused := _unroutable(self.router, work)):
+            if self.router is not None and (refused := self._unroutable(self.router, work)):
                 return refused
             copies = copies_elsewhere(census.elsewhere, self._targets_of_unloaded(census))
             if copies:
@@ -244,6 +259,7 @@ class Attempt(_Step):
             references = map(weakref.ref, exchange.functions)
             old = map(self._old_for, exchange.old, exchange.new)
             self.exchanged.extend(map(_triple, references, old, exchange.new))
+            self.bound.extend(exchange.bindings)
         notes.extend(self._clear_caches(first))
         in_flight = running(set(map(id, first.left_codes))) + waiting
         if in_flight:
@@ -254,7 +270,7 @@ class Attempt(_Step):
     def promote(self) -> Outcome:
         """Go on from the canary to the new code. When that is refused, the canary stands as it did."""
         router, self.router = self.router, None
-        before, self.exchanged = self.exchanged, []
+        before, self.exchanged = self.exchanged, []  # names that were bound stay so
         outcome = self.verify() or self.commit()
         self.rest()
         if outcome.outcome != SWAPPED:
@@ -268,6 +284,14 @@ class Attempt(_Step):
 
     def _forward(self, load: Load, target: Target, census: Census, work: Work) -> None:
         plan_forward(load, target, census, work, router=self.router)
+
+    def _unroutable(self, router: Router, work: Work) -> Outcome | None:
+        """Say why this change cannot have a canary, though it could be swapped."""
+        targets = [target for target in self.targets.values() if isinstance(target, Target)]
+        reasons = [*router.obstacles, *routing_obstacles([target.plan for target in targets])]
+        if work.caches:
+            reasons.append(f"a function that changed: {CACHED}")
+        return refusal(NOT_ROUTABLE, reasons) if reasons else None
 
     def names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self._work.names))
@@ -304,6 +328,7 @@ class Retreat(_Step):
         # Nothing here asks the disk: what does lets go of the interpreter, and the old code is waited for.
         super().__init__(attempt.change, attempt._surroundings, attempt.files, attempt.targets, attempt.anchors)
         self._exchanged = attempt.exchanged
+        self._bound = attempt.bound
         self.leftover: list[tuple[Binding, list[CodeType]]] = []
         """Added names that calls in flight may still need, with the code of such calls."""
 
@@ -326,6 +351,7 @@ class Retreat(_Step):
             if isinstance(target := self._target(load.path, load.filename), Target)
             for binding in bindings_to_remove(load, target)
         ]
+        bindings.extend(self._bound)
         first = work
         names: list[str] = []
         for turn in range(_MAX_ROUNDS):
@@ -386,14 +412,6 @@ class Retreat(_Step):
 def is_quiet(codes: list[CodeType]) -> bool:
     """Tell whether no call runs or waits on any of these code objects."""
     return running(set(map(id, codes))) == 0 and suspended(codes) == 0
-
-
-def _unroutable(router: Router, work: Work) -> Outcome | None:
-    """Say why these functions cannot have a canary, though they could be swapped."""
-    reasons = [*router.obstacles]
-    if work.caches:
-        reasons.append(f"a function that changed: {CACHED}")
-    return refusal(NOT_ROUTABLE, reasons) if reasons else None
 
 
 class _Late:

@@ -7,6 +7,7 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from homeostat_agent.reload.newnames import RUN_BY_CLASS_CREATION, NewName, bound_names, new_name
 from homeostat_agent.reload.outline import (
     ClassOutline,
     FunctionOutline,
@@ -18,17 +19,6 @@ from homeostat_agent.reload.outline import (
 _SAME_NAME_DECORATORS = frozenset({"setter", "getter", "deleter", "register", "overload"})
 """Idioms in which one scope rightly has several definitions of a name; each has its function object."""
 
-_RUN_BY_CLASS_CREATION = frozenset(
-    {
-        "__init_subclass__",
-        "__set_name__",
-        "__prepare__",
-        "__mro_entries__",
-        "__class_getitem__",
-        "mro",
-        "_generate_next_value_",
-    }
-)
 _ANSWERS_ARE_KEPT = frozenset({"__hash__", "__instancecheck__", "__subclasscheck__", "__subclasshook__"})
 """By sets and dictionaries, and by abstract classes."""
 
@@ -58,13 +48,20 @@ class Differences:
     added: list[tuple[ClassOutline | None, FunctionOutline]] = field(default_factory=list)
     """New functions, with the class (in the new outline) that they belong to."""
 
+    names: list[NewName] = field(default_factory=list)
+    """Other new names of the module's top level, in the order of the source."""
+
     obstacles: list[Obstacle] = field(default_factory=list)
 
 
 def compare(old: ModuleOutline, new: ModuleOutline) -> Differences:
     """Compare two outlines of one module."""
     found = Differences()
-    _compare_items(old.items, new.items, scope="<module>", owner=None, found=found)
+    known = bound_names(old.tree)
+    named = {id(item): name for item in new.items if (name := new_name(item)) is not None and name.name not in known}
+    found.names.extend(named.values())
+    rest = tuple(item for item in new.items if id(item) not in named)
+    _compare_items(old.items, rest, scope="<module>", owner=None, found=found)
     return found
 
 
@@ -120,7 +117,7 @@ def _header_obstacles(old: FunctionOutline | ClassOutline, new: FunctionOutline 
 
 
 def _special_reason(old: FunctionOutline, new: FunctionOutline) -> str:
-    if new.name in _RUN_BY_CLASS_CREATION:
+    if new.name in RUN_BY_CLASS_CREATION:
         return "it runs while classes are made, and those made so far would keep what it did"
     if new.name in _ANSWERS_ARE_KEPT:
         return "what it answered so far is kept in sets, dictionaries or abstract classes"

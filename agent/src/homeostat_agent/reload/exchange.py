@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import repeat
 from types import CodeType, FunctionType
@@ -14,26 +15,34 @@ class ExchangeFailed(Exception):
     """An assignment was refused; everything has been put back."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Binding:
-    """A name in a module or class, and the function that is put there or taken away."""
+    """A name in a module or class, and what is put there or taken away."""
 
     holder: Union[dict[str, Any], type]
     name: str
-    function: FunctionType
+    value: Any = None
+    make: Callable[[], Any] | None = None
+    """Makes the value, once, when it is put there for the first time."""
 
     def put(self) -> None:
+        if self.make is not None:
+            self.value, self.make = self.make(), None
         if isinstance(self.holder, dict):
-            self.holder[self.name] = self.function
+            self.holder[self.name] = self.value
         else:
-            type.__setattr__(self.holder, self.name, self.function)
+            type.__setattr__(self.holder, self.name, self.value)
 
     def take(self) -> None:
         """Remove the name, unless it means something else by now."""
+        if self.make is not None:
+            return
+        held = self.holder if isinstance(self.holder, dict) else vars(self.holder)
+        if self.name not in held or held[self.name] is not self.value:
+            return
         if isinstance(self.holder, dict):
-            if self.holder.get(self.name) is self.function:
-                del self.holder[self.name]
-        elif vars(self.holder).get(self.name) is self.function:
+            del self.holder[self.name]
+        else:
             type.__delattr__(self.holder, self.name)
 
 

@@ -59,6 +59,11 @@ def _constant(value: object) -> object:
     return (type(value).__name__, value)
 
 
+def same_constant(one: object, other: object) -> bool:
+    """Tell whether two values are the same constant, down to their types."""
+    return _constant(one) == _constant(other)
+
+
 def same_steps(one: CodeType, other: CodeType) -> bool:
     """Tell whether two code objects do the same by themselves: lines, and code inside them, left out."""
     return _steps(one) == _steps(other)

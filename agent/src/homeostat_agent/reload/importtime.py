@@ -30,7 +30,10 @@ from homeostat_agent.reload.syntax import (
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
-_OPAQUE = frozenset({"exec", "eval", "globals", "locals", "vars", "__import__", "compile"})
+_OPAQUE = frozenset({"exec", "eval", "globals", "locals", "vars", "dir", "__import__", "compile"})
+_NAMES_OF_MODULES = frozenset({"modules", "getmembers", "__dict__", "__subclasses__"})
+"""What leads to all names of a module, or to its classes: `sys.modules[__name__]`, `inspect.getmembers`."""
+
 _BY_NAME = frozenset({"getattr", "methodcaller", "attrgetter"})
 _BASE_HOOKS = frozenset({"__init_subclass__", "__class_getitem__", "__mro_entries__", "__prepare__"})
 
@@ -41,6 +44,14 @@ def run_at_import(tree: ast.Module) -> set[tuple[str, int]]:
     trace.execute(tree.body)
     trace.settle()
     return {(node.name, node.lineno) for node in trace.run}
+
+
+def looks_at_names(tree: ast.Module) -> bool:
+    """Tell whether import may look at which names or classes there are (`globals()`, `dir()`, `__subclasses__`)."""
+    trace = _Trace(tree)
+    trace.execute(tree.body)
+    trace.settle()
+    return trace.opaque
 
 
 def run_inside(tree: ast.Module, roots: list[_Function]) -> set[tuple[str, int]]:
@@ -65,7 +76,7 @@ class _Trace:
         self._made: list[ast.ClassDef] = []
         self._held: set[str] = set()
         self._dynamic = False
-        self._opaque = False
+        self.opaque = False
         in_classes: set[ast.AST] = set()
         for node in ast.walk(tree):  # breadth first: a class comes before its methods
             if isinstance(node, _FUNCTIONS):
@@ -110,7 +121,7 @@ class _Trace:
             known = True
             self.make(item)
         if name in _OPAQUE:
-            self._opaque = True
+            self.opaque = True
         if not known and name not in self._imported and not hasattr(builtins, name):
             self._dynamic = True
 
@@ -155,6 +166,8 @@ class _Trace:
             self.call_name(name)
 
     def read_attribute(self, name: str) -> None:
+        if name in _NAMES_OF_MODULES:
+            self.opaque = True
         for method in self._methods.get(name, ()):
             self.call(method)
         self._call_known(self._attributes.get(name, set()))
@@ -215,7 +228,7 @@ class _Trace:
         before = -1
         while before != len(self.run) + len(self._made) + len(self._held):
             before = len(self.run) + len(self._made) + len(self._held)
-            if self._opaque:
+            if self.opaque:
                 for group in list(self._functions.values()):
                     for function in group:
                         self.call(function)

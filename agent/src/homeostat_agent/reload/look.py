@@ -17,6 +17,7 @@ from homeostat_agent.reload.fingerprint import below
 from homeostat_agent.reload.match import Known, Side
 from homeostat_agent.reload.pairing import compile_module
 from homeostat_agent.reload.patience import Patience
+from homeostat_agent.reload.plan import differences
 from homeostat_agent.reload.routes import Routes
 
 CANARY = "canary"
@@ -46,7 +47,7 @@ class Look:
     def __init__(self, change: Change, files: Files, anchors: tuple[Any, ...], routes: Routes) -> None:
         self._files, self._anchors, self._routes = files, anchors, routes
         self._modules = {module.path: module for module in change.modules}
-        self._sides: dict[tuple[str, str], tuple[Side, Side]] = {}
+        self._sides: dict[tuple[str, str], tuple[Side, Side, tuple[str, ...]]] = {}
 
     def source(self, patience: Patience | None = None) -> str:
         """Return which source runs; empty when a source does not compile here.
@@ -67,7 +68,9 @@ class Look:
         references = []
         for load in census.loads:
             found.add(LOADING if is_importing(load.namespace) else EITHER)
-            old, new = self._sides_of(load.path, load.filename)
+            old, new, names = self._sides_of(load.path, load.filename)
+            # A name that was bound is seen of a canary as well; which of the two it is the functions say.
+            found.update(NEW if name in load.namespace else OLD for name in names)
             for function in load.functions:
                 code = function.__code__
                 if self._routes.knows(code):
@@ -79,11 +82,13 @@ class Look:
                 found.add(EITHER if is_old and is_new else OLD if is_old else NEW if is_new else OTHER)
         return found, references
 
-    def _sides_of(self, path: str, filename: str) -> tuple[Side, Side]:
+    def _sides_of(self, path: str, filename: str) -> tuple[Side, Side, tuple[str, ...]]:
+        """Return what the sources compile to, and the names that only the new one binds."""
         found = self._sides.get((path, filename))
         if found is None:
             module: Module = self._modules[path]
-            sides = (_side(module.old_source, filename), _side(module.new_source, filename))
+            names = tuple(item.name for item in differences(module.old_source, module.new_source).names)
+            sides = (_side(module.old_source, filename), _side(module.new_source, filename), names)
             found = self._sides[(path, filename)] = sides
         return found
 

@@ -61,6 +61,11 @@ class ClassOutline:
     node: ast.ClassDef
     items: tuple[Item, ...]
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """Name and first line, as those of a function."""
+        return (self.name, first_line(self.node))
+
     def header(self) -> dict[str, str]:
         return {
             "bases or keywords": _dump(self.node.bases) + _dump(self.node.keywords),
@@ -71,7 +76,10 @@ class ClassOutline:
 
 @dataclass(frozen=True)
 class Statement:
-    """Any other statement of a module's or class's body, whole: definitions inside it included."""
+    """Any other statement of a module's or class's body, whole: definitions inside it included.
+
+    An import of several names is as many statements.
+    """
 
     node: ast.stmt
     text: str
@@ -130,7 +138,18 @@ def names_read(body: list[ast.stmt]) -> set[str]:
 
 
 def _items(body: list[ast.stmt], *, prefix: str) -> tuple[Item, ...]:
-    return tuple(_item(node, prefix=prefix) for node in body)
+    return tuple(_item(node, prefix=prefix) for statement in body for node in _each_import(statement))
+
+
+def _each_import(node: ast.stmt) -> list[ast.stmt]:
+    if not isinstance(node, (ast.Import, ast.ImportFrom)) or len(node.names) == 1:
+        return [node]
+    found: list[ast.stmt] = []
+    for alias in node.names:
+        single = ast.Import([alias]) if isinstance(node, ast.Import) else copy.copy(node)
+        single.names = [alias]
+        found.append(ast.copy_location(single, node))
+    return found
 
 
 def _item(node: ast.stmt, *, prefix: str) -> Item:

@@ -12,7 +12,8 @@ from types import CodeType
 
 from homeostat_agent.reload.compare import Differences, Obstacle
 from homeostat_agent.reload.fingerprint import below, children, same_steps
-from homeostat_agent.reload.outline import FunctionOutline
+from homeostat_agent.reload.newnames import NewClass
+from homeostat_agent.reload.outline import ClassOutline, FunctionOutline
 
 _KINDS = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 _SHAPE = CO_VARARGS | CO_VARKEYWORDS
@@ -40,7 +41,7 @@ class Pairing:
     """New code inside changed functions."""
 
     added: dict[str, CodeType] = field(default_factory=dict)
-    """Code of added functions by qualified name."""
+    """Code of added functions, and of the bodies of added classes, by qualified name."""
 
     makers: set[int] = field(default_factory=set)
     """`id` of old code that is not changed itself, but has a changed function somewhere inside."""
@@ -84,6 +85,9 @@ class _Pairer:
                 self._changed[id(old_code)] = (new, new_code)
         for owner, item in self._found.added:
             self._add(item, is_method=owner is not None)
+        for name in self._found.names:
+            if isinstance(name, NewClass):
+                self._add(name.outline, is_method=False)
         if not self._obstacles:
             self._walk(self._old, self._new, outer=())
         if not self._obstacles and self._changed:
@@ -91,7 +95,7 @@ class _Pairer:
                 self._block(item, "its code object could not be placed")
         return self._obstacles or self._pairing
 
-    def _add(self, item: FunctionOutline, *, is_method: bool) -> None:
+    def _add(self, item: FunctionOutline | ClassOutline, *, is_method: bool) -> None:
         code = self._code(self._new_index, item)
         if code is None:
             self._block(item, "has no code object of its own")
@@ -137,11 +141,13 @@ class _Pairer:
             self._pairing.left.extend(below(old))
             self._pairing.fresh.extend(below(new))
 
-    def _code(self, index: dict[tuple[str, int], list[CodeType]], item: FunctionOutline) -> CodeType | None:
+    def _code(
+        self, index: dict[tuple[str, int], list[CodeType]], item: FunctionOutline | ClassOutline
+    ) -> CodeType | None:
         codes = index.get(item.key, [])
         return codes[0] if len(codes) == 1 else None
 
-    def _block(self, item: FunctionOutline, reason: str) -> None:
+    def _block(self, item: FunctionOutline | ClassOutline, reason: str) -> None:
         self._obstacles.append(Obstacle(item.qualname, item.node.lineno, reason))
 
 

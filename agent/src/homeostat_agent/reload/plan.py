@@ -10,19 +10,23 @@ itself made such calls, the plan says *restart*.
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from homeostat_agent.reload.additions import addition_obstacle
 from homeostat_agent.reload.compare import Differences, Obstacle, compare
 from homeostat_agent.reload.importtime import run_at_import, run_inside
+from homeostat_agent.reload.newnames import NameRules, NewClass, NewConstant, NewImport
 from homeostat_agent.reload.outline import FunctionOutline, ModuleOutline, functions_of, outline_module
 from homeostat_agent.reload.pairing import Pairing, compile_module, pair
-from homeostat_agent.reload.routing import CACHED, LOOKS_AT_FRAMES, SEES_FRAMES
+from homeostat_agent.reload.routing import BOTH_ARMS, CACHED, LOOKS_AT_FRAMES, NOTHING_TO_ROUTE, SEES_FRAMES
 from homeostat_agent.reload.syntax import last_name
 
 SWAP = "swap"
 ADD = "add"
 RESTART = "restart"
+
+_WORDS = {NewImport: "a new import", NewConstant: "a new constant", NewClass: "a new class"}
 
 _CLEARED_CACHES = frozenset({"lru_cache", "cache"})
 
@@ -36,7 +40,10 @@ class DefinitionPlan:
     line: int
     reason: str = ""
     not_routable: str = ""
-    """Of a swap: why it cannot be tried on a share of the calls, as far as the sources tell."""
+    """Why it cannot be tried on a share of the calls, as far as the sources tell."""
+
+    imports: tuple[str, ...] = ()
+    """Of a new import: the modules that it may load, as it names them."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,13 @@ class ModulePlan:
         )
 
 
+def routing_obstacles(plans: Sequence[ModulePlan]) -> list[str]:
+    """Say why a share of the calls cannot have a change of these modules, as far as the sources tell."""
+    found = [reason for plan in plans for reason in plan.routing_obstacles]
+    actions = {item.action for plan in plans for item in plan.definitions}
+    return [NOTHING_TO_ROUTE] if actions and SWAP not in actions else found
+
+
 @dataclass(frozen=True)
 class CompiledPlan:
     """A plan, and with a safe one what it takes to carry it out."""
@@ -97,8 +111,9 @@ def compile_plan(path: str, old_source: str, new_source: str, *, filename: str) 
         found = compare(old, new)
         obstacles = [*found.obstacles, *_import_obstacles(found, old, new), *_cache_obstacles(found, old, new)]
         obstacles.extend(_addition_obstacles(found, new))
+        obstacles.extend(_name_obstacles(found, old, new))
         if obstacles:
-            return _refused(path, obstacles, found, new)
+            return _refused(path, obstacles, found, (old, new))
         pairing = pair(old_code, new_code, found)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
@@ -106,10 +121,15 @@ def compile_plan(path: str, old_source: str, new_source: str, *, filename: str) 
     except (RecursionError, MemoryError):
         return _refused(path, [Obstacle("<module>", 1, "the source is nested too deeply to be compared")])
     if isinstance(pairing, list):
-        return _refused(path, pairing, found, new)
-    plan = ModulePlan(path, _in_order(_verdicts(found, new)))
+        return _refused(path, pairing, found, (old, new))
+    plan = ModulePlan(path, _in_order(_verdicts(found, old, new)))
     # A change that is in force keeps its plan, and a process takes many: the trees of two modules are let go of.
     return CompiledPlan(plan, replace(found, matched=[]), pairing)
+
+
+def differences(old_source: str, new_source: str) -> Differences:
+    """Compare two sources of a module, whatever is to be done about it; raises as a compiler does."""
+    return compare(_parse(old_source), _parse(new_source))
 
 
 def _parse(source: str) -> ModuleOutline:
@@ -117,22 +137,34 @@ def _parse(source: str) -> ModuleOutline:
 
 
 def _refused(
-    path: str, obstacles: list[Obstacle], found: Differences | None = None, new: ModuleOutline | None = None
+    path: str, obstacles: list[Obstacle], found: Differences | None = None, sides: tuple[ModuleOutline, ...] = ()
 ) -> ModulePlan:
     blocked = [DefinitionPlan(item.qualname, RESTART, item.line, item.reason) for item in dict.fromkeys(obstacles)]
     names = {item.qualname for item in blocked}
-    others = [item for item in _verdicts(found, new) if item.qualname not in names] if found and new else []
+    others = [item for item in _verdicts(found, *sides) if item.qualname not in names] if found else []
     return ModulePlan(path, _in_order([*blocked, *others]))
 
 
-def _verdicts(found: Differences, new: ModuleOutline) -> list[DefinitionPlan]:
+def _verdicts(found: Differences, old: ModuleOutline, new: ModuleOutline) -> list[DefinitionPlan]:
     wrapped = _wrapped_in_caches(new.tree)
     swaps = [
         DefinitionPlan(after.qualname, SWAP, after.node.lineno, not_routable=_routing_obstacle(before, after, wrapped))
         for before, after in found.changed
     ]
     adds = [DefinitionPlan(item.qualname, ADD, item.node.lineno) for _, item in found.added]
-    return [*swaps, *adds]
+    met = {node.id for node in ast.walk(old.tree) if isinstance(node, ast.Name)} if found.names else set()
+    names = [
+        DefinitionPlan(
+            item.name,
+            ADD,
+            item.node.lineno,
+            _WORDS[type(item)],
+            not_routable=BOTH_ARMS if item.name in met else "",
+            imports=item.modules if isinstance(item, NewImport) else (),
+        )
+        for item in found.names
+    ]
+    return [*swaps, *adds, *names]
 
 
 def _in_order(verdicts: list[DefinitionPlan]) -> tuple[DefinitionPlan, ...]:
@@ -207,6 +239,14 @@ def _addition_obstacles(found: Differences, new: ModuleOutline) -> list[Obstacle
         if reason:
             obstacles.append(Obstacle(item.qualname, item.node.lineno, reason))
     return obstacles
+
+
+def _name_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline) -> list[Obstacle]:
+    if not found.names:
+        return []
+    rules = NameRules(old, new, found.names)
+    reasons = [(item, rules.obstacle(item)) for item in found.names]
+    return [Obstacle(item.name, item.node.lineno, reason) for item, reason in reasons if reason]
 
 
 def _place(item: FunctionOutline) -> tuple[str, int]:

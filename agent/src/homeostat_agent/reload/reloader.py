@@ -258,6 +258,7 @@ class Reloader:
         attempt.rest()
         if outcome.outcome == SWAPPED:
             applied.attempt.exchanged.extend(attempt.exchanged)
+            applied.attempt.bound.extend(attempt.bound)
             self._generation += bool(more)
         return outcome if outcome.outcome != SWAPPED or more else applied.outcome
 

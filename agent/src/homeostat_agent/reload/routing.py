@@ -3,3 +3,5 @@
 LOOKS_AT_FRAMES = frozenset({"_getframe", "currentframe", "_current_frames"})
 SEES_FRAMES = "it looks at the frames that called it, and a canary's calls have one more"
 CACHED = "a cache is in front of it, which would mix results of both arms"
+BOTH_ARMS = "code that did not change uses it, and would meet it on both arms"
+NOTHING_TO_ROUTE = "no function changed, so nothing can be sent to a share of the calls"

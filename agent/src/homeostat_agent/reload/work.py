@@ -8,6 +8,7 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 from homeostat_agent.reload.additions import attribute_name, global_names, is_readable, make_function
+from homeostat_agent.reload.bindings import CannotBind, binding_of, is_bound
 from homeostat_agent.reload.census import Census, Load
 from homeostat_agent.reload.exchange import Binding, Docstring, Exchange
 from homeostat_agent.reload.fingerprint import children
@@ -20,6 +21,7 @@ from homeostat_agent.reload.holders import (
     wrappers_of,
 )
 from homeostat_agent.reload.match import Known, new_side, old_side, originals, same_code
+from homeostat_agent.reload.neighbours import Neighbours
 from homeostat_agent.reload.outline import ClassOutline, FunctionOutline
 from homeostat_agent.reload.plan import CompiledPlan
 from homeostat_agent.reload.routes import Router, Routes
@@ -44,10 +46,13 @@ class Target:
     What it finds out of a code object, it remembers: code objects do not change.
     """
 
-    def __init__(self, planned: CompiledPlan, routes: Routes) -> None:
+    def __init__(self, planned: CompiledPlan, routes: Routes, neighbours: Neighbours) -> None:
         self.routes = routes
         """What live code of a canary stands for."""
 
+        self.neighbours = neighbours
+
+        self.plan = planned.plan
         self.pairing = planned.pairing
         self.differences = planned.differences
         self.old, self.new = old_side(planned.pairing), new_side(planned.pairing)
@@ -116,6 +121,9 @@ class Work:
     products: list[tuple[FunctionType, Known, str]] = field(default_factory=list)
     """Functions made by the present body of a function that is to change, and what to say of them."""
 
+    naming: list[tuple[Load, Target]] = field(default_factory=list)
+    """Name spaces that need the new names (see `bind_names`)."""
+
     strangers: list[tuple[FunctionType, str]] = field(default_factory=list)
     """Functions of the file that no definition of either source compiles to."""
 
@@ -166,6 +174,7 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work, *, rout
     if at_old or not at_new:
         _check_holders(load, target, changed, census, work)
         _add_bindings(load, target, work)
+        work.naming.append((load, target))
         _check_names(load, target, changed, work)
 
 
@@ -231,6 +240,9 @@ def bindings_to_remove(load: Load, target: Target) -> list[Binding]:
         if isinstance(value, FunctionType) and same_code(value.__code__, target.pairing.added[item.qualname]):
             assert holder is not None
             found.append(Binding(holder, attribute_name(owner, item), value))
+    for name in target.differences.names:
+        if is_bound(name, load.namespace, target.pairing.added.get(name.name)):
+            found.append(Binding(load.namespace, name.name, load.namespace[name.name]))
     return found
 
 
@@ -282,9 +294,25 @@ def _add_bindings(load: Load, target: Target, work: Work) -> None:
         work.names.append(where)
 
 
+def bind_names(load: Load, target: Target, work: Work) -> None:
+    """Add the other new names of a module; after those of all modules, as one may be imported from another."""
+    for item in target.differences.names:
+        where = f"{load.name}:{item.name}"
+        code = target.pairing.added.get(item.name)
+        try:
+            binding = binding_of(item, load, code, work.exchange.bindings, target.neighbours)
+        except CannotBind as error:
+            work.restart.append(f"{where}: {error}")
+            continue
+        if binding is not None:
+            work.exchange.bindings.append(binding)
+            work.names.append(where)
+
+
 def _check_names(load: Load, target: Target, changed: list[FunctionType], work: Work) -> None:
     """Refuse new code that would meet a global name which the running module does not have."""
     added = {item.name for owner, item in target.differences.added if owner is None}
+    added.update(item.name for item in target.differences.names)
     pairs: list[tuple[CodeType | None, CodeType, str]] = []
     for function in changed:
         known = target.old.find(target.routes.old_of(function.__code__))

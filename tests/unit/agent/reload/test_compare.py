@@ -116,7 +116,7 @@ def test_what_classes_and_tables_keep_of_a_special_method_needs_a_restart(reason
 
 PLACES = {
     "a removed function": (("def g():\n    return 1\n", ""), ("g", 5), "was removed"),
-    "a new class": (("def g():", "class N:\n    pass\ndef g():"), ("N", 5), "is a new class"),
+    "a new class": (("    def n(", "    class N:\n        pass\n    def n("), ("C.N", 11), "is a new class"),
     "a changed statement": (("LIMIT = 1", "LIMIT = 2"), ("<module>", 2), "a statement of the module's top level changed"),
     "a statement put between": (("LIMIT = 1", "print()\nLIMIT = 1"), ("<module>", 2), "a statement of the module's top level changed"),
     "a statement more at the end": (("\nLAST = 1", "\nLAST = 1\nprint()"), ("<module>", 16), "a statement of the module's top level changed"),

@@ -78,6 +78,13 @@ EDITS = [
         "def __secret(self):\\n        return self.__added() + fresh([1])\\n"
         "    def __added(self):\\n        return len(super().who())",
     ),
+    ("import functools\\n", "import functools\\nimport colorsys\\n"),
+    ("import List\\n", "import List, Dict\\nLIMIT = (-3, 'a')\\n"),
+    (
+        "class Base:",
+        "class Added(ValueError):\\n    code: int = 4\\n    def told(self, x: int = 2) -> int:\\n"
+        "        return self.code + x + len(super().args)\\nclass Base:",
+    ),
     ("def outer", "def fresh(x: List[int], y=1):\\n    return y\\n\\n\\n\\ndef outer"),
 ]
 
@@ -114,14 +121,17 @@ reloader = Reloader(".", patience_s=1.0)
 change = Change("c", (Module("shop.py", OLD, NEW),), "safe")
 same(reloader.prepare(change).outcome, "swapped")
 outcome = reloader.swap(change)
-same((outcome.outcome, len(outcome.functions)), ("swapped", 13))
+same((outcome.outcome, len(outcome.functions)), ("swapped", 17))
 raising = NEW[: NEW.index("raise KeyError")].count("\\n") + 1
 same(state(), [3, "New words.", 4, 4, -3, 40, [1, 3], 2, [2], 2, 2, "base5", raising])
 same(next(numbers), 2)
 facts = (shop.fresh.__qualname__, shop.fresh.__annotations__, shop.fresh.__defaults__)
 same(facts, ("fresh", {"x": shop.List[int]}, (1,)))
 same(vars(shop.C)["_C__added"].__qualname__, "C.__added")
+same((shop.colorsys.__name__, shop.Dict[str, int], shop.LIMIT), ("colorsys", shop.Dict[str, int], (-3, "a")))
+same((shop.Added(1).told(), shop.Added.__module__, shop.Added.told.__annotations__["x"]), (7, "shop", int))
 same(reloader.rollback("c").outcome, "swapped")
+same([name for name in ("colorsys", "Dict", "LIMIT", "Added") if hasattr(shop, name)], [])
 same(state(), before)
 same((hasattr(shop, "fresh"), hasattr(shop.C, "_C__added")), (False, False))
 
