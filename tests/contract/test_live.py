@@ -32,9 +32,9 @@ def change(name="c1", old=OLD, new=NEW):
 class FakeWorld:
     """One fake process that has loaded `prices.py`."""
 
-    def __init__(self, hmr, imported):
+    def __init__(self, hmr, imported, source):
         self.live = FakeLive()
-        self._disk = OLD
+        self._disk = source
         self.id = ProcessId("0b9c7b4e-6f2a-4c0f-8e1d-2a4f3c5d6e7f")
         self._shown = HostProcess(
             id=self.id,
@@ -48,7 +48,7 @@ class FakeWorld:
             changes=(),
             connected=True,
         )
-        self.live.attach(self._shown, loaded={"prices.py": OLD} if imported else {})
+        self.live.attach(self._shown, loaded={"prices.py": source} if imported else {})
 
     def write(self, source):
         self._disk = source
@@ -105,11 +105,11 @@ class RealWorld:
 def make_world(request, tmp_path):
     closers = []
 
-    def make(*, hmr=True, imported=True):
+    def make(*, hmr=True, imported=True, source=OLD):
         if request.param == "fake":
-            return FakeWorld(hmr, imported)
+            return FakeWorld(hmr, imported, source)
         place = Place(tmp_path)
-        place.write("prices.py", OLD)
+        place.write("prices.py", source)
         at_start, on_request = ("import prices\n", "") if imported else ("", "    import prices\n")
         place.write(
             "app.py",
@@ -371,3 +371,29 @@ def test_a_share_of_other_code_than_runs_is_refused(world):
     refused = world.live.swap(world.id, change(old=NEWER), share=SHARE, timeout_s=TIMEOUT_S)
     assert refused.outcome is LiveOutcome.FAILED
     assert results(world) == {20}
+
+
+def test_where_a_share_runs_a_prepare_says_so_and_another_change_of_the_same_files_is_refused(world):
+    world.live.swap(world.id, change(), share=SHARE, timeout_s=TIMEOUT_S)
+    assert runs(world, change("again")) is RunningSource.CANARY
+    for share in (None, SHARE):
+        other = world.live.swap(world.id, change("c2", OLD, NEWER), share=share, timeout_s=TIMEOUT_S)
+        assert other.outcome is LiveOutcome.FAILED
+        assert "c1" in other.detail
+    assert shown(world).changes == ("c1",)
+    assert results(world) == {20, 30}
+
+
+CACHED = "from functools import lru_cache\n\n\n@lru_cache(maxsize=None)\n" + OLD
+
+
+def test_a_function_behind_a_cache_is_not_routable_and_can_be_swapped_for_all_calls(make_world):
+    """What the arms found would be kept, and each would get the other's."""
+    world = make_world(source=CACHED)
+    asked = change(old=CACHED, new=CACHED.replace("* 2", "* 3"))
+    refused = world.live.swap(world.id, asked, share=SHARE, timeout_s=TIMEOUT_S)
+    assert refused.outcome is LiveOutcome.NOT_ROUTABLE
+    assert "cache" in refused.detail
+    assert (shown(world).generation, shown(world).changes, world.price()) == (0, (), 20)
+    assert world.live.swap(world.id, asked, timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+    assert world.price() == 30

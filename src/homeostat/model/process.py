@@ -47,6 +47,9 @@ class LiveOutcome(StrEnum):
 class RunningSource(StrEnum):
     """Which source of a change a process was seen to run, by the functions that are alive in it."""
 
+    CANARY = "canary"
+    """A share of the calls runs the new one, or of another change of the same files its own."""
+
     NEW = "new"
     """Something of it was made from the new source, and not from the old."""
 

@@ -1,5 +1,6 @@
 """Host processes in memory, which can be told to misbehave. Passes the same contract suite as the gateway."""
 
+import ast
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,9 @@ class Misbehaviour(StrEnum):
     REFUSE = "refuse"
     """The planner would not: restart required, nothing changed."""
 
+    NOT_ROUTABLE = "not_routable"
+    """A swap would do, a share of the calls would not: nothing changed. Only where a share is asked for."""
+
     FAIL = "fail"
     """It was tried and put back."""
 
@@ -36,14 +40,25 @@ class Misbehaviour(StrEnum):
     """The process dies on the way: no answer, and it is not connected any more."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """A change that a share of the calls runs in a process."""
+
+    share: Share
+    modules: tuple[ModuleChange, ...]
+    until_s: float
+    """When its lease ends, by the process's own clock."""
+
+
 @dataclass(slots=True)
 class _Process:
     shown: HostProcess
     loaded: dict[str, str]
     undo: dict[str, tuple[ModuleChange, ...]] = field(default_factory=dict)
-    shares: dict[str, Share] = field(default_factory=dict)
+    routed: dict[str, Routed] = field(default_factory=dict)
     """Changes that a share of the calls runs; `loaded` is what the others run."""
 
+    stopped: bool = False
     script: dict[str, deque[Misbehaviour]] = field(default_factory=dict)
     late: list[Callable[[], object]] = field(default_factory=list)
     listed: bool = True
@@ -54,13 +69,15 @@ class FakeLive:
 
     A process has loaded some sources; a swap is refused where neither of its sources is the loaded one,
     as the reloader would. `calls` lists every command that was made, in order. A wait takes no longer
-    than `longest_wait_s`, whatever it was asked for: a world on a fake clock has no time to lose.
+    than `longest_wait_s`, whatever it was asked for: a world on a fake clock has no time to lose. The leases
+    of shares run out by `monotonic_s`, where there is one.
     """
 
-    def __init__(self, *, longest_wait_s: float | None = None) -> None:
+    def __init__(self, *, longest_wait_s: float | None = None, monotonic_s: Callable[[], float] = lambda: 0.0) -> None:
         self.calls: list[tuple[str, ProcessId, str]] = []
         self._lock = threading.Condition()
         self._longest_wait_s = longest_wait_s
+        self._monotonic_s = monotonic_s
         self._processes: dict[ProcessId, _Process] = {}
         self._gone: set[str] = set()
         self._gathered = True
@@ -112,7 +129,9 @@ class FakeLive:
     def reconnect(self, process_id: ProcessId) -> None:
         """Let a lost process dial in again, with what is in force in it."""
         with self._lock:
-            self._processes[process_id].listed = True
+            process = self._processes[process_id]
+            self._notice_lapses(process)
+            process.listed = True
             self._gone.discard(process_id)
         self._connect(process_id, connected=True)
 
@@ -128,19 +147,33 @@ class FakeLive:
                 self._gone.add(process_id)
             self._lock.notify_all()
 
+    def stop(self, process_id: ProcessId) -> None:
+        """Let the process hang: it stays connected, and neither answers nor does anything until it goes on."""
+        self._processes[process_id].stopped = True
+
+    def go_on(self, process_id: ProcessId) -> None:
+        """Let a process that was stopped go on; what it was sent meanwhile is out of date, and is not done."""
+        self._processes[process_id].stopped = False
+
     def end_leases(self, process_id: ProcessId) -> None:
         """Let the process not have heard of the hub for so long that it gives its canaries up."""
         with self._lock:
             process = self._processes[process_id]
-            process.shares.clear()
+            process.routed.clear()
             self._count(process)
 
     def share(self, process_id: ProcessId, change_id: str) -> int:
         """Return the percentage of the calls that run this change: 100 where it was swapped, 0 where it is unknown."""
+        routed = self.routed(process_id)
+        whole = 100 if change_id in self._processes[process_id].undo else 0
+        return routed[change_id].share.percent if change_id in routed else whole
+
+    def routed(self, process_id: ProcessId) -> Mapping[str, Routed]:
+        """Return the changes that a share of the calls runs in a process now, listed or not."""
         with self._lock:
             process = self._processes[process_id]
-            whole = 100 if change_id in process.undo else 0
-            return process.shares[change_id].percent if change_id in process.shares else whole
+            self._give_back_lapsed(process)
+            return dict(process.routed)
 
     def source(self, process_id: ProcessId, path: str) -> str:
         """Return what the process runs of a file."""
@@ -204,10 +237,14 @@ class FakeLive:
             process = self._processes.get(process_id)
             if process is None or not process.listed or not process.shown.connected:
                 return _result(process_id, LiveOutcome.UNREACHABLE, "it is not connected; nothing was sent")
+            if process.stopped:
+                return _result(process_id, LiveOutcome.UNREACHABLE, "no answer in time")
             self._settle_late(process)
             script = process.script.get(kind)
             how = script.popleft() if script else None
             match how:
+                case Misbehaviour.NOT_ROUTABLE if share is not None:
+                    return _result(process_id, LiveOutcome.NOT_ROUTABLE, "scripted: it cannot be tried on a share")
                 case Misbehaviour.REFUSE:
                     return _result(process_id, LiveOutcome.RESTART_REQUIRED, "scripted: the planner would not")
                 case Misbehaviour.FAIL:
@@ -236,6 +273,7 @@ class FakeLive:
         self, process: _Process, kind: str, change_id: str, change: LiveChange | None, share: Share | None
     ) -> LiveResult:
         process_id = process.shown.id
+        self._notice_lapses(process)
         if change is None:
             return self._roll_back(process, change_id)
         if not process.shown.hmr_enabled:
@@ -245,16 +283,20 @@ class FakeLive:
         reasons = [reason for item in loaded for reason in _restart_reasons(item)]
         if reasons:
             return _result(process_id, LiveOutcome.RESTART_REQUIRED, "; ".join(reasons), runs)
-        for item in loaded:
-            if process.loaded[item.path] not in (item.old_source, item.new_source):
-                detail = f"{item.path} is not what the change was made from"
-                return _result(process_id, LiveOutcome.FAILED, detail, runs)
+        refused = _in_the_way(process, change) or _unlike(process, loaded)
+        if refused:
+            return _result(process_id, LiveOutcome.FAILED, refused, runs)
         left = tuple(item for item in loaded if process.loaded[item.path] == item.old_source)
         if kind == "swap" and share is not None and change_id not in process.undo:
-            process.shares[change_id] = share
+            obstacles = [name for item in left for name in _cached(item)]
+            if obstacles:
+                detail = f"{', '.join(obstacles)}: a cache would mix results of both arms"
+                return _result(process_id, LiveOutcome.NOT_ROUTABLE, detail)
+            until_s = self._monotonic_s() + share.lease_s
+            process.routed[change_id] = Routed(share=share, modules=change.modules, until_s=until_s)
             self._count(process)
         elif kind == "swap" and (left or change_id not in process.undo):
-            process.shares.pop(change_id, None)
+            process.routed.pop(change_id, None)
             process.loaded |= {item.path: item.new_source for item in left}
             process.undo[change_id] = change.modules
             self._count(process)
@@ -269,7 +311,7 @@ class FakeLive:
 
     def _roll_back(self, process: _Process, change_id: str) -> LiveResult:
         process_id = process.shown.id
-        if process.shares.pop(change_id, None) is not None:
+        if process.routed.pop(change_id, None) is not None:
             self._count(process)
             return LiveResult(process_id=process_id, outcome=LiveOutcome.SWAPPED, detail="", swap_us=10)
         if change_id not in process.undo:
@@ -282,9 +324,19 @@ class FakeLive:
         self._count(process)
         return LiveResult(process_id=process_id, outcome=LiveOutcome.SWAPPED, detail="", swap_us=10)
 
+    def _give_back_lapsed(self, process: _Process) -> None:
+        lapsed = [name for name, item in process.routed.items() if item.until_s <= self._monotonic_s()]
+        for change_id in lapsed:
+            del process.routed[change_id]  # `shown` stands as it is: the hub hears of it with the next answer
+
+    def _notice_lapses(self, process: _Process) -> None:
+        self._give_back_lapsed(process)
+        if process.shown.changes != (*process.undo, *process.routed):
+            self._count(process)
+
     @staticmethod
     def _count(process: _Process) -> None:
-        changes = (*process.undo, *process.shares)
+        changes = (*process.undo, *process.routed)
         process.shown = replace(process.shown, generation=process.shown.generation + 1, changes=changes)
 
 
@@ -293,9 +345,37 @@ def _restart_reasons(item: ModuleChange) -> tuple[str, ...]:
     return plan_module(item.path, item.old_source, item.new_source).restart_reasons
 
 
+def _in_the_way(process: _Process, change: LiveChange) -> str:
+    paths = {item.path for item in change.modules}
+    for other, routed in process.routed.items():
+        if other != change.id and not paths.isdisjoint(item.path for item in routed.modules):
+            return f"the change {other} of the same files is under canary: end that first"
+    return ""
+
+
+def _unlike(process: _Process, loaded: Sequence[ModuleChange]) -> str:
+    unlike = [item.path for item in loaded if process.loaded[item.path] not in (item.old_source, item.new_source)]
+    return f"{unlike[0]} is not what the change was made from" if unlike else ""
+
+
+def _cached(item: ModuleChange) -> list[str]:
+    """Return the functions that change and stand behind a cache of `functools`, as the process would find them."""
+    found = []
+    for node in ast.walk(ast.parse(item.new_source)):
+        decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else ()
+        words = {word.id for decorator in decorators for word in ast.walk(decorator) if isinstance(word, ast.Name)}
+        if isinstance(node, ast.FunctionDef) and words & {"lru_cache", "cache"}:
+            changed = (ast.get_source_segment(item.new_source, node) or "") not in item.old_source
+            found += [f"`{node.name}`"] * changed
+    return found
+
+
 def _running_source(process: _Process, loaded: Sequence[ModuleChange]) -> RunningSource:
     if not loaded:
         return RunningSource.NOT_LOADED
+    routed = {item.path for change in process.routed.values() for item in change.modules}
+    if any(item.path in routed for item in loaded):
+        return RunningSource.CANARY
     texts = [(process.loaded[item.path], item) for item in loaded if item.old_source != item.new_source]
     if any(text == item.new_source for text, item in texts):
         return RunningSource.NEW
