@@ -155,6 +155,11 @@ class FakeLive:
         """Let a process that was stopped go on; what it was sent meanwhile is out of date, and is not done."""
         self._processes[process_id].stopped = False
 
+    def is_stopped(self, process_id: ProcessId) -> bool:
+        """Tell whether the process hangs."""
+        process = self._processes.get(process_id)
+        return process is not None and process.stopped
+
     def end_leases(self, process_id: ProcessId) -> None:
         """Let the process not have heard of the hub for so long that it gives its canaries up."""
         with self._lock:

@@ -2,11 +2,12 @@
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from homeostat_agent.canary.report import CanaryReport
 from homeostat_agent.capture.frames import Frame
 from homeostat_agent.capture.occurrence import Occurrence
 from homeostat_agent.capture.traffic import Series
@@ -14,16 +15,22 @@ from homeostat_agent.context import HostContext
 from homeostat_agent.otlp import encode_logs, encode_metrics
 
 from homeostat.core.ids import CommitId, ProcessId
-from homeostat.model.process import HostProcess
+from homeostat.model.canary import Share
+from homeostat.model.process import HostProcess, LiveResult
 from homeostat.model.vitals import LATENCY_BOUNDS_MS
-from homeostat.testing.fake_live import FakeLive
+from homeostat.ports.live import LiveChange
+from homeostat.testing.fake_live import FakeLive, Routed
 from homeostat.testing.memory_repository import MemoryRepository
-from homeostat.testing.simulation.program import KINDS, STUCK, reply, sources_at
+from homeostat.testing.simulation.arms import Arms
+from homeostat.testing.simulation.program import STUCK, reply, sources_at
 from homeostat.testing.simulation.timeline import Timeline
 from homeostat.testing.simulation.trace import Trace
 
 TICK_S = 10.0
 LEASE_S = 15.0
+SILENCE_S = 30.0
+"""After so long without a word the hub takes a connection for lost."""
+
 _KEPT_BODIES = 60
 _LOGGED_EACH = 5
 """Occurrences of one error that a process tells of one interval, as the agent's budget has it."""
@@ -38,8 +45,28 @@ class SimulatedLive(FakeLive):
     """The fake, in simulated time."""
 
     def __init__(self, timeline: Timeline) -> None:
-        super().__init__()
+        super().__init__(monotonic_s=timeline.elapsed_s)
         self._timeline = timeline
+
+    def prepare(self, process_id: ProcessId, change: LiveChange, *, timeout_s: float) -> LiveResult:
+        self._await_answer(process_id, timeout_s)
+        return super().prepare(process_id, change, timeout_s=timeout_s)
+
+    def swap(
+        self, process_id: ProcessId, change: LiveChange, *, share: Share | None = None, timeout_s: float
+    ) -> LiveResult:
+        self._await_answer(process_id, timeout_s)
+        return super().swap(process_id, change, share=share, timeout_s=timeout_s)
+
+    def rollback(self, process_id: ProcessId, change_id: str, *, timeout_s: float) -> LiveResult:
+        self._await_answer(process_id, timeout_s)
+        return super().rollback(process_id, change_id, timeout_s=timeout_s)
+
+    def _await_answer(self, process_id: ProcessId, timeout_s: float) -> None:
+        """Let the time pass in which a process that hangs does not answer."""
+        connected = any(item.id == process_id and item.connected for item in self.processes())
+        if connected and self.is_stopped(process_id):
+            self._timeline.pause(timeout_s)
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         return self._timeline.wait_until(condition, timeout_s=timeout_s)
@@ -63,6 +90,14 @@ class SimulatedProcess:
     cut_off: bool = False
     alive: bool = True
     stuck: bool = False
+    """It serves nobody any more; its agent lives."""
+
+    hangs: bool = False
+    """All of it is stopped."""
+
+    ahead: timedelta = timedelta(0)
+    """By how much its clock is ahead of the hub's."""
+
     losses: int = 0
     outbox: deque[tuple[str, Mapping[str, Any]]] = field(default_factory=lambda: deque(maxlen=_KEPT_BODIES))
 
@@ -80,6 +115,8 @@ class Served:
     end: datetime
     requests: int
     errors: int
+    new: Mapping[str, tuple[int, int]]
+    """By change under canary: units that ran the new code, and how many of them failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +126,7 @@ class Manners:
     crash: float = 0.006
     cut_off: float = 0.008
     restart: float = 0.004
+    hang: float = 0.004
 
 
 class Fleet:
@@ -139,6 +177,10 @@ class Fleet:
         """Return what a process runs now."""
         return self._live.sources(process.id) if process.known else process.read
 
+    def routed(self, process: SimulatedProcess) -> Mapping[str, Routed]:
+        """Return the changes that a share of its calls runs now."""
+        return self._live.routed(process.id) if process.known else {}
+
     def requests_since(self, since: datetime) -> int:
         return sum(item.requests for item in self.served if item.start >= since)
 
@@ -155,6 +197,7 @@ class Fleet:
             read=sources_at(self._repository.disk),
             commit=self._repository.branches[self._repository.deployed],
             last_tick=now,
+            ahead=timedelta(seconds=self._rng.choice((0, 0, 0, -2, 2))),
         )
         self.processes[process.id] = process
         self._trace.line("program", f"process {process.id[-3:]} starts")
@@ -220,6 +263,33 @@ class Fleet:
             self._live.expire(process.id)
             self._changed()
 
+    def _hang(self, process: SimulatedProcess) -> None:
+        """Stop a process for a while, perhaps for longer than anybody waits for it."""
+        seconds = self._rng.choice((3.0, 20.0, 90.0))
+        self._trace.line("program", f"process {process.id[-3:]} hangs for {seconds:.0f} s")
+        process.hangs = True
+        self._live.stop(process.id)
+        process.losses += 1
+        loss = process.losses
+        self._timeline.after(SILENCE_S, lambda: self._go_silent(process, loss))
+        self._timeline.after(seconds, lambda: self._go_on(process))
+
+    def _go_silent(self, process: SimulatedProcess, loss: int) -> None:
+        if process.alive and process.hangs and process.connected and process.losses == loss:
+            process.connected = False
+            self._live.lose(process.id)
+            self._changed()
+            self._timeline.after(LEASE_S, lambda: self._expire(process, loss))
+
+    def _go_on(self, process: SimulatedProcess) -> None:
+        process.hangs = False
+        if process.alive:
+            self._trace.line("program", f"process {process.id[-3:]} goes on")
+            self._live.go_on(process.id)
+            self._timeline.after(0, lambda: self._tick(process))
+            if not process.connected:
+                self._dial_soon(process)
+
     def _find_again(self, process: SimulatedProcess) -> None:
         process.cut_off = False
         self._dial_soon(process)
@@ -228,7 +298,7 @@ class Fleet:
         self._timeline.after(self._rng.uniform(0.1, 5.0), lambda: self._dial(process))
 
     def _dial(self, process: SimulatedProcess) -> None:
-        if self._deliver is None or not process.alive or process.cut_off or process.connected:
+        if self._deliver is None or not process.alive or process.cut_off or process.connected or process.hangs:
             return
         process.connected = True
         process.connected_at = self._timeline.now()
@@ -243,7 +313,7 @@ class Fleet:
         self._changed()
 
     def _tick(self, process: SimulatedProcess) -> None:
-        if not process.alive:
+        if not process.alive or process.hangs:
             return
         if process.known:
             self._live.let_late_ones_arrive(process.id)
@@ -254,25 +324,28 @@ class Fleet:
         self._misbehave(process)
 
     def _misbehave(self, process: SimulatedProcess) -> None:
-        dice = self._rng.random()
-        if dice < self.manners.crash:
+        manners, dice = self.manners, self._rng.random()
+        if dice < manners.crash:
             self.crash(process)
-        elif dice < self.manners.crash + self.manners.cut_off and not process.cut_off:
-            self._cut_off(process)
-        elif dice < self.manners.crash + self.manners.cut_off + self.manners.restart:
+        elif dice < manners.crash + manners.cut_off:
+            if not process.cut_off:
+                self._cut_off(process)
+        elif dice < manners.crash + manners.cut_off + manners.restart:
             self.restart(process)
+        elif dice < manners.crash + manners.cut_off + manners.restart + manners.hang and process.known:
+            self._hang(process)
 
     def _serve(self, process: SimulatedProcess) -> None:
         sources = self.sources(process)
         now = self._timeline.now()
-        cells = [(path, kind) for path in sources for kind in KINDS]
+        arms = Arms(sources, self.routed(process), self._rng)
         count = self._rng.randint(self._requests_per_tick // 2, self._requests_per_tick * 3 // 2)
-        asked = Counter(self._rng.choices(cells, k=count)) if not process.stuck else Counter()
+        asked = arms.split(count) if not process.stuck else Counter()
         answers: dict[tuple[str, str], int] = {}
         occurrences: list[Occurrence] = []
-        at_ns = int(now.timestamp() * 1e9)
-        for (path, kind), times in sorted(asked.items()):
-            outcome = reply(sources[path], path, kind)
+        at_ns = int((now + process.ahead).timestamp() * 1e9)
+        for (path, kind, change), times in sorted(asked.items()):
+            outcome = reply(arms.source(path, change), path, kind)
             if outcome.value == STUCK:
                 self._get_stuck(process)
                 break
@@ -280,6 +353,7 @@ class Fleet:
             error = outcome.error or ("TimeoutError" if failed else "")
             _add(answers, (f"/{path[5:-3]}", ""), times - failed)
             _add(answers, (f"/{path[5:-3]}", error), failed)
+            arms.count(path, change, times=times, failed=failed, error=error)
             told = _occurrence(path, outcome.line, error, at_ns)
             occurrences += [told] * min(failed, _LOGGED_EACH)
         errors = sum(times for (_, error), times in answers.items() if error)
@@ -287,9 +361,17 @@ class Fleet:
         context = HostContext(repository="/srv/shop", commit=process.commit, service_name="shop", process_id=process.id)
         if occurrences:
             process.outbox.append(("logs", encode_logs(occurrences, context)))
-        process.outbox.append(("metrics", encode_metrics(_snapshot(process, now, answers, errors), context)))
+        snapshot = _snapshot(process, now, answers, errors, arms.reports())
+        process.outbox.append(("metrics", encode_metrics(snapshot, context)))
         self.served.append(
-            Served(process_id=process.id, start=process.last_tick, end=now, requests=requests, errors=errors)
+            Served(
+                process_id=process.id,
+                start=process.last_tick,
+                end=now,
+                requests=requests,
+                errors=errors,
+                new=arms.new(),
+            )
         )
         process.last_tick = now
 
@@ -310,11 +392,16 @@ def _occurrence(path: str, line: int, error: str, at_ns: int) -> Occurrence:
 
 
 def _snapshot(
-    process: SimulatedProcess, now: datetime, answers: Mapping[tuple[str, str], int], errors: int
+    process: SimulatedProcess,
+    now: datetime,
+    answers: Mapping[tuple[str, str], int],
+    errors: int,
+    canaries: Sequence[CanaryReport],
 ) -> dict[str, Any]:
     return {
-        "start_unix_ns": int(process.last_tick.timestamp() * 1e6) * 1000,
-        "end_unix_ns": int(now.timestamp() * 1e6) * 1000,
+        "start_unix_ns": int((process.last_tick + process.ahead).timestamp() * 1e6) * 1000,
+        "end_unix_ns": int((now + process.ahead).timestamp() * 1e6) * 1000,
+        "canaries": canaries,
         "requests": {key: Series(times * 0.004, _buckets(times)) for key, times in answers.items()},
         "errors_logged": errors,
         "serves": 1,

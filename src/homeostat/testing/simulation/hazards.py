@@ -38,10 +38,18 @@ EFFECTS: Mapping[str, frozenset[str]] = {
 
 _UNDER_LOCK = frozenset({"records", "record_branch", "start"})
 _UNDER_LOCK_CALLS = frozenset(
-    {"ledger.head", "proposals.insert", "proposals.get", "proposals.find", "proposals.find_by_diff"}
+    {"ledger.head", "proposals.insert", "proposals.get", "proposals.find", "proposals.find_by_diff", "canaries.ticks"}
 )
 _CANNOT_FAIL = frozenset({"live.processes", "live.wait_until_connected", "live.wait_until_gathered"})
-_MISBEHAVIOURS = (Misbehaviour.REFUSE, Misbehaviour.FAIL, Misbehaviour.LOSE_ANSWER, Misbehaviour.LATE)
+_MISBEHAVIOURS = (
+    Misbehaviour.REFUSE,
+    Misbehaviour.FAIL,
+    Misbehaviour.NOT_ROUTABLE,
+    Misbehaviour.LOSE_ANSWER,
+    Misbehaviour.LATE,
+)
+
+_LATE_OR_LOST = (Misbehaviour.LOSE_ANSWER, Misbehaviour.LATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +126,13 @@ class Hazards(Faults):
             self.latency()
         return result
 
-    def misbehave(self, live: FakeLive, method: str, process_id: ProcessId) -> None:
+    def misbehave(self, live: FakeLive, method: str, process_id: ProcessId, about: Any) -> None:
         """Let a process do the wrong thing with the command that it is about to get."""
-        how = self._rng.choice(_MISBEHAVIOURS)
+        # What routes a share already was found fit for it; only answers get lost then.
+        routes = method == "swap" and any(
+            item.id == process_id and about.id in item.changes for item in live.processes()
+        )
+        how = self._rng.choice(_LATE_OR_LOST if routes else _MISBEHAVIOURS)
         if any(item.id == process_id and item.connected for item in live.processes()):
             self._trace.line("fault", f"{method} in process {process_id[-3:]}: {how.value}")
             live.misbehave(process_id, method, how)
@@ -151,7 +163,7 @@ class HazardousPort:
             if call in _CANNOT_FAIL:
                 return real(*args, **options)
             if self._name == "live" and self._hazards.happens(self._hazards.weather.misbehave):
-                self._hazards.misbehave(self._port, method, args[0])
+                self._hazards.misbehave(self._port, method, *args[:2])
             result = self._hazards.around_call(call, lambda: real(*args, **options), effect=effect)
             if not self._alive():
                 raise SimulatedDeath

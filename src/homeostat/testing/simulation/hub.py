@@ -11,11 +11,13 @@ from homeostat.flows.applying import apply
 from homeostat.flows.beating import beat
 from homeostat.flows.deps import Deps
 from homeostat.flows.ingesting import ingest_logs, ingest_vitals
+from homeostat.flows.judgings import Judgings
 from homeostat.flows.recovering import recover
 from homeostat.flows.reverting import revert
 from homeostat.flows.troubles import Troubles
 from homeostat.flows.validating import validate
 from homeostat.model.finding import AGENTS
+from homeostat.model.proposal import ProposalState
 from homeostat.telemetry.own_word import OwnWord
 from homeostat.testing.memory_repository import SimulatedDeath
 from homeostat.testing.simulation.fleet import Fleet, SimulatedLive
@@ -26,6 +28,10 @@ from homeostat.testing.simulation.trace import Trace
 BEAT_S = 5.0
 _BEATS_IN_ONE = 10
 """A hub beats every half second; a beat here stands for ten, so that what is due every 20th comes as often."""
+
+CANARY_BEAT_S = 1.0
+_CANARY_BEATS_IN_ONE = 2
+"""While a canary runs leases must be kept: a beat stands for two."""
 
 GATHER_S = 5.5
 _MAX_WAITING_PROOFS = 8
@@ -131,6 +137,7 @@ class SimulatedHub:
     ) -> None:
         self.alive = True
         self.troubles = OwnErrorsOnly()
+        self._world = world
         self._timeline = timeline
         self._trace = trace
         self._live = live
@@ -143,7 +150,7 @@ class SimulatedHub:
             name: HazardousPort(name, starter if name == "start" else getattr(world, name), hazards, self.is_alive)
             for name in EFFECTS
         }
-        self.deps = replace(world, **ports)
+        self.deps = replace(world, **ports, judgings=Judgings())
         self._starter = starter
 
     def is_alive(self) -> bool:
@@ -206,9 +213,11 @@ class SimulatedHub:
     def _beat(self) -> None:
         count = 0
         while True:
-            self._timeline.wait_until(lambda: self._woken, timeout_s=BEAT_S, look_every_s=BEAT_S / 2)
+            trying = bool(self._world.proposals.find(states=frozenset({ProposalState.CANARY}), limit=1))
+            beat_s = CANARY_BEAT_S if trying else BEAT_S
+            self._timeline.wait_until(lambda: self._woken, timeout_s=beat_s, look_every_s=beat_s / 2)
             self._woken = False
-            count += _BEATS_IN_ONE
+            count += _CANARY_BEATS_IN_ONE if trying else _BEATS_IN_ONE - count % _BEATS_IN_ONE
             beat(self.deps, self.troubles, count, chores={})
 
     def _wake(self) -> None:

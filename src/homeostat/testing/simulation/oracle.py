@@ -32,6 +32,7 @@ from homeostat.testing.simulation.fleet import Fleet, SimulatedProcess
 from homeostat.testing.simulation.people import Journal
 from homeostat.testing.simulation.program import KINDS, failing_share, reply, sources_at
 from homeostat.testing.simulation.trace import Trace
+from homeostat.testing.simulation.trials import Trials
 
 S = ProposalState
 
@@ -52,9 +53,10 @@ _RESTING = frozenset(
         S.DEFERRED,
         S.FAILED,
         S.OBSERVING,
+        S.CANARY,
     }
 )
-_UNDECIDED = frozenset({S.AWAITING_APPROVAL, S.DEFERRED, S.APPROVED})
+_UNDECIDED = frozenset({S.AWAITING_APPROVAL, S.DEFERRED, S.APPROVED, S.CANARY})
 
 
 class Oracle:
@@ -78,6 +80,7 @@ class Oracle:
         self._trace = trace
         self._signer = signer
         self._stormy = stormy
+        self._trials = Trials(world=world, repository=repository, fleet=fleet, harm_of=self._harm_of)
         self._seen = 0
         self._states: dict[str, str] = {}
         self._connected_at: dict[str, dict[ProcessId, int]] = {}
@@ -97,7 +100,7 @@ class Oracle:
                 wrong += self._moved(entry)
             else:
                 self._trace.line("ledger", f"{entry.kind} {entry.subject[-8:]}")
-        return wrong
+        return [*wrong, *self._trials.after_event()]
 
     def _moved(self, entry: LedgerEntry) -> Iterator[str]:
         row = self._world.proposals.get(ProposalId(entry.subject))
@@ -109,12 +112,13 @@ class Oracle:
         self._trace.line("ledger", f"{name} {entry.kind.removeprefix('proposal.')} -> {to}: {reason[:150]}")
         if entry.body["from"] != self._states.get(row.id, ""):
             yield f"{name} moved from {entry.body['from']!r}, though it was {self._states.get(row.id)!r}"
-        self._states[row.id] = to
+        before, self._states[row.id] = self._states.get(row.id, ""), to
+        yield from self._trials.moved(row, entry)
         if to == S.IMPLEMENTED:
             yield from self._implemented(row)
         if to == S.REVERTED:
             yield from self._reverted(row)
-        if to == S.REVERTING and self._states.get(row.id) != to:
+        if to == S.REVERTING and before != to:
             self._connected_at[row.id] = {process.id: process.losses for process in self._connected()}
             self._moved_on[row.id] = self._has_moved_on(row)
         if to == S.FAILED and entry.kind == "proposal.revert_aborted":
@@ -128,8 +132,7 @@ class Oracle:
         served = self._fleet.requests_since(application.observed_from)
         if served < needed:
             yield f"{name} is implemented after {served} requests, though {needed} are needed"
-        intent = self._journal.submitted.get(row.id)
-        harm = intent.harm if intent is not None else 0.0
+        harm = self._harm_of(row)
         before, after = self._failed_before(application), self._failed_since(application.observed_from)
         if harm > CLEAR_HARM and self._failing_now() > CLEAR_HARM and before < 0.1 and after > before + CLEAR_HARM / 2:
             yield f"{name} is implemented, though {after:.0%} of its requests failed, {before:.0%} before"
@@ -161,6 +164,10 @@ class Oracle:
                 if self._fleet.sources(process).get(item.path) == item.after.content.decode():
                     name = process.id[-3:]
                     yield f"{row.id[-3:]} is said to be out of the processes, and {name} runs its {item.path}"
+
+    def _harm_of(self, row: Proposal) -> float:
+        intent = self._journal.submitted.get(row.id)
+        return intent.harm if intent is not None else 0.0
 
     def _has_moved_on(self, row: Proposal) -> bool:
         """Tell whether head, index or checkout are not as the change left them, or a move was left half done."""
@@ -207,6 +214,7 @@ class Oracle:
         wrong += self._violations()
         wrong += self._tree()
         wrong += self._processes()
+        wrong += self._trials.left_over()
         wrong += [f"check {check.number} of the story: {check.detail}" for check in self._story(rows) if not check.ok]
         wrong += self._journal.wrongly_allowed
         wrong += [f"the record of {name[-3:]} lags" for name, _ in self._world.records.pending_records()]
@@ -220,6 +228,8 @@ class Oracle:
         name = row.id[-3:]
         if row.state not in _RESTING or (row.state is S.APPROVED and row.apply_requested):
             yield f"{name} is still {row.state.value}: {row.state_reason}"
+        if row.state is S.CANARY:
+            yield from self._trials.at_rest(row)
         if row.state is not S.OBSERVING:
             return
         seen = look(self._world, row)

@@ -9,6 +9,7 @@ from homeostat.core.ids import FindingId, ProposalId
 from homeostat.flows.applying import request_apply
 from homeostat.flows.deciding import approve, defer, reject, resume
 from homeostat.flows.deps import Deps
+from homeostat.flows.observing import accept
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.restarting import AskedRestart, request_restart
 from homeostat.flows.reverting import request_revert
@@ -182,6 +183,10 @@ class People:
     def _revert(self, hub: SimulatedHub, row: Proposal) -> None:
         self._consent(hub, row, "reverts", lambda deps: request_revert(deps, row.id, actor=OWNER, reason="asked"))
 
+    def _accept(self, hub: SimulatedHub, row: Proposal) -> None:
+        reason = "it is well as far as I can see"
+        self._consent(hub, row, "accepts", lambda deps: accept(deps, row.id, actor=OWNER, reason=reason))
+
     def _let_the_bot_apply(self, hub: SimulatedHub, row: Proposal) -> None:
         self._must_refuse(hub, row, lambda deps: request_apply(deps, row.id, actor=BOT, seen=None))
 
@@ -281,6 +286,7 @@ _DECISIONS: Mapping[ProposalState, tuple[tuple[str, float], ...]] = {
     ),
     S.APPROVED: (("apply", 3), ("reject", 1)),
     S.DEFERRED: (("resume", 3), ("reject", 1)),
+    S.CANARY: (("revert", 1), ("accept", 3), ("nothing", 12)),
     S.OBSERVING: (("revert", 1), ("nothing", 20)),
     S.IMPLEMENTED: (("revert", 1), ("nothing", 20)),
     S.BLOCKED: (("reject", 1),),

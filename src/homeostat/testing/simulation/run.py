@@ -11,7 +11,7 @@ from homeostat.audit.credentials import credential_made
 from homeostat.core.digests import digest_bytes
 from homeostat.flows.deps import Deps
 from homeostat.model.change import REGULAR, FileState
-from homeostat.model.settings import ObservationSettings, PolicySettings, RestartSettings
+from homeostat.model.settings import CanarySettings, HmrSettings, ObservationSettings, PolicySettings, RestartSettings
 from homeostat.policy.document import policy_in_force
 from homeostat.testing.example_rows import START
 from homeostat.testing.fake_prover import FakeProver
@@ -87,8 +87,8 @@ class Simulation:
             trace=self.trace,
             live=self.live,
             repository=self.repository,
-            requests_per_tick=rng.choice((12, 30, 60)),
-            manners=rng.choice((Manners(crash=0, cut_off=0, restart=0), Manners(), Manners(crash=0.02, cut_off=0.02))),
+            requests_per_tick=rng.choice((60, 200, 600) if self._world.settings.canary.steps else (12, 30, 60)),
+            manners=rng.choice((_GOOD_MANNERS, Manners(), Manners(crash=0.02, cut_off=0.02, hang=0.02))),
         )
         self.supervisor = SimulatedSupervisor(
             timeline=self.timeline, rng=rng, trace=self.trace, fleet=self.fleet, supervises=rng.random() < 0.5
@@ -136,6 +136,8 @@ class Simulation:
                 window_s=rng.choice((60, 180)), baseline_s=rng.choice((60, 180)), min_requests=rng.choice((20, 40))
             ),
             restart=RestartSettings(automatic=rng.random() < 0.3),
+            canary=_canary(rng),
+            hmr=HmrSettings(enabled=True, timeout_s=rng.choice((2.0, 10.0))),
         )
         return Deps(
             clock=self.timeline,
@@ -249,10 +251,25 @@ class Simulation:
         """From now on nothing goes wrong any more, and everything under way has the time to end."""
         self.trace.line("", "--- nothing goes wrong any more ---")
         self.hazards.weather = CALM
-        self.fleet.manners = Manners(crash=0, cut_off=0, restart=0)
+        self.fleet.manners = _GOOD_MANNERS
         self.supervisor.may_fail = False
         self.fleet.storm = 0.0
         self.people.still_propose = self.people.still_decide = self.people.still_meddle = False
+
+
+_GOOD_MANNERS = Manners(crash=0, cut_off=0, restart=0, hang=0)
+
+
+def _canary(rng: random.Random) -> CanarySettings:
+    """Have changes tried on a share of the calls first in about every second world."""
+    if rng.random() < 0.5:
+        return CanarySettings()
+    return CanarySettings(
+        steps=rng.choice(((50,), (20, 50), (10, 50))),
+        step_s=rng.choice((5.0, 20.0)),
+        lease_s=rng.choice((5.0, 15.0, 60.0)),
+        max_s=rng.choice((90.0, 3600.0)),
+    )
 
 
 _ROUGH = Weather(pause=0.3, fail=0.04, lie=0.04, die=0.01, misbehave=0.25)
