@@ -20,6 +20,8 @@ _MOVES_TREE = frozenset({ProposalState.APPLYING, ProposalState.REVERTING})
 _WITHOUT_CHANGE = frozenset({RunningSource.OLD, RunningSource.NOT_LOADED})
 _RECENT = timedelta(hours=1)
 _NAMED = 5
+_AT_ONCE_S = 1.0
+"""How long one process is waited for while others still run a change that is taken back."""
 
 
 def live_change(change_id: str, change: TreeChange, *, mode: str) -> LiveChange:
@@ -43,6 +45,7 @@ def bring_back(
     the others were changed may have read the change since, whenever it was started. What never was on disk
     nobody has read: then each is asked to take it out, by its id, which is quick where there is nothing of it.
     """
+    answered = take_out_at_once(deps, proposal)
     unfinished: list[str] = []
     seen: set[ProcessId] = set()
     settled = files_back_at is not None and bool(module_sources(back))
@@ -59,8 +62,11 @@ def bring_back(
                 if settled or suspect or took:
                     unfinished.append(f"process {process.pid} does not answer")
                 continue
+            answer = answered.get(process.id)
             problem: list[str] = []
-            if took or suspect or not was_on_disk:
+            if answer is not None and (answer.outcome is not LiveOutcome.SWAPPED or not was_on_disk):
+                problem = _problem(process, answer)
+            elif took or suspect or not was_on_disk:
                 problem = _take_out(deps, process, proposal, back, read_from_disk=was_on_disk)
             unfinished += problem
             # What was taken out by its id may have been read again from the disk, before the files were back.
@@ -69,6 +75,17 @@ def bring_back(
         # Harm ends everywhere before anything is looked at, which takes longer.
         for process in to_look_at:
             unfinished += _see_it_gone(deps, process, proposal, back)
+
+
+def take_out_at_once(deps: Deps, proposal: Proposal) -> dict[ProcessId, LiveResult]:
+    """Ask all that have the change to put it back, and wait for none: harm ends though one of them hangs.
+
+    Return what those said that answered.
+    """
+    timeout_s = min(_AT_ONCE_S, deps.settings.hmr.timeout_s)
+    having = [item for item in deps.live.processes() if item.connected and proposal.id in item.changes]
+    answers = {item.id: deps.live.rollback(item.id, proposal.id, timeout_s=timeout_s) for item in having}
+    return {key: answer for key, answer in answers.items() if answer.outcome is not LiveOutcome.UNREACHABLE}
 
 
 def _take_out(
@@ -92,6 +109,9 @@ def _take_out(
 def _see_it_gone(deps: Deps, process: HostProcess, proposal: Proposal, back: TreeChange) -> list[str]:
     """Ask a process what it runs; take out what it has read of the change; say what is left to do."""
     seen = _ask(deps, process, proposal, back)
+    if seen.runs is RunningSource.CANARY:
+        # It began since it was last heard of. Where the share is another change's, there is nothing to put back.
+        return _problem(process, deps.live.rollback(process.id, proposal.id, timeout_s=deps.settings.hmr.timeout_s))
     if seen.runs is RunningSource.NEW:
         return _take_out(deps, replace(process, changes=()), proposal, back)
     if seen.runs is RunningSource.LOADING:

@@ -7,8 +7,10 @@ far it has come (`CanaryStage`); `watch` reads it, keeps the leases, and acts on
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from homeostat.core.canonical_json import JsonValue
+from homeostat.core.errors import Unavailable
 from homeostat.core.ids import ProcessId
 from homeostat.flows.bringing_in_line import bring_back, live_change
 from homeostat.flows.deps import Deps
@@ -30,6 +32,14 @@ from homeostat.rollout.detectors.heeding import facts_of, heed_in_canary
 from homeostat.rollout.live import plan_change
 
 _NOT_TRIED = "not tried on a share of the calls first"
+_ROUTES_OR_LATER = frozenset({LiveOutcome.SWAPPED, LiveOutcome.UNREACHABLE})
+
+_RENEWED_WITHIN_S = 1.0
+_BEGUN_WITHIN_S = 2.0
+"""How long one process is waited for at a beat. One that takes longer is asked again; what it did, it says later."""
+
+_ON_ITS_WAY = timedelta(seconds=_BEGUN_WITHIN_S)
+"""How late a command may still be carried out that was sent before the canary ended: then it is out of date."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +144,7 @@ def give_back(deps: Deps, proposal: Proposal, change: TreeChange) -> None:
     assert application is not None
     # INVARIANT: nobody can have read the change from the disk, so to forget its routes is all that is asked.
     still = bring_back(deps, proposal, change.inverse(), files_back_at=application.at, was_on_disk=False)
+    still += _out_of_sight(deps, proposal)
     if still:
         reason = f"branch and files never had it; waiting for running processes: {'; '.join(still)}"
         if reason != proposal.state_reason:
@@ -144,6 +155,23 @@ def give_back(deps: Deps, proposal: Proposal, change: TreeChange) -> None:
     must(transition(deps, proposal, Reverted(detail=detail, files_back_at=application.at), actor=SYSTEM))
 
 
+def _out_of_sight(deps: Deps, proposal: Proposal) -> list[str]:
+    """Say which processes may still route a canary that is being taken back, though they are not attached any more.
+
+    They could not be reached, and are not known to have ended: what they route ends with their lease.
+    """
+    application = proposal.application
+    assert application is not None and application.reverting_at is not None
+    lease = timedelta(seconds=deps.settings.canary.lease_s) + _ON_ITS_WAY
+    ends_at = application.reverting_at + lease
+    if deps.clock.now() >= ends_at:
+        return []
+    routed = {*application.processes, *deps.judgings.of(proposal.id, deps.canaries, deps.settings.canary).processes}
+    missing = routed - {process.id for process in deps.live.processes()}
+    lost = sorted(item for item in missing if not deps.live.wait_until_connected([item], timeout_s=0))
+    return [f"process {item[:8]} is out of sight; its lease ends at {ends_at:%H:%M:%S}" for item in lost]
+
+
 def _begin_everywhere(deps: Deps, proposal: Proposal, change: TreeChange, percent: int) -> str:
     """Ask every process to route the change; return why that cannot be, after all have given back."""
     plan = plan_change(change)
@@ -151,17 +179,24 @@ def _begin_everywhere(deps: Deps, proposal: Proposal, change: TreeChange, percen
         return "; ".join(plan.restart_reasons) or "no running process would take it now"
     wanted = live_change(proposal.id, change, mode=deps.settings.hmr.mode)
     asked: list[ProcessId] = []
+    routing = False
     while True:
         waiting = [item for item in deps.live.processes() if item.id not in asked]
         if not waiting:
-            return "" if asked else "no running process is attached"
+            break
         for process in waiting:
             asked.append(process.id)
-            result = _route(deps, process, wanted, percent)
-            if result.outcome is not LiveOutcome.SWAPPED:
+            result = _route(deps, process, wanted, percent, within_s=deps.settings.hmr.timeout_s)
+            routing |= result.outcome is LiveOutcome.SWAPPED
+            # One that does not answer runs the old code, as one that starts later: it is asked again at each beat.
+            if result.outcome not in _ROUTES_OR_LATER:
                 for process_id in asked:
                     deps.live.rollback(process_id, proposal.id, timeout_s=deps.settings.hmr.timeout_s)
                 return f"process {process.pid}: {result.detail}"
+    if asked and not routing:
+        # INVARIANT: silence never lets a change by its trial.
+        raise Unavailable("processes-unreachable", f"none of {len(asked)} running processes answers")
+    return "" if asked else "no running process is attached"
 
 
 def _keep_routing(deps: Deps, proposal: Proposal, *, renew: bool) -> None:
@@ -169,21 +204,23 @@ def _keep_routing(deps: Deps, proposal: Proposal, *, renew: bool) -> None:
     assert proposal.application is not None and proposal.application.canary is not None
     percent = proposal.application.canary.percent
     wanted: LiveChange | None = None
-    for process in deps.live.processes():
-        if not process.connected or (proposal.id in process.changes and not renew):
+    # Those that route it come first: their leases shall not run out while others do not answer.
+    for process in sorted(deps.live.processes(), key=lambda item: proposal.id not in item.changes):
+        routes = proposal.id in process.changes
+        if not process.connected or (routes and not renew):
             continue
         if wanted is None:
             change = deps.backups.load(proposal.application.backup)
             wanted = live_change(proposal.id, change, mode=deps.settings.hmr.mode)
-        result = _route(deps, process, wanted, percent)
+        result = _route(deps, process, wanted, percent, within_s=_RENEWED_WITHIN_S if routes else _BEGUN_WITHIN_S)
         # One that does not answer gives back by itself when its lease ends, and is asked again when it is there.
-        if result.outcome not in (LiveOutcome.SWAPPED, LiveOutcome.UNREACHABLE):
+        if result.outcome not in _ROUTES_OR_LATER:
             reason = f"it cannot be tried everywhere: process {process.pid}: {result.detail}"
             end(deps, proposal, actor=SYSTEM, reason=reason, automatic=True)
             return
 
 
-def _route(deps: Deps, process: HostProcess, wanted: LiveChange, percent: int) -> LiveResult:
+def _route(deps: Deps, process: HostProcess, wanted: LiveChange, percent: int, *, within_s: float) -> LiveResult:
     settings = deps.settings.canary
     share = Share(percent=percent, key=settings.key, lease_s=settings.lease_s)
-    return deps.live.swap(process.id, wanted, share=share, timeout_s=deps.settings.hmr.timeout_s)
+    return deps.live.swap(process.id, wanted, share=share, timeout_s=min(within_s, deps.settings.hmr.timeout_s))

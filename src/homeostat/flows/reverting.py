@@ -13,7 +13,7 @@ from homeostat.core.errors import Conflict
 from homeostat.core.ids import ProposalId
 from homeostat.flows import canarying
 from homeostat.flows.applying import change_of
-from homeostat.flows.bringing_in_line import bring_back
+from homeostat.flows.bringing_in_line import bring_back, take_out_at_once
 from homeostat.flows.deps import Deps
 from homeostat.flows.restart_back import restart_back
 from homeostat.flows.transition import drop_candidate, moved_since, must, read, transition
@@ -104,6 +104,9 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
     application = proposal.application
     if proposal.state is not ProposalState.REVERTING or application is None:
         return
+    if application.automatic_revert or not application.reached_branch:
+        # Harm ends before anybody is waited for.
+        take_out_at_once(deps, proposal)
     deps.live.wait_until_gathered(timeout_s=_REJOIN_S)
     deps.live.wait_until_connected(application.processes, timeout_s=_REJOIN_S)
     if not application.reached_branch:
@@ -111,7 +114,7 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
         drop_candidate(deps, proposal.id)
         return
     back = kept_inverse(deps, proposal)
-    # Harm ends before anything else is tried.
+    # In whoever turned up since, too, and before anything else is tried.
     still = bring_back(deps, proposal, back) if application.automatic_revert else []
     for _ in range(_MOST_PLANS):
         refused = _move_back(deps, application, back)

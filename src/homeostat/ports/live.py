@@ -64,9 +64,10 @@ class LiveProcesses(Protocol):
         ...
 
     def wait_until_connected(self, process_ids: Sequence[str], *, timeout_s: float) -> bool:
-        """Block until each of these is connected or known to be gone; False when the time ran out.
+        """Block until each of these is connected or known to have ended; False when the time ran out.
 
-        Used after a restart of the hub: the processes are still there and dial in again.
+        Used after a restart of the hub: the processes are still there and dial in again. One that was lost
+        for so long that it is listed no more has not ended for all that is known.
         """
         ...
 

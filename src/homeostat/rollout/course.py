@@ -79,6 +79,11 @@ class Judging:
         self._control, self._canary = Tally(), Tally()
 
     @property
+    def processes(self) -> frozenset[str]:
+        """Ids of all that have told anything."""
+        return frozenset(process_id for process_id, _ in self._settled_at)
+
+    @property
     def verdict(self) -> CanaryVerdict:
         return self._judge.verdict
 

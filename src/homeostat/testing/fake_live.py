@@ -115,7 +115,6 @@ class FakeLive:
         """Let the lease of a lost process run out: it is off the list, and goes on running what it runs."""
         with self._lock:
             self._processes[process_id].listed = False
-            self._gone.add(process_id)
             self._lock.notify_all()
 
     def restart_hub(self) -> None:

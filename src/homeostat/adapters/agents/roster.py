@@ -103,7 +103,7 @@ class Roster(Generic[Link]):
             if entry is None or entry.link is not link:
                 return False
             if for_good:
-                self._forget(process_id)
+                self._forget(process_id, ended=True)
             else:
                 entry.link = None
                 entry.lost_at_s = self._monotonic_s()
@@ -116,9 +116,9 @@ class Roster(Generic[Link]):
         with self._changed:
             end_s = self._monotonic_s() - self._lease_s
             lost = [(key, entry) for key, entry in self._entries.items() if entry.link is None]
-            over = [key for key, entry in lost if entry.lost_at_s <= end_s or entry.peer.is_gone()]
-            for process_id in over:
-                self._forget(process_id)
+            over = [(key, ended) for key, entry in lost if (ended := entry.peer.is_gone()) or entry.lost_at_s <= end_s]
+            for process_id, ended in over:
+                self._forget(process_id, ended=ended)
             if over:
                 self._changed.notify_all()
             return bool(over)
@@ -152,7 +152,7 @@ class Roster(Generic[Link]):
             return frozenset(entry.launch_id for entry in self._entries.values())
 
     def wait_until_connected(self, process_ids: Iterable[ProcessId], *, timeout_s: float) -> bool:
-        """Block until each is connected or known to be gone; False when the time ran out."""
+        """Block until each is connected or known to have ended; False when the time ran out."""
         wanted = tuple(process_ids)
         with self._changed:
             return self._changed.wait_for(lambda: all(map(self._settled, wanted)), timeout=max(timeout_s, 0.0))
@@ -161,8 +161,10 @@ class Roster(Generic[Link]):
         entry = self._entries.get(process_id)
         return entry.link is not None if entry is not None else process_id in self._gone
 
-    def _forget(self, process_id: ProcessId) -> None:
+    def _forget(self, process_id: ProcessId, *, ended: bool) -> None:
         del self._entries[process_id]
+        if not ended:
+            return  # it may be stopped, and go on
         self._gone[process_id] = None
         while len(self._gone) > _MAX_REMEMBERED:
             self._gone.popitem(last=False)

@@ -19,6 +19,9 @@ S = ProposalState
 _CLEAR_UNITS = 100
 """Units of the new arm, told of and kept, in which nobody may overlook a clear harm."""
 
+_KEPT_LEASE_S = 15.0
+"""A lease that is kept up also by a hub whose every call takes its time."""
+
 
 class Trials:
     """Watches every canary of one run."""
@@ -65,7 +68,11 @@ class Trials:
             yield f"{name} is still under canary, though it is decided: {course.reason}"
         if self._harm_is_seen(row):
             yield f"{name} is still under canary, though its harm was told: {course.reason}"
+        if self._world.settings.canary.lease_s < _KEPT_LEASE_S:
+            return
         for process in self._fleet.processes.values():
+            if process.connected_for_s(self._world.clock.now()) < _KEPT_LEASE_S:
+                continue
             loads = any(item.path in self._fleet.sources(process) for item in change_of(self._world, row).files)
             if loads and row.id not in self._fleet.routed(process):
                 yield f"{name} is under canary, and process {process.id[-3:]} does not route it"
