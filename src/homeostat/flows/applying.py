@@ -233,9 +233,8 @@ def _finish(deps: Deps, proposal: Proposal) -> None:
         deps.deployed.advance(expected=application.before_commit, commit=application.commit, change=change)
     except (Conflict, Unavailable) as error:
         settled = _not_moved(deps, application, change, error)
-        if isinstance(settled, ApplyFailed) and application.canary is not None:
-            still = bring_back(deps, proposal, change.inverse(), files_back_at=application.at)
-            settled = replace(settled, reason="; ".join([settled.reason, *still]), files_back_at=application.at)
+        if isinstance(settled, ApplyFailed):
+            settled = _out_of_processes(deps, proposal, change, settled)
         must(transition(deps, proposal, settled, actor=SYSTEM))
         drop_candidate(deps, proposal.id)
         return
@@ -265,6 +264,19 @@ def _not_moved(
             return RestartNeeded(detail=f"the branch went on from the change before it was live: {error.message}")
         # The branch never had the commit, and what stands in the files is somebody else's.
     return ApplyFailed(reason=f"nothing was changed: {error.message}")
+
+
+def _out_of_processes(deps: Deps, proposal: Proposal, change: TreeChange, failed: ApplyFailed) -> ApplyFailed:
+    """Take out of the processes what a canary, or an earlier run that was interrupted, has brought there."""
+    assert proposal.application is not None
+    try:
+        theirs = bool(deps.deployed.drift(change))
+    except Conflict:
+        theirs = True
+    # Who started since may have read the change from the disk; or what somebody else has put there, which is theirs.
+    files_back_at = proposal.application.at if theirs else deps.clock.now()
+    still = bring_back(deps, proposal, change.inverse(), files_back_at=files_back_at)
+    return replace(failed, reason="; ".join([failed.reason, *still]), files_back_at=files_back_at)
 
 
 def swap_everywhere(deps: Deps, change_id: str, change: TreeChange) -> WentLive | RestartNeeded | ApplyFailed:

@@ -13,7 +13,8 @@ from homeostat.flows.recovering import recover
 from homeostat.flows.reverting import request_automatic_revert, request_revert, revert
 from homeostat.model.proposal import ProposalState
 from homeostat.testing.fake_live import Misbehaviour
-from homeostat.testing.memory_repository import SimulatedDeath
+from homeostat.testing.faults import FaultPlan, Outcome, faulty
+from homeostat.testing.memory_repository import Fault, SimulatedDeath
 from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, World
 
 S = ProposalState
@@ -203,6 +204,37 @@ def test_where_somebody_went_on_from_the_files_late_processes_are_left_alone():
     world.live.reconnect(PROCESS)
     recover(world.deps)
     assert world.live.source(PROCESS, "shop.py") == MENDED
+
+
+def test_what_an_interrupted_application_had_swapped_is_taken_back_when_the_next_hub_cannot_move_the_files():
+    world = World()
+    identity = approved(world)
+    plan = FaultPlan(outcome=Outcome.DIES_AFTER, at_call=-1)
+    deps = faulty(world.deps, plan)
+    world.starter.queue.clear()
+    with pytest.raises(SimulatedDeath):
+        dying_after_the_swap(deps, plan, identity)
+    assert world.live.source(PROCESS, "shop.py") == MENDED
+    world.repository.faults.calls["advance"] = Fault.FAIL
+    world.restart()
+    assert row(world).state is S.FAILED
+    assert world.live.source(PROCESS, "shop.py") == SOURCE
+    assert world.violations() == ()
+
+
+def dying_after_the_swap(deps, plan, identity):
+    """Apply, and die when the process has swapped."""
+    swap = deps.live.swap
+
+    class Live:
+        def __getattr__(self, name):
+            return getattr(deps.live, name)
+
+        def swap(self, *args, **options):
+            plan.at_call = len(plan.calls)
+            return swap(*args, **options)
+
+    apply(replace(deps, live=Live()), identity)
 
 
 def test_a_late_process_that_cannot_be_exchanged_is_named_until_it_is_restarted():

@@ -108,7 +108,7 @@ class SimulatedProcess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What one process really did in one interval, whether anybody was told or not."""
+    """What one process really did in one interval (by its own clock), whether anybody was told or not."""
 
     process_id: ProcessId
     start: datetime
@@ -366,8 +366,8 @@ class Fleet:
         self.served.append(
             Served(
                 process_id=process.id,
-                start=process.last_tick,
-                end=now,
+                start=process.last_tick + process.ahead,
+                end=now + process.ahead,
                 requests=requests,
                 errors=errors,
                 new=arms.new(),
