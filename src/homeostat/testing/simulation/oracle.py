@@ -42,6 +42,9 @@ CLEAR_HARM = 0.2
 _UNSEEN_S = 4.0
 """How long the steps between the last look at the processes and the word *reverted* may take in bad weather."""
 
+_LOOKS_S = 60.0
+"""How long after the end of its window a change is judged at the latest, where nothing goes wrong."""
+
 _RESTING = frozenset(
     {
         S.AWAITING_APPROVAL,
@@ -233,7 +236,8 @@ class Oracle:
         if row.state is not S.OBSERVING:
             return
         seen = look(self._world, row)
-        if not isinstance(seen.judgement, Hold):
+        # What was tried on a share for long has gone live only a moment ago.
+        if not isinstance(seen.judgement, Hold) and seen.elapsed_s > seen.window_s + _LOOKS_S:
             yield f"{name} is still observing, though it can be judged: {seen.judgement.reason}"
         intent = self._journal.submitted.get(row.id)
         known = seen.baseline.requests >= 100 and seen.baseline.errors < 0.1 * seen.baseline.requests
