@@ -104,11 +104,7 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
     application = proposal.application
     if proposal.state is not ProposalState.REVERTING or application is None:
         return
-    if application.automatic_revert or not application.reached_branch:
-        # Harm ends before anybody is waited for.
-        take_out_at_once(deps, proposal)
-    deps.live.wait_until_gathered(timeout_s=_REJOIN_S)
-    deps.live.wait_until_connected(application.processes, timeout_s=_REJOIN_S)
+    _wait_for_all(deps, proposal, application)
     if not application.reached_branch:
         canarying.give_back(deps, proposal, deps.backups.load(application.backup))
         drop_candidate(deps, proposal.id)
@@ -143,6 +139,17 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
         detail += f"; edited since: {', '.join(item.path for item in edited)}"
     must(transition(deps, proposal, Reverted(detail=detail, files_back_at=files_back_at), actor=SYSTEM))
     drop_candidate(deps, proposal.id)
+
+
+def _wait_for_all(deps: Deps, proposal: Proposal, application: Application) -> None:
+    """Wait for the processes that took the change. Harm ends in those that are there before any other is waited for."""
+    live = deps.live
+    if live.wait_until_gathered(timeout_s=0) and live.wait_until_connected(application.processes, timeout_s=0):
+        return
+    if application.automatic_revert or not application.reached_branch:
+        take_out_at_once(deps, proposal)
+    live.wait_until_gathered(timeout_s=_REJOIN_S)
+    live.wait_until_connected(application.processes, timeout_s=_REJOIN_S)
 
 
 def _move_back(deps: Deps, application: Application, back: TreeChange) -> str:
