@@ -93,6 +93,10 @@ def changed(pricing: str) -> str:
 
 NEW_PRICING = changed(PRICING)
 
+CHANGED_RULES = 50
+NEW_RULES = PRICING.replace("return table[0]", "return table[1] - 1", CHANGED_RULES)
+"""The source with so many functions changed, none of which is called."""
+
 _BODY = json.dumps(
     {"customer": "c-17", "items": [{"name": f"thing-{n}", "price": 2.5 * n + 1, "quantity": n + 1} for n in range(4)]}
 ).encode()

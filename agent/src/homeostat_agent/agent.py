@@ -98,6 +98,7 @@ class Agent:
     def close(self) -> None:
         """Flush, and let go of the program: its hooks are taken out, a later `attach` begins anew."""
         self._sender.stop(EXIT_FLUSH_S)
+        self._control.rest()
         if self._member is not None:
             self._member.close()
         self._capture.uninstall()

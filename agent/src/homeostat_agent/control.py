@@ -103,6 +103,11 @@ class Control:
         finally:
             self._busy = False
 
+    def rest(self) -> None:
+        """Leave the process as it is, for good: no command comes any more."""
+        if self._reloader is not None:
+            self._reloader.rest()
+
     def execute(self, command: Command, *, hub_now_ms: int) -> Answer:
         """Carry out one command, or say why not. Never raises."""
         refusal = command.refusal(process_id=self.process_id, generation=self.generation, hub_now_ms=hub_now_ms)

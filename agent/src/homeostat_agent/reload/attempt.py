@@ -11,7 +11,17 @@ from types import CodeType, FunctionType
 from typing import Any, Union
 
 from homeostat_agent.haste import Haste
-from homeostat_agent.reload.census import Census, Files, Load, has_gil, is_importing, running, suspended, take_census
+from homeostat_agent.reload.census import (
+    Census,
+    Files,
+    Load,
+    Memory,
+    has_gil,
+    is_importing,
+    running,
+    suspended,
+    take_census,
+)
 from homeostat_agent.reload.change import (
     FAILED,
     MODES,
@@ -89,13 +99,15 @@ class _Step:
         *,
         since: Census | None = None,
         codes: Sequence[CodeType] = (),
+        memory: Memory | None = None,
     ) -> tuple[Work, Census]:
         """Look through the process, or what is new in it since, and work out what is to be done."""
-        if since is None and self.anchors:
+        if since is None and (self.anchors or memory is not None):
             self._surroundings.haste.hold()
         elif since is None:
             self._surroundings.haste.hurry()  # a complete look takes long, and lets other threads in
-        census = take_census(self.files, since=since, anchors=self.anchors, codes=codes)
+        remembered = memory.look(self.files, codes) if memory is not None else None
+        census = remembered or take_census(self.files, since=since, anchors=self.anchors, codes=codes)
         self.anchors = census.anchors
         work = Work()
         for load in census.loads:
@@ -158,10 +170,19 @@ class Attempt(_Step):
         self._codes: list[CodeType] = []
         """Live code of changed functions, as far as an earlier `verify` saw it."""
 
+        self._memory: Memory | None = None
+        """What an earlier `verify` saw, for the next one."""
+
     def rest(self) -> None:
         """Let go of everything that belongs to the host."""
         self._codes = self._work.left_codes
-        self._work, self._census = Work(), None
+        self._work, self._census, self._memory = Work(), None, None
+
+    def rest_until_asked(self) -> None:
+        """Let go of everything that belongs to the host, but remember what was seen of it."""
+        memory = None if self._census is None else Memory(self._census, self._work.left_codes)
+        self.rest()
+        self._memory = memory
 
     def plan(self) -> Outcome | None:
         """Plan every module from its text alone; return the refusal if one is needed."""
@@ -188,11 +209,15 @@ class Attempt(_Step):
         self._patience = Patience(self._surroundings.patience_s, self._surroundings.haste)
         passing: set[int] = set()
         waited = False
+        memory, self._memory = self._memory, None
         while True:
             for target in self.targets.values():
                 if isinstance(target, Target):
                     target.originals.clear()
-            work, census = self._look(self._forward, codes=self._codes)
+            work, census = self._look(self._forward, codes=self._codes, memory=memory)
+            memory = None  # whoever waits for garbage makes it old
+            if work.looks_for_all and not census.complete:
+                continue
             if work.restart and not work.strangers:
                 return refusal(RESTART_REQUIRED, work.restart)
             if self.router is not None and (refused := self._unroutable(self.router, work)):

@@ -9,7 +9,7 @@ They are found in one of three ways, each a few calls of C code:
   One call finds all of them, in some 15 ms on that heap. It misses only functions that were
   made since the last complete pass in a name space with builtins of its own.
 - *young*: what was made since an earlier pass, while the collector has moved nothing out of the
-  young generations. That is next to nothing.
+  young generations. That is next to nothing. With what is still alive of that pass (`Memory`), it is everything.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ import functools
 import gc
 import os
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from itertools import compress, repeat
 from operator import attrgetter, is_, is_not, itemgetter
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, FunctionType, GeneratorType, ModuleType
@@ -29,6 +31,7 @@ from typing import Any, Optional, TypeVar
 
 CacheType = type(functools.lru_cache(maxsize=1)(lambda: None))
 
+_SUSPENDS = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 _SUSPENDABLE = ((GeneratorType, "gi_"), (CoroutineType, "cr_"), (AsyncGeneratorType, "ag_"))
 _PORTION = 20_000
 _ANCHORED = any(item is vars(builtins) for item in gc.get_referents(functools.wraps)) and any(
@@ -74,6 +77,8 @@ class Census:
     """Functions of files that have the name of a wanted file but are not it."""
 
     functions: list[FunctionType]
+    """All that were found; those of other files are left out where they were remembered (see `complete`)."""
+
     caches: list[Any]
     suspended: int | None
     """Calls that wait in the code that was asked about; None where it was not looked for."""
@@ -83,6 +88,54 @@ class Census:
 
     stamp: tuple[int, ...] | None
     """While `_stamp()` stays the same, whatever was made since is in the young generations."""
+
+    complete: bool = True
+
+
+class Memory:
+    """What a census found, without keeping any of it alive; with what is young it is found again."""
+
+    def __init__(self, census: Census, codes: Sequence[CodeType]) -> None:
+        """`codes` are those whose suspended calls will be asked for."""
+        found = [function for load in census.loads for function in load.functions]
+        self._functions = _weak([*found, *census.elsewhere])
+        self._caches = _weak(census.caches)
+        self._suspended = _weak(_suspended_calls(codes))
+        self._stamp = census.stamp
+        self.anchors = census.anchors
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was made since is in the young generations."""
+        return self._stamp is not None and self._stamp == _stamp()
+
+    def look(self, files: Files, codes: Sequence[CodeType]) -> Census | None:
+        """Return all that a census finds now, but for functions of other files; None where that cannot be known."""
+        stamp = _stamp()
+        functions, caches = _of_generations((0, 1))
+        waiting = _suspended_among(_objects_of((0, 1)), codes) if any(map(_can_suspend, codes)) else []
+        if stamp is None or stamp != self._stamp or stamp != _stamp():
+            return None
+        functions = _each_once([*_alive(self._functions), *functions])
+        caches = _each_once([*_alive(self._caches), *caches])
+        wanted = set(map(id, codes))
+        count = sum(map(_waits, _each_once([*_alive(self._suspended), *waiting]), repeat(wanted)))
+        loads, elsewhere = _sorted_by_file(functions, files)
+        _add_modules(loads, files)
+        found = list(loads.values())
+        return Census(found, elsewhere, functions, caches, count, self.anchors, stamp, complete=False)
+
+
+def _weak(items: Iterable[_Item]) -> list[weakref.ref[_Item]]:
+    return list(map(weakref.ref, items))
+
+
+def _alive(references: list[weakref.ref[_Item]]) -> list[_Item]:
+    return [item for item in (reference() for reference in references) if item is not None]
+
+
+def _each_once(items: list[_Item]) -> list[_Item]:
+    return list(dict(zip(map(id, items), items)).values())  # noqa: B905  3.9 has no `strict`
 
 
 class _Meanings(dict[str, tuple[Optional[str], bool]]):
@@ -161,10 +214,10 @@ def take_census(
         functions, caches = _of_generations((0, 1))
     elif anchors:
         with _thawed():
-            found = gc.get_referrers(*anchors, *codes)
+            found = gc.get_referrers(*anchors, *filter(_can_suspend, codes))
         functions, others = _functions_and_others(found)
         caches = _of_type(others, CacheType)
-        waiting = _suspended(others, codes) if codes else None
+        waiting = len(_suspended_among(others, codes)) if codes else None
         del found, others
     else:
         functions, caches = _of_generations((0, 1, 2))
@@ -177,19 +230,29 @@ def take_census(
 
 def suspended(codes: Sequence[CodeType]) -> int:
     """Count generators and coroutines that wait in one of these code objects, begun and not ended."""
-    if not codes:
-        return 0
+    return len(_suspended_calls(codes))
+
+
+def _suspended_calls(codes: Sequence[CodeType]) -> list[Any]:
+    able = list(filter(_can_suspend, codes))
+    if not able:  # most functions: the whole heap need not be looked through for them
+        return []
     with _thawed():
-        return _suspended(gc.get_referrers(*codes), codes)
+        return _suspended_among(gc.get_referrers(*able), able)
 
 
-def _suspended(holders: list[Any], codes: Sequence[CodeType]) -> int:
+def _can_suspend(code: CodeType) -> bool:
+    return bool(code.co_flags & _SUSPENDS)
+
+
+def _suspended_among(holders: list[Any], codes: Sequence[CodeType]) -> list[Any]:
     wanted = set(map(id, codes))
-    return sum(
-        id(getattr(item, prefix + "code")) in wanted and getattr(item, prefix + "frame") is not None
-        for kind, prefix in _SUSPENDABLE
-        for item in _of_type(holders, kind)
-    )
+    return [item for kind, _ in _SUSPENDABLE for item in _of_type(holders, kind) if _waits(item, wanted)]
+
+
+def _waits(item: Any, wanted: set[int]) -> bool:
+    prefix = next(prefix for kind, prefix in _SUSPENDABLE if type(item) is kind)
+    return id(getattr(item, prefix + "code")) in wanted and getattr(item, prefix + "frame") is not None
 
 
 def running(codes: set[int]) -> int:
@@ -215,6 +278,11 @@ def is_importing(namespace: dict[str, Any]) -> bool:
 def has_gil() -> bool:
     """Tell whether one lock covers all threads: without it an exchange is not atomic."""
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+def keeps_generations() -> bool:
+    """Tell whether what was made since a census can be told by its generation."""
+    return _stamp() is not None
 
 
 def _stamp() -> tuple[int, ...] | None:
@@ -243,6 +311,10 @@ def _of_generations(generations: tuple[int, ...]) -> tuple[list[FunctionType], l
                 caches.update(zip(map(id, kept), kept))  # noqa: B905
             del items
     return list(functions.values()), list(caches.values())
+
+
+def _objects_of(generations: tuple[int, ...]) -> list[Any]:
+    return [item for generation in generations for item in gc.get_objects(generation=generation)]
 
 
 def _anchors_of(loads: list[Load]) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ from homeostat_agent.canary.report import CanaryReport
 from homeostat_agent.canary.switch import Switch, Terms
 from homeostat_agent.haste import Haste
 from homeostat_agent.reload.attempt import Attempt, Retreat, Surroundings, is_quiet
+from homeostat_agent.reload.calm import Calm
 from homeostat_agent.reload.change import FAILED, RESTART_REQUIRED, SWAPPED, Change, Outcome, refusal
 from homeostat_agent.reload.exchange import Binding
 from homeostat_agent.reload.look import CANARY, Look
@@ -59,11 +60,12 @@ class Reloader:
         haste: Haste | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`haste` is that of whoever calls, where it has begun to hurry before; `clock_s` is that of leases."""
+        """`haste` is that of whoever calls, where it has begun to hurry before; `clock_s` is that of leases, too."""
         self._haste = haste or Haste()
         self._surroundings = Surroundings(repository, patience_s, self._haste)
         self._clock_s = clock_s
         self._lock = threading.Lock()
+        self._calm = Calm(clock_s)
         self._generation = 0
         self._applied: dict[str, _Applied] = {}
         self._prepared: Attempt | None = None
@@ -94,11 +96,15 @@ class Reloader:
                 return replace(again, runs=self._look(change, self._applied[change.id].attempt))
             self._prepared = None
             attempt = Attempt(change, self._surroundings)
-            refused = self._in_the_way(change) or attempt.plan() or attempt.verify()
+            refused = self._in_the_way(change) or attempt.plan()
+            if refused is None:
+                self._calm.begin()
+                refused = attempt.verify()
             summary, names = attempt.summary("could be swapped"), attempt.names()
-            attempt.rest()
+            attempt.rest_until_asked()
             runs = self._look(change, attempt, Patience(self._surroundings.patience_s, self._haste))
             if refused is not None:
+                self._calm.end()
                 return replace(refused, runs=runs)
             self._prepared = attempt
             return Outcome(SWAPPED, summary, functions=names, runs=runs)
@@ -169,10 +175,18 @@ class Reloader:
             return self._roll_back(change_id)
 
     def give_back_lapsed(self) -> None:
-        """Roll back every canary whose lease ran out. Cheap where there is none: to be called again and again."""
+        """Roll back every canary whose lease ran out. Cheap where there is none: to be called again and again.
+
+        Also lets the collector go on where a change was prepared and is not asked for.
+        """
+        self._calm.end_if_over()
         if any(switch.lapsed for switch in self.canaries):
             with self._lock:
                 self._give_back_lapsed()
+
+    def rest(self) -> None:
+        """Leave the host's collector to the host, though a change may be prepared. What is in force stays so."""
+        self._calm.end()
 
     def take_reports(self) -> tuple[CanaryReport, ...]:
         """Return what every canary counted since the last call, those that ended since first. One caller at a time."""
@@ -182,6 +196,7 @@ class Reloader:
     def become_forked_child(self) -> None:
         """Go on in a forked child, where only this thread is left. Canaries keep share and lease."""
         self._ended.clear()
+        self._calm.end()
         for switch in self.canaries:
             switch.become_forked_child()
 
@@ -197,6 +212,7 @@ class Reloader:
         attempt.router = router
         outcome = attempt.plan() or attempt.verify() or attempt.commit()
         attempt.rest()
+        self._calm.end()
         if outcome.outcome == SWAPPED:
             outcome = outcome if router is None else replace(outcome, runs=CANARY)
             self._applied[change.id] = _Applied(attempt, outcome)

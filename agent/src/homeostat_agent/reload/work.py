@@ -127,6 +127,9 @@ class Work:
     strangers: list[tuple[FunctionType, str]] = field(default_factory=list)
     """Functions of the file that no definition of either source compiles to."""
 
+    looks_for_all: bool = False
+    """Whether functions of other files matter: those that wrap one whose docstring changes."""
+
 
 def plan_forward(load: Load, target: Target, census: Census, work: Work, *, router: Router | None = None) -> None:
     """Add to `work` what this name space needs to get from the old source to the new.
@@ -359,6 +362,7 @@ def _add_docstrings(
     old, new = docstring_of(old_code), docstring_of(new_code)
     if old == new:
         return
+    work.looks_for_all = True
     holders: list[Any] = [function, *wrappers_of(function, census.functions, census.caches)]
     value = bound_value(load.namespace, function.__qualname__.split("."))
     if isinstance(value, property) and function in (value.fget, value.fset, value.fdel):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from homeostat_agent.haste import HURRIED_S
 from homeostat_agent.reload import Reloader
+from homeostat_agent.reload.calm import LONGEST_S
 
 SOURCE = """
 import functools
@@ -129,6 +130,103 @@ def test_a_cache_put_around_a_function_meanwhile_is_emptied(prepared):
     gc.collect()
     assert swap().outcome == "swapped"
     assert remembered(1) == 3
+
+
+class Looks:
+    """What is asked of the collector."""
+
+    def __init__(self, monkeypatch):
+        self.asked = []
+        for name in ("get_referrers", "get_objects"):
+            monkeypatch.setattr(gc, name, self._noting(name, getattr(gc, name)))
+
+    def _noting(self, name, ask):
+        def noting(*items, **more):
+            self.asked.append((name, more.get("generation")))
+            return ask(*items, **more)
+
+        return noting
+
+    @property
+    def went_through_everything(self):
+        return any(name == "get_referrers" or generation == 2 for name, generation in self.asked)
+
+
+def test_a_prepared_swap_looks_at_nothing_but_what_is_young_until_the_collector_makes_it_old(prepared, monkeypatch):
+    """What a busy service makes in between is collected as always, and nothing of it grows old."""
+    module, swap, _ = prepared
+    made = [[module.make(1)] for _ in range(5_000)]
+    looks = Looks(monkeypatch)
+    assert swap().outcome == "swapped"
+    assert not looks.went_through_everything
+    assert (module.f(1), made[0][0](5)) == (3, 4)
+
+
+def test_a_prepared_swap_looks_at_everything_where_something_grew_old_meanwhile(prepared, monkeypatch):
+    module, swap, _ = prepared
+    gc.collect()
+    looks = Looks(monkeypatch)
+    assert swap().outcome == "swapped"
+    assert looks.went_through_everything
+    assert module.f(1) == 3
+
+
+def test_wrappers_anywhere_get_a_prepared_docstring_too(host):
+    module = host.load("m", 'def f(x):\n    """Old."""\n    return x\n')
+    wrapper = functools.wraps(module.f)(lambda x: module.f(x))
+    gc.collect()
+    change = host.edit("m", ('"""Old."""', '"""New."""'))
+    assert host.reloader.prepare(change).outcome == "swapped"
+    assert host.reloader.swap(change).outcome == "swapped"
+    assert (module.f.__doc__, wrapper.__doc__) == ("New.", "New.")
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_suspended_calls_from_before_and_after_preparing_are_counted(host, old):
+    module = host.load("m", "def f():\n    yield 1\n    return 2\n")
+    first, ended = module.f(), module.f()
+    next(first)
+    list(ended)
+    change = host.edit("m", ("return 2", "return 3"))
+    assert host.reloader.prepare(change).outcome == "swapped"
+    second = module.f()
+    next(second)
+    if old:
+        gc.collect()
+    assert "2 calls in flight finish on the old code" in host.reloader.swap(change).detail
+
+
+@pytest.mark.parametrize("end", ["swap", "refused", "time", "fork", "rest"])
+def test_the_collectors_thresholds_are_the_hosts_again(host, end):
+    host.load("m", SOURCE)
+    now_s = [0.0]
+    reloader = Reloader(str(host.root), clock_s=lambda: now_s[0])
+    usual = gc.get_threshold()
+    change = host.edit("m", ("x + 1\ndef make", "x + 2\ndef make"))
+    if end == "refused":
+        host.write("m", SOURCE)
+        bad = host.edit("m", ("import functools", "import functools\nY = print()"))
+        assert reloader.prepare(bad).outcome == "restart_required"
+    else:
+        assert reloader.prepare(change).outcome == "swapped"
+        assert gc.get_threshold() == (usual[0], 2**31 - 1, usual[2])
+        reloader.give_back_lapsed()
+        assert gc.get_threshold() != usual
+        now_s[0] = LONGEST_S if end == "time" else 0.0
+        {
+            "swap": lambda: reloader.swap(change),
+            "time": reloader.give_back_lapsed,
+            "fork": reloader.become_forked_child,
+            "rest": reloader.rest,
+        }[end]()
+    assert gc.get_threshold() == usual
+
+
+def test_thresholds_that_the_host_sets_meanwhile_stand(prepared):
+    _, swap, _ = prepared
+    gc.set_threshold(900, 15, 12)
+    assert swap().outcome == "swapped"
+    assert gc.get_threshold() == (900, 15, 12)
 
 
 def test_another_change_than_the_prepared_one_is_planned_for_itself(host, prepared):
