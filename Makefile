@@ -40,7 +40,7 @@ bench: $(STAMP)  ## measure, each figure beside its peer or limit; renews docs/B
 
 system-deps:  ## Debian packages for the full test suite (root); never needed for the demo
 	apt-get update -qq
-	apt-get install -y -qq --no-install-recommends bubblewrap python3 python3-venv
+	apt-get install -y -qq --no-install-recommends bubblewrap prometheus python3 python3-venv
 
 lock: .tools/uv/bin/uv  ## resolve the dependencies anew
 	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

@@ -14,15 +14,18 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, assert_never, get_type_hints
+from urllib.parse import urlsplit
 
 from homeostat.core.errors import InvalidInput
 from homeostat.model.documented import DOCUMENTED, Honoured, Loosens, NothingReadsIt, TellsWhere, Tightens, is_no
-from homeostat.model.settings import PROFILE_DEFAULTS, HmrMode, Profile, Settings, table_names
+from homeostat.model.settings import PROFILE_DEFAULTS, HmrMode, Profile, PrometheusQuery, Settings, table_names
 
 FILE_NAME = "homeostat.toml"
 
 _MAX_FILE_BYTES = 1 << 20
 _MAX_SHOWN_CHARS = 60
+_MAX_QUERIES = 10
+_MAX_FOR_S = 3600
 
 _DOCUMENTED_KEYS: Mapping[str, str] = {
     "self_improvement.hmr_enabled": "hmr.enabled",
@@ -250,6 +253,9 @@ def _build(values: Mapping[str, _Raw], warnings: tuple[str, ...]) -> LoadedSetti
             changed[item.name] = value
             origins.append(Origin(name=name, value=value, source=source, doc=item.metadata["doc"]))
         settings = replace(settings, **{table: replace(default_table, **changed)})
+    if settings.detectors.prometheus and not settings.detectors.prometheus_url:
+        source = values["detectors.prometheus"].source
+        raise InvalidInput("bad-setting", f"{source}: `detectors.prometheus` needs `detectors.prometheus_url`")
     return LoadedSettings(settings=settings, origins=tuple(origins), warnings=warnings)
 
 
@@ -273,6 +279,8 @@ def _value(
         raise InvalidInput("bad-setting", f"{source}: `{name}` is {_short(list(value))}; each must be above the last")
     if name == "hub.bind" and value not in ("127.0.0.1", "::1", "localhost"):
         raise InvalidInput("bad-setting", f"{source}: `hub.bind` must be a loopback address, not {_short(value)}")
+    if name == "detectors.prometheus_url" and value and not _is_address(value):
+        raise InvalidInput("bad-setting", f"{source}: `{name}` must be an address as http://127.0.0.1:9090")
     if name == "self_improvement.require_approval" and not value:
         raise InvalidInput("bad-setting", f"{source}: `{name}` cannot be false: nothing goes live that nobody approved")
     return value, source
@@ -294,6 +302,8 @@ def _of_text(raw: str, kind: Any) -> Any:
         return tuple(raw.split())
     if kind == tuple[int, ...]:
         return tuple(_of_text(word, int) for word in raw.replace(",", " ").split())
+    if kind == tuple[PrometheusQuery, ...]:
+        raise ValueError(f"can be set in {FILE_NAME} only, as [[detectors.prometheus]]")
     return _of_toml(raw, kind)
 
 
@@ -322,9 +332,48 @@ def _of_toml(raw: Any, kind: Any) -> Any:
         if not isinstance(raw, list):
             raise ValueError(f"must be a list of whole numbers, as in [10, 50], not {_short(raw)}")
         return tuple(_of_toml(item, int) for item in raw)
+    if kind == tuple[PrometheusQuery, ...]:
+        return _queries(raw)
     if not isinstance(raw, str):
         raise ValueError(f"must be text, not {_short(raw)}")
     return _printable(raw) if kind is str else _word(raw, kind)
+
+
+def _queries(raw: Any) -> tuple[PrometheusQuery, ...]:
+    if not isinstance(raw, list) or not all(isinstance(item, dict) for item in raw):
+        raise ValueError("is a list of tables: write each as [[detectors.prometheus]]")
+    if len(raw) > _MAX_QUERIES:
+        raise ValueError(f"has {len(raw)} queries; at most {_MAX_QUERIES} are asked")
+    found = tuple(map(_query, raw))
+    if len({query.name for query in found}) < len(found):
+        raise ValueError("has two queries of one name")
+    return found
+
+
+def _query(raw: dict[str, Any]) -> PrometheusQuery:
+    kinds = get_type_hints(PrometheusQuery)
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        if key not in kinds:
+            raise ValueError(f"has no `{_name(key)}`; a query has {', '.join(kinds)}")
+        kind = float if kinds[key] == float | None else kinds[key]
+        try:
+            values[key] = _of_toml(value, kind)
+        except ValueError as error:
+            raise ValueError(f"has a `{key}` that {error}") from error
+    if not values.get("name") or not values.get("query") or not ({"above", "below"} & set(values)):
+        raise ValueError("needs of each query `name`, `query`, and `above` or `below`")
+    if not 0 <= values.get("for_s", 0.0) <= _MAX_FOR_S:
+        raise ValueError(f"has a `for_s` that must be from 0 to {_MAX_FOR_S}")
+    return PrometheusQuery(**values)
+
+
+def _is_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 def _finite(number: float) -> float:

@@ -8,9 +8,9 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,7 @@ from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import Conflict, InvalidInput, Unavailable
 from homeostat.core.ids import ActorId
 from homeostat.model.actor import Actor, Role
+from homeostat.model.settings import PrometheusQuery
 
 if TYPE_CHECKING:
     from homeostat.adapters.store.store import SqlStore
@@ -191,12 +192,14 @@ def config_show(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson =
     for warning in loaded.warnings:
         say(f"warning: {warning}")
     if as_json:
-        settings = {item.name: {"value": item.value, "source": item.source, "doc": item.doc} for item in loaded.origins}
+        settings = {
+            item.name: {"value": _json(item.value), "source": item.source, "doc": item.doc} for item in loaded.origins
+        }
         emit_json({"settings": settings})
         return
     rows = []
     for origin in loaded.origins:
-        value = " ".join(origin.value) if isinstance(origin.value, tuple) else str(origin.value)
+        value = " ".join(map(_shown, origin.value)) if isinstance(origin.value, tuple) else str(origin.value)
         rows.append((origin.name, value, origin.source, origin.doc))
     show_table(("setting", "value", "from", "meaning"), rows)
 
@@ -299,3 +302,13 @@ def _comment(text: str) -> str:
 
 def _is_text(words: Sequence[str]) -> bool:
     return not any("\ud800" <= char <= "\udfff" for word in words for char in word)
+
+
+def _shown(item: object) -> str:
+    return item.name if isinstance(item, PrometheusQuery) else str(item)
+
+
+def _json(value: object) -> Any:
+    if isinstance(value, tuple):
+        return [_json(item) for item in value]
+    return asdict(value) if isinstance(value, PrometheusQuery) else value

@@ -7,6 +7,7 @@ from homeostat.model.settings import Settings
 from homeostat.policy.document import PolicyDocument
 from homeostat.ports.clock import Clock, IdSource
 from homeostat.ports.live import LiveProcesses
+from homeostat.ports.measuring import Measures
 from homeostat.ports.proving import Prover
 from homeostat.ports.repository import (
     BackupStore,
@@ -53,6 +54,7 @@ class Deps:
     backups: BackupStore
     prover: Prover
     live: LiveProcesses
+    measures: Measures
     restarter: Restarter
     start: Starter
     judgings: Judgings = field(default_factory=Judgings)

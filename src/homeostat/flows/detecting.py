@@ -1,20 +1,22 @@
 """What the detectors over the whole service say of a change that is tried or watched.
 
-Nothing is kept between two looks: since when the service fares worse follows from its stored vitals.
+Nothing is kept between two looks that is not derived anew when it is lost: since when the service fares worse follows
+from its stored vitals.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from homeostat.flows.deps import Deps
 from homeostat.flows.transition import moved_since
 from homeostat.model.proposal import Application, Proposal, ProposalState
-from homeostat.model.vitals import STRETCH_S, Stretch
+from homeostat.model.vitals import STRETCH_S, Stretch, stretch_start
 from homeostat.rollout.attribution import Overlap, outside, overlaps_of
 from homeostat.rollout.detectors import Detection, View, detect
 from homeostat.rollout.detectors.errors import HOUR_S
 from homeostat.rollout.detectors.heeding import attribute_harm, first_to_go
+from homeostat.rollout.detectors.queries import judge_query
 
 _DAY = timedelta(days=1)
 _MARGIN = timedelta(minutes=30)
@@ -24,6 +26,7 @@ LOOKS_BACK = _DAY + _MARGIN
 _LATE = timedelta(seconds=3)
 """Processes tell of a second one or two later: a stretch counts only then."""
 
+_ASKED_BEFORE_S = 60.0
 _CHANGED_CODE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED, ProposalState.REVERTED})
 
 
@@ -46,12 +49,32 @@ def look_at_service(deps: Deps, proposal: Proposal) -> ServiceLook:
     reach_s = max(HOUR_S, deps.settings.observation.window_s)
     moved = moved_since(deps, application.at - timedelta(seconds=HOUR_S))
     overlaps = overlaps_of(proposal, moved)
-    view = _view(deps, application, overlaps, settled=settled_since(proposal, moved), reach_s=reach_s)
-    said = detect(view, settings)
+    settled = settled_since(proposal, moved)
+    steps = tuple(_steps(application))
+    # Between the ends of two stretches nothing is new but the time.
+    evidence = (proposal.id, steps, stretch_start(deps.clock.now() - _LATE), settled, overlaps)
+    said = (
+        *deps.judgings.said(
+            evidence,
+            lambda: detect(_view(deps, application, steps, overlaps, settled=settled, reach_s=reach_s), settings),
+        ),
+        *_measured(deps, steps, reach_s=reach_s),
+    )
     return ServiceLook(
         detections=tuple(Detection(name=item.name, result=attribute_harm(item.result, overlaps)) for item in said),
         first=first_to_go(said, overlaps),
     )
+
+
+def _measured(deps: Deps, steps: Sequence[datetime], *, reach_s: float) -> Iterator[Detection]:
+    """Ask the configured queries, from some time before the change on: what was so then is not its doing."""
+    now = deps.clock.now()
+    until = steps[-1] + timedelta(seconds=reach_s)
+    for query in deps.settings.detectors.prometheus:
+        since = steps[0] - timedelta(seconds=max(query.for_s, _ASKED_BEFORE_S))
+        answer = deps.measures.answer(query, since=since, until=now)
+        result = judge_query(query, answer, began_at=steps[0], until=until)
+        yield Detection(name=f"prometheus:{query.name}", result=result)
 
 
 def settled_since(proposal: Proposal, moved: Iterable[Proposal]) -> datetime | None:
@@ -68,10 +91,15 @@ def settled_since(proposal: Proposal, moved: Iterable[Proposal]) -> datetime | N
 
 
 def _view(
-    deps: Deps, application: Application, overlaps: Sequence[Overlap], *, settled: datetime | None, reach_s: float
+    deps: Deps,
+    application: Application,
+    steps: Sequence[datetime],
+    overlaps: Sequence[Overlap],
+    *,
+    settled: datetime | None,
+    reach_s: float,
 ) -> View:
     now = deps.clock.now()
-    steps = _steps(application)
     hour = timedelta(seconds=HOUR_S)
     day_until = min(steps[-1] + timedelta(seconds=reach_s) - _DAY + _MARGIN, application.at - hour)
     after = deps.vitals.stretches(since=steps[0], until=now - _LATE)

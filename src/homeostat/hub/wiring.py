@@ -22,6 +22,7 @@ from homeostat.adapters.git.reader import GitCommitReader
 from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import GitRepository, open_repository
 from homeostat.adapters.keys import Keys, load_or_create_keys
+from homeostat.adapters.prometheus import NoPrometheus, Prometheus
 from homeostat.adapters.state_lock import hold_state
 from homeostat.adapters.store.store import SqlStore
 from homeostat.adapters.supervising.client import SupervisorRestarter
@@ -51,6 +52,7 @@ from homeostat.model.process import HostProcess
 from homeostat.model.settings import Settings
 from homeostat.policy.document import policy_in_force
 from homeostat.ports.live import LiveProcesses
+from homeostat.ports.measuring import Measures
 from homeostat.ports.restarting import Restarter
 from homeostat.telemetry.otlp import CumulativeReader
 from homeostat.telemetry.own_word import OwnWord
@@ -136,6 +138,7 @@ class Hub:
         _take_up(deps, troubles)
         isolation.start()
         ticker.start()
+        undo.callback(deps.measures.close)
         undo.callback(ticker.close)
         return HubContext(
             deps=deps,
@@ -188,6 +191,7 @@ def _deps(
         backups=FolderBackupStore(state_dir / "backups"),
         prover=WorkerProver(state_dir=state_dir),
         live=live,
+        measures=_measures(settings),
         restarter=_restarter(settings, git, state_dir),
         start=starter,
     )
@@ -202,6 +206,11 @@ def _go_on_from(latest: datetime | None, clock: HubClock) -> None:
     lead = clock.lead()
     if lead:
         _log.warning("[SI] the machine's clock was set back: the hub's time is %.0f s ahead", lead.total_seconds())
+
+
+def _measures(settings: Settings) -> Measures:
+    url = settings.detectors.prometheus_url
+    return Prometheus(url) if url and settings.detectors.enabled else NoPrometheus()
 
 
 def _restarter(settings: Settings, git: GitRepository, state_dir: Path) -> Restarter:

@@ -128,6 +128,21 @@ class CanarySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusQuery:
+    """One ``[[detectors.prometheus]]``: what takes a change back when Prometheus answers so for some time."""
+
+    name: str
+    query: str
+    """In PromQL; of several series the worst counts."""
+
+    above: float | None = None
+    below: float | None = None
+    for_s: float = 60.0
+    silence_is_harm: bool = False
+    """Whether an answer without a value is harm. Else it is no evidence, and the change is held."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorSettings:
     """Table ``[detectors]``: what takes a change back because the whole service fares worse."""
 
@@ -156,6 +171,10 @@ class DetectorSettings:
     min_requests: int = setting(30, "Requests below which no health is told.", low=1, high=1_000_000)
     baseline_s: float = setting(
         300.0, "How much of the time before must have been watched for a comparison.", low=1, high=3600
+    )
+    prometheus_url: str = setting("", "Where Prometheus answers, as `http://127.0.0.1:9090`; empty: it is not asked.")
+    prometheus: tuple[PrometheusQuery, ...] = setting(
+        (), "Queries as `[[detectors.prometheus]]`, in the file only: see [CANARY](../CANARY.md#queries-to-prometheus)."
     )
 
 

@@ -10,12 +10,15 @@ are counted. `play` feeds a judge until it has decided.
 import itertools
 import math
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from homeostat_agent.canary.histogram import bucket_of
 
+from homeostat.model.vitals import LATENCY_BOUNDS_MS, STRETCH_S, Stretch
 from homeostat.rollout.canary import ArmTick, CanaryJudge, CanaryTick, CanaryVerdict, Promote, Rollback
 
 
@@ -113,6 +116,46 @@ class Run:
     canary_units: int
 
 
+def whole_service(
+    kind: Kind,
+    *,
+    seed: str,
+    start: datetime,
+    seconds: int,
+    units: float = 5,
+    errors: float = 0.01,
+    harm: Harm = NO_HARM,
+    day: float | None = None,
+) -> Iterator[Stretch]:
+    """Tell a service as its stored vitals show it, a second a tick; harm is everybody's.
+
+    `day`: of a diurnal one the time of day at which it begins, 0 to 1, of a day of 24 hours.
+    """
+    rng = random.Random(f"{kind} {seed}")  # noqa: S311 - a simulation
+    weather: Iterator[_Weather]
+    if kind is Kind.DIURNAL and day is not None:
+        weather = _diurnal(rng, units, errors, day=86_400, begins=day)
+    else:
+        weather = (both for both, _ in _weather(kind, rng, units, errors))
+    for first in range(0, seconds, STRETCH_S):
+        requests = failures = 0
+        latency = [0] * (len(LATENCY_BOUNDS_MS) + 1)
+        for number, now in zip(range(first, first + STRETCH_S), weather, strict=False):
+            for _ in range(_poisson(rng, now.units)):
+                failed, latency_s = _suffer(rng, rng.random() < now.errors, now.latency_s(), harm, number, ours=True)
+                requests += 1
+                failures += bool(failed)
+                latency[bisect_left(LATENCY_BOUNDS_MS, latency_s * 1000)] += 1
+        yield Stretch(
+            start=start + timedelta(seconds=first),
+            requests=requests,
+            errors=failures,
+            latency=tuple(latency),
+            seconds=float(STRETCH_S),
+            serves=True,
+        )
+
+
 def play(stream: Iterable[CanaryTick], *, ticks: int, judge: CanaryJudge | None = None, promote: bool = True) -> Run:
     """Feed a judge until it has decided, or has looked so often; without `promote` only a rollback ends it."""
     judge = judge or CanaryJudge()
@@ -193,11 +236,13 @@ def _steady(rng: random.Random, units: float, errors: float) -> Iterator[_Weathe
     return itertools.repeat(_Weather(units=units, errors=errors, latency_s=_usual(rng)))
 
 
-def _diurnal(rng: random.Random, units: float, errors: float) -> Iterator[_Weather]:
+def _diurnal(
+    rng: random.Random, units: float, errors: float, *, day: int = 100, begins: float | None = None
+) -> Iterator[_Weather]:
     """Load, errors and latency follow the day, of a hundred ticks; it begins at any time of it."""
-    begins = rng.random()
+    begins = rng.random() if begins is None else begins
     for tick in itertools.count():
-        high = 1 + 0.8 * math.sin(2 * math.pi * (begins + tick / 100))
+        high = 1 + 0.8 * math.sin(2 * math.pi * (begins + tick / day))
         yield _Weather(units=units * high, errors=min(errors * high**2, 1.0), latency_s=_usual(rng, 0.05 * high))
 
 

@@ -27,6 +27,7 @@ from homeostat.ports.clock import Clock
 from homeostat.rollout.invariants import Observed, Violation, violations
 from homeostat.testing.example_rows import SteppingClock
 from homeostat.testing.fake_live import FakeLive
+from homeostat.testing.fake_measures import FakeMeasures
 from homeostat.testing.fake_prover import FakeProver
 from homeostat.testing.fake_restarter import FakeRestarter
 from homeostat.testing.memory_repository import (
@@ -95,6 +96,7 @@ class World:
         self.store = MemoryStore(clock=hub_clock or self.clock)
         self.repository = MemoryRepository()
         self.live = FakeLive(longest_wait_s=longest_wait_s)
+        self.measures = FakeMeasures()
         self.prover = FakeProver()
         self.restarter = FakeRestarter()
         self.starter = QueuedStarter()
@@ -122,6 +124,7 @@ class World:
             backups=self.backups,
             prover=self.prover,
             live=self.live,
+            measures=self.measures,
             restarter=self.restarter,
             start=self.starter,
         )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from homeostat.adapters.settings import FILE_NAME, load_settings
 from homeostat.core.errors import InvalidInput
-from homeostat.model.settings import HmrMode, Profile, Settings, table_names
+from homeostat.model.settings import HmrMode, Profile, PrometheusQuery, Settings, table_names
 
 
 @pytest.fixture
@@ -359,3 +359,49 @@ def test_a_setting_that_is_there_under_both_names_is_an_error(tmp_path):
     (tmp_path / "homeostat.toml").write_text("[hmr]\nenabled = true\n[self_improvement]\nhmr_enabled = false\n")
     with pytest.raises(InvalidInput, match=r"toml:4.*same setting"):
         load_settings(tmp_path, {})
+
+
+QUERY = '[[detectors.prometheus]]\nname = "queue"\nquery = "sum(q)"\nabove = 10\n'
+ASKED = '[detectors]\nprometheus_url = "http://127.0.0.1:9090"\n'
+
+
+def test_queries_to_prometheus_are_a_list_of_tables(load):
+    second = '[[detectors.prometheus]]\nname = "stock"\nquery = "s"\nbelow = 2\nfor_s = 30\nsilence_is_harm = true\n'
+    found = load(f"{ASKED}{QUERY}{second}")
+    assert found.settings.detectors.prometheus == (
+        PrometheusQuery(name="queue", query="sum(q)", above=10.0),
+        PrometheusQuery(name="stock", query="s", below=2.0, for_s=30.0, silence_is_harm=True),
+    )
+    assert source_of(found, "detectors.prometheus") == "homeostat.toml:3"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (QUERY, "needs `detectors.prometheus_url`"),
+        (f'{ASKED}prometheus = "sum(q)"\n', "list of tables"),
+        (f"{ASKED}prometheus = [1]\n", "list of tables"),
+        (f"{ASKED}[detectors.prometheus]\nname = 'x'\n", "list of tables"),
+        (f"{ASKED}{QUERY}{QUERY}", "two queries of one name"),
+        (f"{ASKED}{QUERY}above_all = 3\n", "has no `above_all`"),
+        (f"{ASKED}{QUERY}for_s = -1\n", "`for_s` that must be from 0"),
+        (f"{ASKED}{QUERY}for_s = nan\n", "`for_s` that must be a finite number"),
+        (f"{ASKED}{QUERY}silence_is_harm = 1\n", "must be true or false"),
+        (ASKED + QUERY.replace("above = 10\n", ""), "`above` or `below`"),
+        (ASKED + QUERY.replace("above = 10\n", "above = 'x'\n"), "must be a number"),
+        (ASKED + QUERY.replace('"sum(q)"', '""'), "needs of each query"),
+        (ASKED + "".join(QUERY.replace("queue", f"q{number}") for number in range(11)), "at most 10"),
+    ],
+)
+def test_a_query_that_could_not_be_asked_is_refused_with_its_line(refused, text, told):
+    message = refused(text)
+    assert told in message and message.startswith("homeostat.toml:")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9090", "file:///etc/passwd", "http://", "http://[::1", "http://x:0"])
+def test_an_address_of_prometheus_is_one_of_http(refused, address):
+    assert "must be an address" in refused(f'[detectors]\nprometheus_url = "{address}"\n')
+
+
+def test_queries_are_not_read_from_a_variable(refused):
+    assert "homeostat.toml only" in refused(HOMEOSTAT_DETECTORS_PROMETHEUS="sum(q)")

@@ -48,6 +48,19 @@ def test_the_json_document_has_the_same(typed, repository):
     assert body["settings"]["hmr.mode"] | {"doc": ""} == {"value": "safe", "source": "default", "doc": ""}
 
 
+def test_lists_of_numbers_and_of_tables_are_shown_too(typed, repository):
+    query = '[[detectors.prometheus]]\nname = "queue"\nquery = "q"\nabove = 1\n'
+    text = f'[canary]\nsteps = [10, 50]\n[detectors]\nprometheus_url = "http://127.0.0.1:9090"\n{query}'
+    (repository / "homeostat.toml").write_text(text)
+    answer = typed("config", "show")
+    rows = {line.split("\t")[0]: line.split("\t")[1:3] for line in answer.out.splitlines()}
+    assert answer.code == 0, answer.err
+    assert rows["canary.steps"] == ["10 50", "homeostat.toml:2"]
+    assert rows["detectors.prometheus"] == ["queue", "homeostat.toml:5"]
+    body = json.loads(typed("config", "show", "--json").out)
+    assert body["settings"]["detectors.prometheus"]["value"][0]["query"] == "q"
+
+
 def test_a_wrong_setting_is_an_error_that_names_the_line(typed, repository):
     (repository / "homeostat.toml").write_text("[hub]\n\nprot = 1\n")
     for arguments in (("config", "show"), ("run", "--", "true"), ("up",)):

@@ -10,7 +10,7 @@ from homeostat.flows.observing import accept, look, oldest_vitals_needed
 from homeostat.flows.observing import observe as observe_one
 from homeostat.flows.proposing import Submission, submit
 from homeostat.model.proposal import ProposalState
-from homeostat.model.settings import CanarySettings, DetectorSettings
+from homeostat.model.settings import CanarySettings, DetectorSettings, PrometheusQuery
 from homeostat.model.verdict import Denied
 from homeostat.rollout.detectors import Fired, Holding, Quiet
 from homeostat.rollout.observation import Hold
@@ -202,3 +202,56 @@ def test_a_silent_service_is_neither_health_nor_harm(state):
     world.clock.move(timedelta(minutes=10))
     observe(world)
     assert row(world).state.value == state
+
+
+QUEUE = PrometheusQuery(name="queue", query="q", above=10, for_s=30)
+ASKING = replace(
+    SETTINGS,
+    detectors=replace(SETTINGS.detectors, prometheus_url="http://127.0.0.1:9090", prometheus=(QUEUE,)),
+)
+
+
+def test_a_query_to_prometheus_takes_a_change_back():
+    world = applied(ASKING)
+    world.measures.put("q", world.clock.now() - timedelta(minutes=10), 3.0)
+    world.clock.move(timedelta(seconds=6))
+    world.measures.put("q", world.clock.now(), 12.5)
+    serve(world, seconds=60)
+    assert row(world).state is S.REVERTED
+    seen = entry(world, "revert_started").body["detector"]
+    assert seen["name"] == "prometheus:queue" and seen["figures"]["value"] == "12.5"
+
+
+def test_a_query_to_prometheus_takes_a_canary_back():
+    world = applied(replace(ASKING, canary=TRYING.canary))
+    world.measures.put("q", world.clock.now() - timedelta(minutes=10), 3.0)
+    world.clock.move(timedelta(seconds=6))
+    world.measures.put("q", world.clock.now(), 12.5)
+    serve(world, seconds=60)
+    assert row(world).state is S.REVERTED
+    assert entry(world, "canary_ended").body["detector"]["name"] == "prometheus:queue"
+
+
+def test_a_prometheus_that_does_not_answer_lets_no_change_pass_and_takes_none_back():
+    world = applied(ASKING)
+    world.measures.fall_silent("it is gone")
+    serve(world, seconds=320)
+    seen = look(world.deps, row(world))
+    assert isinstance(seen.judgement, Hold) and "prometheus:queue: it is gone" in seen.judgement.reason
+    world.measures.fall_silent("")
+    world.measures.put("q", world.clock.now() - timedelta(minutes=20), 3.0)
+    observe(world)
+    assert row(world).state is S.IMPLEMENTED
+
+
+def test_a_canary_that_prometheus_says_nothing_of_is_for_a_person_to_pass():
+    world = applied(replace(ASKING, canary=TRYING.canary))
+    world.measures.fall_silent("it is gone")
+    for _ in range(90):
+        world.serve(seconds=1, requests=50, errors=0)
+        world.clock.move(timedelta(seconds=-1))
+        world.try_out(row(world).id, seconds=1, calls=500)
+    observe(world)
+    assert row(world).application.canary.percent == 10
+    done = accept(world.deps, row(world).id, actor=OWNER, reason="it is being upgraded")
+    assert not isinstance(done, Denied), done.reasons

@@ -26,8 +26,12 @@ def detect(view: View, settings: DetectorSettings) -> tuple[Detection, ...]:
     """Let every detector look at the service, in order; none where they are switched off."""
     if not settings.enabled:
         return ()
-    service = count_service(view, settings)
+    return detect_in(count_service(view, settings))
+
+
+def detect_in(service: Service) -> tuple[Detection, ...]:
+    """Let every detector look at a service that is counted."""
     return tuple(Detection(name=name, result=look(service)) for name, look in DETECTORS.items())
 
 
-__all__ = ["DETECTORS", "Detection", "Fired", "Holding", "NoEvidence", "Quiet", "Result", "View", "detect"]
+__all__ = ["DETECTORS", "Detection", "Fired", "Holding", "NoEvidence", "Quiet", "Result", "View", "detect", "detect_in"]

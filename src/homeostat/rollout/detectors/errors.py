@@ -15,12 +15,12 @@ A harmless change is taken back with a chance of at most alpha where either need
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from homeostat.model.vitals import STRETCH_S, Stretch
+from homeostat.model.vitals import STRETCH_S
 from homeostat.rollout.detectors.results import Fired, Holding, NoEvidence, Quiet, Result
-from homeostat.rollout.detectors.service import SILENT_S, SPACING, Pool, Service, Yardstick
+from homeostat.rollout.detectors.service import SILENT_S, SPACING, Pool, Service
 from homeostat.rollout.sequential import e_value
 from homeostat.rollout.tolerance import LEAST_FAILURES, tolerated_rate
 from homeostat.rollout.wagers import Wager
@@ -42,7 +42,7 @@ def risen_errors(service: Service) -> Result:
     after = service.yardstick.total(view.after)
     if service.present is None or service.silent_s() > SILENT_S:
         return NoEvidence(reason=f"too few {service.what} to tell a rate")
-    old = [service.yardstick.total(stretches) for stretches in service.references]
+    old = [past.total for past in service.past]
     usual = max(pool.count.rate for pool in old)
     lately = _lately(service)
     told = f"{lately.count.rate:.2%} of {service.what} failed in the last five minutes, {usual:.2%} before the change"
@@ -97,12 +97,10 @@ def _by_stretches(service: Service) -> tuple[datetime | None, float]:
     """Return since when ranks confirm a rise against every reference, and by how much."""
     confirmed: list[datetime | None] = []
     least = math.inf
-    for stretches in service.references:
+    new = service.yardstick.rates(service.view.after, least=service.settings.min_requests)
+    for past in service.past:
         since, best = rank_evidence(
-            _rates(service.yardstick, stretches, least=service.settings.min_requests),
-            _rates(service.yardstick, service.view.after, least=service.settings.min_requests),
-            rise=service.settings.error_rise,
-            alpha=service.settings.false_alarm,
+            past.rates, new, rise=service.settings.error_rise, alpha=service.settings.false_alarm
         )
         confirmed.append(since)
         least = min(least, best)
@@ -111,13 +109,13 @@ def _by_stretches(service: Service) -> tuple[datetime | None, float]:
 
 
 def rank_evidence(
-    old: Iterator[tuple[datetime, float]], new: Iterator[tuple[datetime, float]], *, rise: float, alpha: float
+    old: Sequence[float], new: Sequence[tuple[datetime, float]], *, rise: float, alpha: float
 ) -> tuple[datetime | None, float]:
     """Return since when the new rates are confirmed to be above the old ones by more than `rise`, and the evidence.
 
     A wager on ranks: its e-value reaches 1/alpha with a chance of at most alpha while all are exchangeable.
     """
-    known = sorted(rate for _, rate in old)
+    known = sorted(old)
     if len(known) < LEAST_STRETCHES:
         return None, 1.0
     wager = Wager((1 / len(_POWERS),) * len(_POWERS))
@@ -131,13 +129,3 @@ def rank_evidence(
         if since is None and wager.log_value >= -math.log(alpha):
             since = at
     return since, math.exp(min(wager.best, 700.0))
-
-
-def _rates(yardstick: Yardstick, stretches: Sequence[Stretch], *, least: int) -> Iterator[tuple[datetime, float]]:
-    """Return the rate of failures in one stretch after the other, of several where one has too few units."""
-    pool = Pool()
-    for item in stretches:
-        pool += yardstick.pool(item)
-        if pool.units >= least:
-            yield item.start, pool.count.rate
-            pool = Pool()

@@ -32,7 +32,7 @@ def fallen_health(service: Service) -> Result:
 
 
 def usual_health(service: Service) -> float:
-    return min(service.yardstick.total(stretches).health for stretches in service.references)
+    return min(past.total.health for past in service.past)
 
 
 def _health(pool: Pool) -> float:

@@ -27,7 +27,7 @@ def _limit(service: Service, what: str, measure: object, floor: float) -> Limit:
 
 
 def _judge(service: Service, limit: Limit) -> Result:
-    usual = min(limit.measure(service.yardstick.total(stretches)) for stretches in service.references)
+    usual = min(limit.measure(past.total) for past in service.past)
     if usual < limit.floor:
         return NoEvidence(reason=f"{limit.what} was {usual:.4f} before the change, below {limit.floor} already")
     return judge_spell(service, limit)

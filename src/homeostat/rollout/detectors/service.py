@@ -8,9 +8,11 @@ second of a process's life, with or without an error.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
+
+import msgspec
 
 from homeostat.model.settings import DetectorSettings
 from homeostat.model.vitals import LATENCY_BOUNDS_MS, STRETCH_S, Stretch
@@ -45,8 +47,7 @@ class View:
     """How long after a step harm may begin that is the change's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """What was counted in some stretches, in the unit that the service is judged in."""
 
     units: float = 0
@@ -120,17 +121,38 @@ class Yardstick:
     def minutes(self, stretches: Sequence[Stretch], *, least: int) -> list[Minute]:
         """Return the service at the end of each stretch, in a minute or what it takes to have `least` units."""
         pools = [self.pool(item) for item in stretches]
+        places = [round(item.start.timestamp()) // STRETCH_S for item in stretches]
         found = []
         for index, item in enumerate(stretches):
             pool, known = Pool(), False
             for back in range(index, -1, -1):
-                age = (item.start - stretches[back].start) // timedelta(seconds=STRETCH_S)
+                age = places[index] - places[back]
                 if age >= _MOST_POOLED or (known and age >= _POOLED):
                     break
                 pool += pools[back]
                 known = pool.units >= least
             found.append(Minute(start=item.start, last=pools[index], pool=pool if known else None))
         return found
+
+    def rates(self, stretches: Iterable[Stretch], *, least: int) -> list[tuple[datetime, float]]:
+        """Return the rate of failures in one stretch after the other, of several where one has too few units."""
+        pool, found = Pool(), []
+        for item in stretches:
+            pool += self.pool(item)
+            if pool.units >= least:
+                found.append((item.start, pool.count.rate))
+                pool = Pool()
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """A reference, counted: the hour before, or the same hours of the day before."""
+
+    total: Pool
+    minutes: Sequence[Minute]
+    rates: Sequence[float]
+    """Of its stretches, in order of size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,14 +162,12 @@ class Service:
     view: View
     yardstick: Yardstick
     settings: DetectorSettings
-    references: tuple[Sequence[Stretch], ...]
-    """Of the hour before and the same hours of the day before those that were watched for long enough."""
-
     unknown: str
     """Why there is no reference; empty where there is one."""
 
     after: Sequence[Minute]
-    _earlier: dict[int, list[Minute]] = field(default_factory=dict)
+    past: "tuple[Past, ...]"
+    """The references, counted."""
 
     @property
     def what(self) -> str:
@@ -163,12 +183,6 @@ class Service:
         present = self.present
         since = self.view.steps[0] if present is None else present.start + timedelta(seconds=STRETCH_S)
         return (self.view.now - since).total_seconds()
-
-    def earlier(self, index: int) -> list[Minute]:
-        """Return a reference minute by minute."""
-        if index not in self._earlier:
-            self._earlier[index] = self.yardstick.minutes(self.references[index], least=self.settings.min_requests)
-        return self._earlier[index]
 
     def belongs(self, since: datetime, *, within_s: float) -> bool:
         """Tell whether what began then may be this change's: so soon after one of its steps."""
@@ -195,9 +209,17 @@ def count_service(view: View, settings: DetectorSettings) -> Service:
         view=view,
         yardstick=yardstick,
         settings=settings,
-        references=references,
         unknown=unknown,
         after=yardstick.minutes(view.after, least=settings.min_requests),
+        past=tuple(_past(yardstick, stretches, settings) for stretches in references),
+    )
+
+
+def _past(yardstick: Yardstick, stretches: Sequence[Stretch], settings: DetectorSettings) -> Past:
+    return Past(
+        total=yardstick.total(stretches),
+        minutes=yardstick.minutes(stretches, least=settings.min_requests),
+        rates=sorted(rate for _, rate in yardstick.rates(stretches, least=settings.min_requests)),
     )
 
 

@@ -50,7 +50,7 @@ def judge_spell(service: Service, limit: Limit) -> Result:
         return Quiet(reason=told)
     if not service.belongs(spell.since, within_s=limit.within_s):
         return Quiet(reason=f"{told}; since {spell.since:%H:%M:%S}, too long after the change to be its own")
-    usual_s = _longest(service, limit)
+    usual_s = longest(service, limit)
     needed_s = settings.grace_s + usual_s
     if spell.seconds < needed_s:
         usual = f" (such spells took up to {usual_s:.0f} s before the change)" if usual_s else ""
@@ -100,9 +100,9 @@ def _open_spell(minutes: Sequence[Minute], limit: Limit) -> Spell | None:
     return list(spells(known, limit))[-1]
 
 
-def _longest(service: Service, limit: Limit) -> float:
+def longest(service: Service, limit: Limit) -> float:
     """Return how long the longest spell of that kind took before the change."""
     return max(
-        (spell.seconds for index in range(len(service.references)) for spell in spells(service.earlier(index), limit)),
+        (spell.seconds for past in service.past for spell in spells(past.minutes, limit)),
         default=0.0,
     )

@@ -14,6 +14,7 @@ from homeostat.model.change import REGULAR, FileState
 from homeostat.model.settings import CanarySettings, HmrSettings, ObservationSettings, PolicySettings, RestartSettings
 from homeostat.policy.document import policy_in_force
 from homeostat.testing.example_rows import START
+from homeostat.testing.fake_measures import FakeMeasures
 from homeostat.testing.fake_prover import FakeProver
 from homeostat.testing.fake_restarter import FakeRestarter
 from homeostat.testing.memory_repository import (
@@ -162,6 +163,7 @@ class Simulation:
                 otherwise=lambda job: (run_tests(repository, job.base), run_tests(repository, job.candidate))
             ),
             live=self.live,
+            measures=FakeMeasures(),
             restarter=FakeRestarter(),
             start=QueuedStarter(),
         )
