@@ -156,8 +156,14 @@ class Attempt(_Step):
     With a `router` it goes no further than to a canary. Without it, from there too.
     """
 
-    def __init__(self, change: Change, surroundings: Surroundings) -> None:
-        super().__init__(change, surroundings, surroundings.files(tuple(item.path for item in change.modules)), {}, ())
+    def __init__(self, change: Change, surroundings: Surroundings, *, goes_on: Attempt | None = None) -> None:
+        """With `goes_on`, what is exchanged is to be added to what that one has exchanged: its plans are used."""
+        if goes_on is None:
+            files = surroundings.files(tuple(item.path for item in change.modules))
+            super().__init__(change, surroundings, files, {}, ())
+        else:
+            super().__init__(change, surroundings, goes_on.files, goes_on.targets, goes_on.anchors)
+        self._goes_on = goes_on is not None
         self.exchanged: list[tuple[weakref.ref[FunctionType], CodeType, CodeType]] = []
         """Functions that `commit` gave other code, with the code they had (that of no canary) and what they got."""
 
@@ -212,7 +218,7 @@ class Attempt(_Step):
         memory, self._memory = self._memory, None
         while True:
             for target in self.targets.values():
-                if isinstance(target, Target):
+                if isinstance(target, Target) and not self._goes_on:
                     target.originals.clear()
             work, census = self._look(self._forward, codes=self._codes, memory=memory)
             memory = None  # whoever waits for garbage makes it old

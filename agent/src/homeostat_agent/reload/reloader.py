@@ -264,7 +264,7 @@ class Reloader:
     def _complete(self, change: Change) -> Outcome:
         """Exchange what the old source still (or again) makes run under a change that is in force."""
         applied = self._applied[change.id]
-        attempt = Attempt(change, self._surroundings)
+        attempt = Attempt(change, self._surroundings, goes_on=applied.attempt)
         attempt.router = applied.attempt.router
         refused = attempt.plan() or attempt.verify()
         if refused is not None:

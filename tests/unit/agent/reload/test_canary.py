@@ -1,5 +1,6 @@
 """A share of the calls on new code: begun, promoted, given back, refused; and exact at every end."""
 
+import ast
 import asyncio
 import gc
 import importlib
@@ -421,11 +422,11 @@ def test_other_source_than_the_change_was_made_from_refuses(host):
 
 
 def test_a_module_that_is_not_loaded_has_nothing_to_route(host):
-    host.write("late", "def f():\n    return 1\n")
-    change = host.edit("late", ("return 1", "return 2"))
+    host.write("late_routed", "def f():\n    return 1\n")
+    change = host.edit("late_routed", ("return 1", "return 2"))
     outcome = host.reloader.canary(change, terms(10))
     assert (outcome.outcome, outcome.functions, "not loaded" in outcome.detail) == ("swapped", (), True)
-    assert importlib.import_module(f"{host.package}.late").f() == 2
+    assert importlib.import_module(f"{host.package}.late_routed").f() == 2
     assert host.reloader.rollback(change.id).outcome == "swapped"
 
 
@@ -451,11 +452,23 @@ def test_a_process_that_started_since_and_loaded_the_new_source_has_its_share_to
     assert host.reloader.prepare(Change("next", change.modules, "safe")).runs == "old"
 
 
-def test_a_module_that_is_imported_under_a_canary_is_routed_when_it_is_told_again(host):
-    host.write("late", "def f():\n    return 1\n")
-    change = host.edit("late", ("return 1", "return 2"))
+def test_a_canary_that_is_told_again_parses_nothing_again(host, monkeypatch):
+    """It is told every other second, and to plan took a tenth of one."""
+    module = host.load("m", "def f():\n    return 1\n")
+    change = host.edit("m", ("return 1", "return 2"))
     assert host.reloader.canary(change, terms(0)).outcome == "swapped"
-    module = importlib.import_module(f"{host.package}.late")
+    monkeypatch.setattr(ast, "parse", None)
+    assert host.reloader.canary(change, terms(100)).outcome == "swapped"
+    assert module.f() == 2
+    assert host.reloader.rollback(change.id).outcome == "swapped"
+    assert module.f() == 1
+
+
+def test_a_module_that_is_imported_under_a_canary_is_routed_when_it_is_told_again(host):
+    host.write("late_back", "def f():\n    return 1\n")
+    change = host.edit("late_back", ("return 1", "return 2"))
+    assert host.reloader.canary(change, terms(0)).outcome == "swapped"
+    module = importlib.import_module(f"{host.package}.late_back")
     assert module.f() == 2
     assert host.reloader.canary(change, terms(0)).outcome == "swapped"
     assert module.f() == 1

@@ -151,19 +151,19 @@ def test_changes_of_different_files_go_back_in_any_order(host):
 
 
 def test_a_module_that_is_not_loaded_needs_nothing_and_comes_with_the_new_source(host):
-    host.write("late", "def f():\n    return 1\n")
-    change = host.edit("late", ("return 1", "return 2"))
+    host.write("late_new", "def f():\n    return 1\n")
+    change = host.edit("late_new", ("return 1", "return 2"))
     outcome = host.reloader.swap(change)
     assert (outcome.outcome, outcome.functions, outcome.swap_us) == ("swapped", (), None)
     assert "not loaded" in outcome.detail
-    assert importlib.import_module(f"{host.package}.late").f() == 2
+    assert importlib.import_module(f"{host.package}.late_new").f() == 2
 
 
 def test_a_module_loaded_after_the_swap_is_rolled_back_too(host):
-    host.write("late", "def f():\n    return 1\n")
-    change = host.edit("late", ("return 1", "return helper()\ndef helper():\n    return 2"))
+    host.write("late_undone", "def f():\n    return 1\n")
+    change = host.edit("late_undone", ("return 1", "return helper()\ndef helper():\n    return 2"))
     host.reloader.swap(change)
-    module = importlib.import_module(f"{host.package}.late")
+    module = importlib.import_module(f"{host.package}.late_undone")
     assert module.f() == 2
     assert host.reloader.rollback(change.id).outcome == "swapped"
     assert module.f() == 1
