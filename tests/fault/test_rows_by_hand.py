@@ -11,7 +11,10 @@ from homeostat.core.errors import IntegrityFailure
 from homeostat.flows.applying import apply, request_apply
 from homeostat.flows.recovering import recover
 from homeostat.model.proposal import ProposalState
+from homeostat.rollout.invariants import violations
 from homeostat.testing.world import OWNER
+
+OTHER = "--- a/other.py\n+++ b/other.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n"
 
 
 @pytest.fixture
@@ -29,7 +32,11 @@ def forge(world, identity, **columns):
         review = {"by": OWNER.id, "at": "2026-01-05T09:30:00.000000Z", "decision": "approved", "notes": "", "label": ""}
         document["review"] = {**review, "change_digest": document["change_digest"], "unreviewed": False}
         document["apply_requested"] = True
-        columns["document"] = json.dumps(document)
+    write(world, identity, document=json.dumps(document), **columns)
+
+
+def write(world, identity, **columns):
+    with closing(sqlite3.connect(world.state_dir / "homeostat.sqlite")) as database, database:
         names = ", ".join(f"{name} = ?" for name in columns)
         database.execute(f"UPDATE proposals SET {names} WHERE id = ?", (*columns.values(), identity))
 
@@ -52,3 +59,21 @@ def test_an_approval_that_is_written_into_the_database_applies_nothing(world):
     assert (world.user.git("rev-parse", "main"), world.deps.ledger.head()) == (head, entries)
     assert world.disk() == world.runs() == before
     assert "is approved in the row" in {check.name: check.detail for check in world.unverified()}["proposal states"]
+
+
+def test_a_row_that_cannot_be_read_is_named_and_stops_neither_recovery_nor_the_look_at_the_others(world):
+    damaged, other = world.propose(), world.propose("Another", OTHER)
+    for identity in (damaged, other):
+        request_apply(world.deps, identity, actor=OWNER, seen=None)
+    world.starter.queue.clear()
+    write(world, damaged, document="{")
+    with pytest.raises(IntegrityFailure, match=f"the row of proposal {damaged} cannot be read"):
+        recover(world.deps)
+    assert [proposal_id for _, proposal_id in world.starter.queue] == [other]
+
+    seen = world.observed()
+    assert damaged in seen.problems["proposals"]
+    assert [row.id for row in seen.proposals] == [other]
+    found = violations(seen)
+    assert (0, "proposals") in {(item.number, item.subject) for item in found}
+    assert damaged not in {item.subject for item in found}

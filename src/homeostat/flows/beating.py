@@ -10,7 +10,7 @@ from homeostat.flows.observing import WATCHED, observe, oldest_vitals_needed
 from homeostat.flows.recording import catch_up
 from homeostat.flows.recovering import recover
 from homeostat.flows.restarting import watch_restarts
-from homeostat.flows.transition import read_all
+from homeostat.flows.transition import read_readable
 from homeostat.flows.troubles import Troubles
 from homeostat.model.proposal import ProposalState
 
@@ -38,8 +38,9 @@ def beat(deps: Deps, troubles: Troubles, count: int, *, chores: Mapping[str, Cal
     due: dict[str, Callable[[], object]] = {
         "observing": lambda: _observe(deps, renew=count % RENEW_EVERY == 0),
         "restarting": lambda: watch_restarts(deps, look_anyway=count % RECOVER_EVERY == 0),
-        "recording": lambda: catch_up(deps),
     }
+    if troubles.is_due("recording", count):
+        due["recording"] = lambda: catch_up(deps)
     if count % RECOVER_EVERY == 0:
         due |= {"recovering": lambda: _recover(deps, troubles), **chores}
     if count % _PRUNE_EVERY == 0:
@@ -47,6 +48,8 @@ def beat(deps: Deps, troubles: Troubles, count: int, *, chores: Mapping[str, Cal
     in_hand = False
     for activity, work in due.items():
         in_hand |= _try(troubles, activity, work)
+    if "recording" in due:
+        troubles.put_off("recording", count, most=RECOVER_EVERY)
     return in_hand
 
 
@@ -56,8 +59,8 @@ def heed(deps: Deps, troubles: Troubles) -> None:
 
 
 def _observe(deps: Deps, *, renew: bool, states: frozenset[ProposalState] = WATCHED) -> int:
-    troubled = []
-    watched = read_all(deps.proposals, states=states)
+    watched, unreadable = read_readable(deps.proposals, states=states)
+    troubled = [str(error) for error in unreadable]
     for proposal in watched:
         try:
             observe(deps, proposal.id, renew=renew)

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from homeostat.audit.proposal_story import PROPOSAL_PREFIX
 from homeostat.audit.story import unlike_commits
-from homeostat.core.errors import HomeostatError, NotFound
+from homeostat.core.errors import HomeostatError, IntegrityFailure, NotFound
 from homeostat.core.ids import CommitId, ProposalId
-from homeostat.flows.transition import read_all
+from homeostat.flows.transition import read_readable
 from homeostat.model.change import TreeChange
 from homeostat.model.ledger import LedgerEntry
 from homeostat.model.process import HostProcess
@@ -21,6 +21,7 @@ from homeostat.rollout.live import plan_change
 
 _PAGE = 5000
 _LOOKED_AT = 200
+_NAMED = 5
 """Applications whose files and backups are looked at, the newest; `homeostat verify` looks at all backups."""
 
 _T = TypeVar("_T")
@@ -52,11 +53,10 @@ def survey(
     What cannot be looked at is named in `Observed.problems`. `processes` is None where no hub can be asked.
     """
     problems: dict[str, str] = {}
-    no_rows: Sequence[Proposal] = ()
     no_ids: Sequence[ProposalId] = ()
     no_lag: Sequence[tuple[ProposalId, int]] = ()
     no_entries: Mapping[str, LedgerEntry] = {}
-    rows = _noting(problems, "proposals", no_rows, lambda: read_all(places.proposals))
+    rows = _rows(problems, places)
     head = _noting(problems, "branch", None, places.commits.head)
     looked = [row for row in rows if row.application is not None][:_LOOKED_AT]
     changes = {row.id: _change(places, row) for row in looked}
@@ -70,13 +70,15 @@ def survey(
     unrecorded = _noting(problems, "records", no_lag, places.records.pending_records)
     entries = _noting(problems, "ledger", no_entries, lambda: _last_moves(places.ledger))
     left_by = _noting(problems, "lock", "", lock)
-    still = _noting(problems, "proposals", no_rows, lambda: read_all(places.proposals))
+    still = _rows(problems, places)
     unmoved = {(row.id, row.version) for row in rows} & {(row.id, row.version) for row in still}
     kept = {proposal_id for proposal_id, _ in unmoved}
+    # Nothing is said of what a row that cannot be read may be about, but that it cannot be read.
+    unknown = {*entries} - {row.id for row in rows} if "proposals" in problems else set()
     return Observed(
         at=now(),
         proposals=[row for row in rows if row.id in kept],
-        moved=frozenset(row.id for row in (*rows, *still) if row.id not in kept),
+        moved=frozenset({*(row.id for row in (*rows, *still) if row.id not in kept), *unknown}),
         entries=entries,
         branch=_noting(problems, "branch", "", places.commits.deployed_branch),
         traces=traces,
@@ -88,6 +90,14 @@ def survey(
         proof_takes=proof_takes,
         problems=problems,
     )
+
+
+def _rows(problems: dict[str, str], places: Places) -> Sequence[Proposal]:
+    none: tuple[Sequence[Proposal], Sequence[IntegrityFailure]] = ((), ())
+    rows, unreadable = _noting(problems, "proposals", none, lambda: read_readable(places.proposals))
+    if unreadable:
+        problems["proposals"] = "; ".join(error.message for error in unreadable[:_NAMED])
+    return rows
 
 
 def _noting(problems: dict[str, str], part: str, instead: _T, look: Callable[[], _T]) -> _T:

@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
 from homeostat.audit.proposal_story import PROPOSAL_PREFIX
-from homeostat.core.errors import HomeostatError, NotFound, OutcomeUnknown
+from homeostat.core.errors import HomeostatError, IntegrityFailure, NotFound, OutcomeUnknown
 from homeostat.core.ids import ProposalId
 from homeostat.flows.deps import Deps
 from homeostat.flows.recording import record_or_lag
@@ -21,6 +22,7 @@ from homeostat.proposals.lifecycle import step
 _log = logging.getLogger(__name__)
 _PAGE = 5000
 _LEDGER_PAGE = 200
+_MOST_UNREADABLE = 1000
 
 
 def read(deps: Deps, proposal_id: ProposalId) -> Proposal:
@@ -41,8 +43,37 @@ def read_all(
     return rows
 
 
+def read_readable(
+    proposals: ProposalStore, *, states: frozenset[ProposalState] | None = None
+) -> tuple[Sequence[Proposal], Sequence[IntegrityFailure]]:
+    """Return as `read_all` does what can be read, and of each row that cannot be read why.
+
+    For what must go on beside a damaged row; whoever calls says what could not be read.
+    """
+    try:
+        return read_all(proposals, states=states), ()
+    except IntegrityFailure:
+        pass  # one row makes a whole page unreadable: now each by itself
+    rows: list[Proposal] = []
+    unreadable: list[IntegrityFailure] = []
+    while True:
+        try:
+            found = proposals.find(states=states, limit=1, offset=len(rows) + len(unreadable))
+        except IntegrityFailure as error:
+            unreadable.append(error)
+            if len(unreadable) > _MOST_UNREADABLE:
+                raise
+        else:
+            if not found:
+                return rows, unreadable
+            rows += found
+
+
 def moved_since(deps: Deps, since: datetime) -> Sequence[Proposal]:
-    """Return the proposals whose state changed since then, whenever they were made, the last one first."""
+    """Return the proposals whose state changed since then, whenever they were made, the last one first.
+
+    A row that cannot be read is left out: recovery says which one that is, and the others go on.
+    """
     found: dict[ProposalId, None] = {}
     last = deps.ledger.head().size
     while last > 0:
@@ -55,7 +86,10 @@ def moved_since(deps: Deps, since: datetime) -> Sequence[Proposal]:
                 found.setdefault(ProposalId(entry.subject))
         else:
             last = first
-    rows = (deps.proposals.get(proposal_id) for proposal_id in found)
+    rows = []
+    for proposal_id in found:
+        with suppress(IntegrityFailure):
+            rows.append(deps.proposals.get(proposal_id))
     return [row for row in rows if row is not None]
 
 

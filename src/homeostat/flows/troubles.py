@@ -19,6 +19,21 @@ class Troubles:
 
     _flows: dict[str, ProposalId] = field(default_factory=dict)
 
+    _put_off: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By activity: the beat before which it is not tried again, and how many beats that was put off."""
+
+    def is_due(self, activity: str, beat: int) -> bool:
+        """Tell whether an activity is to be tried at this beat, if it has failed before."""
+        return beat >= self._put_off.get(activity, (0, 0))[0]
+
+    def put_off(self, activity: str, beat: int, *, most: int) -> None:
+        """Where an activity has just failed, let it rest for twice as many beats as before, `most` at the most."""
+        if activity not in self.last:
+            self._put_off.pop(activity, None)
+            return
+        beats = min(2 * self._put_off.get(activity, (0, 1))[1], most)
+        self._put_off[activity] = (beat + beats, beats)
+
     def note(self, activity: str, text: str) -> bool:
         """Note a failure; return whether it is another one than this activity failed with before."""
         is_new = self.last.get(activity) != text

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from homeostat.core.errors import Conflict
+from homeostat.core.errors import Conflict, IntegrityFailure
 from homeostat.core.ids import ProposalId
 from homeostat.flows.applying import request_apply
 from homeostat.flows.beating import RECOVER_EVERY, beat
@@ -46,6 +46,53 @@ def test_an_applied_change_that_cannot_be_looked_at_does_not_stop_the_watch_over
 
     assert set(seen) == {first, second}
     assert "this row is in the way" in troubles.last["observing"]
+
+
+def test_a_row_that_cannot_be_read_does_not_stop_the_watch_over_the_others_and_is_named():
+    world = World()
+    applied(world, "First", DIFF)
+
+    class Damaged:
+        """A store of which the first row cannot be read, and no page that it is in."""
+
+        def __getattr__(self, name):
+            return getattr(world.deps.proposals, name)
+
+        def find(self, *, offset=0, limit=100, after=None, **options):
+            if after is None and offset == 0:
+                raise IntegrityFailure("row-malformed", "the row of proposal p-1 cannot be read")
+            return world.deps.proposals.find(offset=offset - 1, limit=limit, after=after, **options)
+
+    world.serve(seconds=70, requests=10, errors=0)
+    troubles = Troubles()
+    beat(replace(world.deps, proposals=Damaged()), troubles, 1, chores={})
+    assert [row.state for row in world.deps.proposals.find()] == [ProposalState.IMPLEMENTED]
+    assert "the row of proposal p-1 cannot be read" in troubles.last["observing"]
+
+
+def test_what_cannot_be_recorded_is_tried_ever_more_seldom_and_at_each_beat_again_once_it_succeeds():
+    world = World()
+    tries, works = [], False
+
+    class Records:
+        def __getattr__(self, name):
+            return getattr(world.deps.records, name)
+
+        def pending_records(self):
+            tries.append(number)
+            if not works:
+                raise Conflict("scripted", "the branch is locked")
+            return ()
+
+    deps, troubles = replace(world.deps, records=Records()), Troubles()
+    for number in range(1, 100):
+        beat(deps, troubles, number, chores={})
+    assert [number for number in tries if number % RECOVER_EVERY] == [1, 3, 7, 15, 31, 51, 71, 91]
+    works = True
+    for number in range(100, 120):
+        beat(deps, troubles, number, chores={})
+    assert "recording" not in troubles.last
+    assert tries[-5:] == [115, 116, 117, 118, 119]
 
 
 def test_the_trouble_of_a_flow_ends_when_its_proposal_is_not_under_way_any_more():
