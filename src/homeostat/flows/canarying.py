@@ -15,12 +15,12 @@ from homeostat.core.ids import ProcessId
 from homeostat.flows.bringing_in_line import bring_back, live_change
 from homeostat.flows.deps import Deps
 from homeostat.flows.detecting import look_at_service
-from homeostat.flows.transition import must, transition
+from homeostat.flows.transition import must, read, transition
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.canary import Share
 from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
-from homeostat.model.proposal import Proposal
+from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.ports.live import LiveChange
 from homeostat.proposals.events import CanaryEnded, CanaryPassed, CanaryStarted, CanaryWidened, Reverted, RevertWaits
@@ -142,9 +142,12 @@ def give_back(deps: Deps, proposal: Proposal, change: TreeChange) -> None:
     """Carry a canary that is being taken back to its end; idempotent. Branch and files never had it."""
     application = proposal.application
     assert application is not None
+    asking = deps.routing.under_way(proposal.id)
     # INVARIANT: nobody can have read the change from the disk, so to forget its routes is all that is asked.
     still = bring_back(deps, proposal, change.inverse(), files_back_at=application.at, was_on_disk=False)
     still += _out_of_sight(deps, proposal)
+    if asking:
+        still.append("one was being asked to route it just now")
     if still:
         reason = f"branch and files never had it; waiting for running processes: {'; '.join(still)}"
         if reason != proposal.state_reason:
@@ -212,7 +215,11 @@ def _keep_routing(deps: Deps, proposal: Proposal, *, renew: bool) -> None:
         if wanted is None:
             change = deps.backups.load(proposal.application.backup)
             wanted = live_change(proposal.id, change, mode=deps.settings.hmr.mode)
-        result = _route(deps, process, wanted, percent, within_s=_RENEWED_WITHIN_S if routes else _BEGUN_WITHIN_S)
+        within_s = _RENEWED_WITHIN_S if routes else _BEGUN_WITHIN_S
+        with deps.routing.asking(proposal.id):
+            if read(deps, proposal.id).state is not ProposalState.CANARY:
+                return  # somebody took it back, or passed it on, while others were asked
+            result = _route(deps, process, wanted, percent, within_s=within_s)
         # One that does not answer gives back by itself when its lease ends, and is asked again when it is there.
         if result.outcome not in _ROUTES_OR_LATER:
             reason = f"it cannot be tried everywhere: process {process.pid}: {result.detail}"

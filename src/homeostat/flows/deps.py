@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from homeostat.flows.judgings import Judgings
+from homeostat.flows.routing import Routing
 from homeostat.model.settings import Settings
 from homeostat.policy.document import PolicyDocument
 from homeostat.ports.clock import Clock, IdSource
@@ -57,5 +58,8 @@ class Deps:
     measures: Measures
     restarter: Restarter
     start: Starter
+    routing: Routing = field(default_factory=Routing)
+    """No port either: what this hub is asking just now."""
+
     judgings: Judgings = field(default_factory=Judgings)
     """No port: a memory that is filled again from `canaries` whenever it is lost."""

@@ -44,7 +44,7 @@ DEADLY = frozenset({Outcome.DIES_BEFORE, Outcome.DIES_AFTER})
 PORTS = tuple(
     item.name
     for item in fields(Deps)
-    if item.name not in ("clock", "ids", "settings", "policy", "repository_path", "judgings")
+    if item.name not in ("clock", "ids", "settings", "policy", "repository_path", "judgings", "routing")
 )
 """The parts of the world that can fail."""
 

@@ -308,6 +308,30 @@ def test_one_that_has_ended_holds_nothing_back():
     assert row(world).state is S.REVERTED
 
 
+def test_a_renewal_that_is_on_its_way_while_it_is_taken_back_holds_the_word_back_and_is_the_last_one():
+    """The beat has seen a canary, and a person takes it back before the beat has asked every process."""
+    world = trying(processes=2)
+    proposal = propose_and_apply(world)
+
+    class Overtaken:
+        def __getattr__(self, name):
+            return getattr(world.live, name)
+
+        def swap(self, process_id, *args, **options):
+            request_revert(world.deps, proposal.id, actor=OWNER, reason="not today")
+            world.run()
+            assert row(world).state is S.REVERTING
+            assert "being asked" in row(world).state_reason
+            return world.live.swap(process_id, *args, **options)
+
+    world.live.calls.clear()
+    observe(replace(world.deps, live=Overtaken()), proposal.id)
+    assert [kind for kind, *_ in world.live.calls].count("swap") == 1
+    world.restart()
+    assert row(world).state is S.REVERTED
+    assert [world.live.share(item, proposal.id) for item in (PROCESS, SECOND)] == [0, 0]
+
+
 def test_a_share_that_began_unheard_of_is_taken_back_too():
     """Its answer was late, and lost with the connection: the list does not show it, and a look does."""
     world = trying(processes=2)

@@ -14,6 +14,7 @@ from homeostat.flows.ingesting import ingest_logs, ingest_vitals
 from homeostat.flows.judgings import Judgings
 from homeostat.flows.recovering import recover
 from homeostat.flows.reverting import revert
+from homeostat.flows.routing import Routing
 from homeostat.flows.troubles import Troubles
 from homeostat.flows.validating import validate
 from homeostat.model.finding import AGENTS
@@ -150,7 +151,7 @@ class SimulatedHub:
             name: HazardousPort(name, starter if name == "start" else getattr(world, name), hazards, self.is_alive)
             for name in EFFECTS
         }
-        self.deps = replace(world, **ports, judgings=Judgings())
+        self.deps = replace(world, **ports, judgings=Judgings(), routing=Routing())
         self._starter = starter
 
     def is_alive(self) -> bool:
