@@ -1,6 +1,7 @@
 """Homeostat's agent: lives in the host's interpreter, standard library only.
 
-`attach` is all that a program calls, and it needs not even that when `homeostat run` started it.
+`attach` is all that a program calls, and it needs not even that when `homeostat run` started it; with `take_part` an
+object of it asks to be told when its code is exchanged.
 Importing this package imports nothing else: names of the standard library that a program shadows
 with modules of its own (`secrets.py`, `queue.py`) must not be taken before it had its turn.
 """
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from homeostat_agent.boot import Agent
 
-__all__ = ["attach"]
+__all__ = ["attach", "take_part"]
 
 
 def attach(state_dir: str | os.PathLike[str] | None = None) -> Agent | None:
@@ -27,3 +28,15 @@ def attach(state_dir: str | os.PathLike[str] | None = None) -> Agent | None:
     from homeostat_agent.boot import attach_from_inside
 
     return attach_from_inside(state_dir)
+
+
+def take_part(target: object, *, name: str = "", timeout_s: float = 2.0) -> bool:
+    """Let an object take part in swaps of the code that its class is made of; False where it has no method for that.
+
+    It may have `quiesce`, `export_state`, `import_state`, `health` and `resume`, each plain or async, and each with
+    `timeout_s` (at most 30) for a call: `homeostat_agent.reload.targets` says what is asked of them. It is held
+    weakly, and nothing follows from this where no agent is attached. Async methods are run on the loop that runs here.
+    """
+    from homeostat_agent.reload.targets import EVERYBODY
+
+    return EVERYBODY.add(target, name, timeout_s)

@@ -10,6 +10,7 @@ it is promoted by a swap, or rolled back.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -22,11 +23,20 @@ from homeostat_agent.canary.switch import Switch, Terms
 from homeostat_agent.haste import Haste
 from homeostat_agent.reload.attempt import Attempt, Retreat, Surroundings, is_quiet
 from homeostat_agent.reload.calm import Calm
-from homeostat_agent.reload.change import FAILED, RESTART_REQUIRED, SWAPPED, Change, Outcome, refusal
+from homeostat_agent.reload.change import (
+    FAILED,
+    NOT_ROUTABLE,
+    RESTART_REQUIRED,
+    SWAPPED,
+    Change,
+    Outcome,
+    refusal,
+)
 from homeostat_agent.reload.exchange import Binding
 from homeostat_agent.reload.look import CANARY, Look
 from homeostat_agent.reload.patience import Patience
 from homeostat_agent.reload.routes import Router
+from homeostat_agent.reload.targets import EVERYBODY, HandOver, Target, Targets
 
 _MAX_ENDED = 100
 """Canaries that ended and were not reported yet; the oldest are not told of."""
@@ -49,7 +59,7 @@ class Reloader:
     """Carries live changes out in this process, one at a time; may be called from any thread.
 
     `patience_s` bounds the wait for calls in flight, wherever one is needed. Host code is never run,
-    except the annotations of added functions.
+    except the annotations of added functions, and the methods of objects that asked to take part (`reload.targets`).
     """
 
     def __init__(
@@ -59,8 +69,10 @@ class Reloader:
         patience_s: float = 1.0,
         haste: Haste | None = None,
         clock_s: Callable[[], float] = time.monotonic,
+        targets: Targets = EVERYBODY,
     ) -> None:
         """`haste` is that of whoever calls, where it has begun to hurry before; `clock_s` is that of leases, too."""
+        self._targets = targets
         self._haste = haste or Haste()
         self._surroundings = Surroundings(repository, patience_s, self._haste)
         self._clock_s = clock_s
@@ -210,7 +222,7 @@ class Reloader:
         if attempt is None or attempt.change != change:
             attempt = Attempt(change, self._surroundings)
         attempt.router = router
-        outcome = attempt.plan() or attempt.verify() or attempt.commit()
+        outcome = attempt.plan() or attempt.verify() or self._exchange(attempt)
         attempt.rest()
         self._calm.end()
         if outcome.outcome == SWAPPED:
@@ -219,11 +231,50 @@ class Reloader:
             self._generation += 1
         return outcome
 
+    def _exchange(self, attempt: Attempt) -> Outcome:
+        """Commit what was verified; where something of the host takes part, it is brought to rest for that."""
+        targets = self._taking_part(attempt.change)
+        if not targets:
+            return attempt.commit()
+        if attempt.router is not None:
+            names = [target.name for target in targets if target.hands_over]
+            if names:  # both codes would work on the same state, and each in its own form
+                return refusal(NOT_ROUTABLE, [f"{name} hands its state over" for name in names])
+            return attempt.commit()
+        self._calm.end()  # the host's code may run for long, and makes garbage
+        with HandOver(targets, self._haste) as hand_over:
+            # What was verified may have gone on while the host came to rest.
+            refused = hand_over.quiesce()
+            outcome = refusal(FAILED, [refused]) if refused else attempt.verify() or attempt.commit()
+            if outcome.outcome == SWAPPED:
+                refused = hand_over.take_in() or hand_over.check()
+                if refused:
+                    outcome = self._put_back(attempt, refused)
+                    hand_over.take_in()
+        return _noted(outcome, hand_over)
+
+    def _put_back(self, attempt: Attempt, why: str) -> Outcome:
+        retreat = Retreat(attempt)
+        outcome = retreat.run()
+        self._leftover.extend(retreat.leftover)
+        return refusal(FAILED, [why, f"everything was put back: {outcome.detail}"])
+
+    def _taking_part(self, change: Change) -> list[Target]:
+        root = self._surroundings.repository
+        return self._targets.of([os.path.realpath(os.path.join(root, module.path)) for module in change.modules])
+
     def _promote(self, change_id: str) -> Outcome:
         applied = self._applied[change_id]
         switch = applied.switch
         assert switch is not None
-        outcome = applied.attempt.promote()
+        with HandOver(self._taking_part(applied.attempt.change), self._haste) as hand_over:
+            refused = hand_over.quiesce()
+            outcome = refusal(FAILED, [refused]) if refused else applied.attempt.promote()
+            ill = hand_over.check() if outcome.outcome == SWAPPED else ""
+        outcome = _noted(outcome, hand_over)
+        if ill:
+            self._roll_back(change_id)
+            return refusal(FAILED, [ill, "everything was put back"])
         if outcome.outcome == SWAPPED:
             self._ended.append(switch.end(new=True))
             self._applied[change_id] = replace(applied, outcome=outcome)
@@ -240,8 +291,14 @@ class Reloader:
         if applied.switch is not None:
             # Every call from here on, and should the exchange fail, too.
             self._ended.append(applied.switch.end(new=False))
+        # Harm ends first: nobody is brought to rest for it, and what cannot hand its state over does not hold it up.
+        hand_over = HandOver(self._taking_part(applied.attempt.change), self._haste)
+        kept = hand_over.export()
         retreat = Retreat(applied.attempt)
         outcome = retreat.run()
+        notes = [words for words in (kept, hand_over.take_in()) if words]
+        if notes:
+            outcome = replace(outcome, detail="; ".join([outcome.detail, *notes]))
         if outcome.outcome != FAILED:
             del self._applied[change_id]
             self._generation += 1
@@ -309,6 +366,12 @@ class Reloader:
             else:
                 kept.append((binding, codes))
         self._leftover = kept
+
+
+def _noted(outcome: Outcome, hand_over: HandOver) -> Outcome:
+    if not hand_over.notes:
+        return outcome
+    return replace(outcome, detail="; ".join([outcome.detail, *hand_over.notes]))
 
 
 def _no_canary(change_id: str) -> Outcome:

@@ -1,0 +1,248 @@
+"""What of the host takes part in a swap: it comes to rest, hands its state over, and says whether it is well.
+
+Functions need none of this: they are exchanged at once, and their state stays where it is. An object whose state
+has a form that the code knows (a cache of its own, a pool, a running machine) may ask to be told, by having methods
+of these names, plain or async; any of them may be missing:
+
+- ``quiesce()``: come to rest; no call of the code that changes is begun afterwards until ``resume``.
+- ``export_state()``: return the state in a form that the next code will understand; called on the old code.
+- ``import_state(state)``: take it in; called on the new code, and on the old one again where the swap is taken back.
+- ``health()``: say whether all is well, on the new code (see `is_well`).
+- ``resume()``: go on. Called on every way out for whatever was asked to come to rest.
+
+Each call has its time. One that takes longer is given up, and counts as failed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from homeostat_agent.haste import Haste
+
+QUIESCE_TIMEOUT = "quiesce_timeout"
+QUIESCE_FAILED = "quiesce_failed"
+STATE_EXPORT_FAILED = "state_export_failed"
+STATE_IMPORT_FAILED = "state_import_failed"
+POST_SWAP_FAILED = "post_swap_failed"
+
+DEFAULT_TIMEOUT_S = 2.0
+LONGEST_TIMEOUT_S = 30.0
+_HANDS_OVER = ("export_state", "import_state")
+_HOOKS = ("quiesce", *_HANDS_OVER, "health", "resume")
+
+
+class Target:
+    """One object that takes part. It is held weakly: registered, it lives no longer for that."""
+
+    def __init__(self, target: object, name: str, timeout_s: float, loop: Any) -> None:
+        self.name = name
+        self._reference = weakref.ref(target)
+        self._timeout_s = timeout_s
+        self._loop = loop
+
+    @property
+    def host(self) -> object:
+        return self._reference()
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether it has state in a form that the code knows."""
+        return all(self.has(name) for name in _HANDS_OVER)
+
+    def has(self, hook: str) -> bool:
+        return callable(getattr(self.host, hook, None))
+
+    def files(self) -> set[str]:
+        """Return the real paths of the modules that define its class and the bases of it."""
+        found = set()
+        for kind in type(self.host).__mro__:
+            path = getattr(sys.modules.get(kind.__module__), "__file__", None)
+            if isinstance(path, str):
+                found.add(os.path.realpath(path))
+        return found
+
+    def call(self, hook: str, *arguments: Any) -> Any:
+        """Call one of its methods and return what it said; `TimeoutError` when that takes too long."""
+        method = getattr(self.host, hook)
+        if inspect.iscoroutinefunction(method) and self._loop is not None and self._loop.is_running():
+            return self._on_its_loop(method, arguments)
+        answer: list[Any] = []
+        failure: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                said = method(*arguments)
+                if inspect.iscoroutine(said):
+                    import asyncio
+
+                    said = asyncio.run(said)
+                answer.append(said)
+            except BaseException as error:  # told by the caller
+                failure.append(error)
+
+        thread = threading.Thread(target=run, name=f"homeostat-{hook}", daemon=True)
+        thread.start()
+        thread.join(self._timeout_s)
+        if failure:
+            raise failure[0]
+        if not answer:
+            raise TimeoutError(f"no answer within {self._timeout_s:g} s")
+        return answer[0]
+
+    def _on_its_loop(self, method: Any, arguments: tuple[Any, ...]) -> Any:
+        import asyncio
+        import concurrent.futures
+
+        future = asyncio.run_coroutine_threadsafe(method(*arguments), self._loop)
+        try:
+            return future.result(self._timeout_s)
+        except concurrent.futures.TimeoutError:
+            if future.done():
+                raise  # it is the method's own
+            future.cancel()
+            raise TimeoutError(f"no answer within {self._timeout_s:g} s") from None
+
+
+class Targets:
+    """The objects of one process that take part, in the order in which they asked."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: list[Target] = []
+
+    def add(self, target: object, name: str = "", timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
+        """Let an object take part; False for one that has none of the methods, or cannot be held weakly."""
+        if not any(callable(getattr(target, hook, None)) for hook in _HOOKS):
+            return False
+        try:
+            made = Target(
+                target, name or type(target).__qualname__, min(max(timeout_s, 0.0), LONGEST_TIMEOUT_S), _running_loop()
+            )
+        except TypeError:
+            return False
+        with self._lock:
+            self._known = [item for item in self._known if item.host is not None and item.host is not target]
+            self._known.append(made)
+        return True
+
+    def of(self, paths: Sequence[str]) -> list[Target]:
+        """Return those whose code stands in one of these files (real paths)."""
+        with self._lock:
+            known = list(self._known)
+        return [item for item in known if item.host is not None and not item.files().isdisjoint(paths)]
+
+
+class HandOver:
+    """The part of the host in one swap. As a context manager it lets the host go on, whatever happened.
+
+    Each step returns why it failed, beginning with one of the codes above, or an empty text.
+    """
+
+    def __init__(self, targets: Sequence[Target], haste: Haste) -> None:
+        self._targets = targets
+        self._haste = haste
+        self._resting: list[Target] = []
+        self._states: list[tuple[Target, Any]] = []
+        self.notes: list[str] = []
+
+    def __enter__(self) -> HandOver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for target in reversed(self._resting):
+            _, failed = self._call(target, "resume", "")
+            if failed:
+                self.notes.append(f"{target.name} could not resume: {failed}")
+
+    def quiesce(self) -> str:
+        """Bring all to rest, then take their states."""
+        for target in self._targets:
+            if target.has("quiesce"):
+                self._resting.append(target)  # before: one that failed half way must resume, too
+                _, failed = self._call(target, "quiesce", QUIESCE_FAILED)
+                if failed:
+                    return failed
+            elif target.has("resume"):
+                self._resting.append(target)
+        return self.export()
+
+    def export(self) -> str:
+        """Take the states of those that hand them over."""
+        for target in self._targets:
+            if target.hands_over:
+                state, failed = self._call(target, "export_state", STATE_EXPORT_FAILED)
+                if failed:
+                    return failed
+                self._states.append((target, state))
+        return ""
+
+    def take_in(self) -> str:
+        """Give the states to the code that runs now."""
+        for target, state in self._states:
+            if target.hands_over:
+                _, failed = self._call(target, "import_state", STATE_IMPORT_FAILED, state)
+                if failed:
+                    return failed
+        return ""
+
+    def check(self) -> str:
+        """Ask all whether they are well."""
+        for target in self._targets:
+            if target.has("health"):
+                said, failed = self._call(target, "health", POST_SWAP_FAILED)
+                if failed or not is_well(said):
+                    return failed or f"{POST_SWAP_FAILED}: {target.name} is not well: {_words(said)}"
+        return ""
+
+    def _call(self, target: Target, hook: str, code: str, *arguments: Any) -> tuple[Any, str]:
+        try:
+            with self._haste.relaxed():
+                return target.call(hook, *arguments), ""
+        except TimeoutError as error:
+            words, code = str(error), QUIESCE_TIMEOUT if code == QUIESCE_FAILED else code
+        except BaseException as error:
+            words = f"{type(error).__name__} was raised"
+        return None, f"{code}: {target.name}.{hook}: {words}" if code else words
+
+
+def is_well(said: object) -> bool:
+    """Read what a target says of its health. Whatever is not plainly well is not: no evidence is never health.
+
+    True is; so is a mapping whose ``healthy`` or ``ok`` is True, or whose ``status`` is ``healthy`` or ``ok``, and in
+    which none of these says otherwise.
+    """
+    if not isinstance(said, Mapping):
+        return said is True
+    told = [said[key] is True for key in ("healthy", "ok") if key in said]
+    if "status" in said:
+        told.append(str(said["status"]).lower() in ("healthy", "ok"))
+    return bool(told) and all(told)
+
+
+def _words(said: object) -> str:
+    """Describe an answer by its kind and plain values only: what else it holds is the host's."""
+    if isinstance(said, Mapping):
+        shown = {key: said[key] for key in ("healthy", "ok") if isinstance(said.get(key), bool)}
+        return f"it said {shown}" if shown else "its answer says nothing of health"
+    return f"it said {said!r}" if said is None or isinstance(said, bool) else f"it said a {type(said).__name__}"
+
+
+def _running_loop() -> Optional[Any]:
+    """Return the event loop of the caller, without importing what the host has not imported."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return None
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+EVERYBODY = Targets()
+"""Those of this process: a program registers before, or without, an agent being attached."""
