@@ -5,7 +5,7 @@ and gives all calls back when its lease ends, so that a hub that died leaves not
 far it has come (`CanaryStage`); `watch` reads it, keeps the leases, and acts on what the judge says.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from homeostat.core.errors import Unavailable
 from homeostat.core.ids import ProcessId
 from homeostat.flows.bringing_in_line import bring_back, live_change
 from homeostat.flows.deps import Deps
-from homeostat.flows.detecting import look_at_service
+from homeostat.flows.detecting import ServiceLook, look_at_service
 from homeostat.flows.transition import must, read, transition
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.canary import Share
@@ -27,8 +27,7 @@ from homeostat.proposals.events import CanaryEnded, CanaryPassed, CanaryStarted,
 from homeostat.rollout.canary import CanaryVerdict
 from homeostat.rollout.canary.arms import Tally
 from homeostat.rollout.course import Ask, Course, GiveBack, Pass, Widen, plan_course
-from homeostat.rollout.detectors import Detection
-from homeostat.rollout.detectors.heeding import facts_of, heed_in_canary
+from homeostat.rollout.detectors.heeding import heed_in_canary
 from homeostat.rollout.live import plan_change
 
 _NOT_TRIED = "not tried on a share of the calls first"
@@ -49,7 +48,7 @@ class CanaryLook:
     control: Tally
     canary: Tally
     verdict: CanaryVerdict
-    detections: Sequence[Detection]
+    service: ServiceLook
     course: Course
 
 
@@ -76,7 +75,7 @@ def watch(deps: Deps, proposal: Proposal, *, renew: bool) -> CanaryLook:
     seen = look(deps, proposal)
     match seen.course:
         case GiveBack(reason=reason):
-            end(deps, proposal, actor=SYSTEM, reason=reason, automatic=True, facts=facts_of(seen.detections))
+            end(deps, proposal, actor=SYSTEM, reason=reason, automatic=True, facts=seen.service.facts)
         case Pass(reason=reason):
             pass_on(deps, proposal, CanaryPassed(reason=reason), actor=SYSTEM)
         case Widen(percent=percent, reason=reason):
@@ -93,14 +92,14 @@ def look(deps: Deps, proposal: Proposal) -> CanaryLook:
     stage, settings = proposal.application.canary, deps.settings.canary
     judging = deps.judgings.of(proposal.id, deps.canaries, settings)
     verdict = judging.verdict
-    detections = look_at_service(deps, proposal).detections
+    service = look_at_service(deps, proposal)
     course = plan_course(stage, verdict, now=deps.clock.now(), settings=settings)
     return CanaryLook(
         control=judging.control,
         canary=judging.canary,
         verdict=verdict,
-        detections=detections,
-        course=heed_in_canary(course, detections),
+        service=service,
+        course=heed_in_canary(course, service.detections),
     )
 
 

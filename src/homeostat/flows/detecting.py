@@ -4,24 +4,29 @@ Nothing is kept between two looks that is not derived anew when it is lost: sinc
 from its stored vitals.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from homeostat.core.canonical_json import JsonValue
 from homeostat.flows.deps import Deps
 from homeostat.flows.transition import moved_since
 from homeostat.model.proposal import Application, Proposal, ProposalState
+from homeostat.model.settings import DetectorSettings, PrometheusQuery
 from homeostat.model.vitals import STRETCH_S, Stretch, stretch_start
 from homeostat.rollout.attribution import Overlap, outside, overlaps_of
-from homeostat.rollout.detectors import Detection, View, detect
+from homeostat.rollout.detectors import DETECTORS, Detection, Quiet, View, detect
 from homeostat.rollout.detectors.errors import HOUR_S
-from homeostat.rollout.detectors.heeding import attribute_harm, first_to_go
+from homeostat.rollout.detectors.heeding import attribute_harm, facts_of, first_to_go
 from homeostat.rollout.detectors.queries import judge_query
 
 _DAY = timedelta(days=1)
 _MARGIN = timedelta(minutes=30)
 LOOKS_BACK = _DAY + _MARGIN
 """How far before a change its detectors look."""
+
+_LATEST_SPELL = timedelta(hours=1)
+"""How long after harm can begin it may still be found out."""
 
 _LATE = timedelta(seconds=3)
 """Processes tell of a second one or two later: a stretch counts only then."""
@@ -38,6 +43,9 @@ class ServiceLook:
     first: Overlap | None = None
     """A later change that is taken back before this one, as nobody can tell which of both does harm."""
 
+    facts: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What the ledger keeps of the detector that fired, whoever answers for it; empty where none did."""
+
 
 def look_at_service(deps: Deps, proposal: Proposal) -> ServiceLook:
     """Let every detector look at the service, before this change and since, without acting on what it says."""
@@ -46,11 +54,13 @@ def look_at_service(deps: Deps, proposal: Proposal) -> ServiceLook:
     settings = deps.settings.detectors
     if not settings.enabled:
         return ServiceLook()
-    reach_s = max(HOUR_S, deps.settings.observation.window_s)
+    reach_s = min(max(HOUR_S, deps.settings.observation.window_s), _DAY.total_seconds())
     moved = moved_since(deps, application.at - timedelta(seconds=HOUR_S))
     overlaps = overlaps_of(proposal, moved)
     settled = settled_since(proposal, moved)
     steps = tuple(_steps(application))
+    if deps.clock.now() > steps[-1] + timedelta(seconds=reach_s) + _LATEST_SPELL:
+        return ServiceLook(detections=tuple(_over(deps.settings.detectors)))
     # Between the ends of two stretches nothing is new but the time.
     evidence = (proposal.id, steps, stretch_start(deps.clock.now() - _LATE), settled, overlaps)
     said = (
@@ -63,7 +73,18 @@ def look_at_service(deps: Deps, proposal: Proposal) -> ServiceLook:
     return ServiceLook(
         detections=tuple(Detection(name=item.name, result=attribute_harm(item.result, overlaps)) for item in said),
         first=first_to_go(said, overlaps),
+        facts=facts_of(said),
     )
+
+
+def _over(settings: DetectorSettings) -> Iterator[Detection]:
+    """A change may be held for weeks: what happens then is not its doing, and nobody looks at weeks every time."""
+    for name in (*DETECTORS, *(_named(query) for query in settings.prometheus)):
+        yield Detection(name=name, result=Quiet(reason="over: too long after the change to be its doing"))
+
+
+def _named(query: PrometheusQuery) -> str:
+    return f"prometheus:{query.name}"
 
 
 def _measured(deps: Deps, steps: Sequence[datetime], *, reach_s: float) -> Iterator[Detection]:
@@ -74,7 +95,7 @@ def _measured(deps: Deps, steps: Sequence[datetime], *, reach_s: float) -> Itera
         since = steps[0] - timedelta(seconds=max(query.for_s, _ASKED_BEFORE_S))
         answer = deps.measures.answer(query, since=since, until=now)
         result = judge_query(query, answer, began_at=steps[0], until=until)
-        yield Detection(name=f"prometheus:{query.name}", result=result)
+        yield Detection(name=_named(query), result=result)
 
 
 def settled_since(proposal: Proposal, moved: Iterable[Proposal]) -> datetime | None:

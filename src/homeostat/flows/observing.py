@@ -9,7 +9,7 @@ from homeostat.core.limits import MAX_TEXT_CHARS
 from homeostat.flows import canarying
 from homeostat.flows.deciding import person_with_reason
 from homeostat.flows.deps import Deps
-from homeostat.flows.detecting import LOOKS_BACK, look_at_service, settled_since
+from homeostat.flows.detecting import LOOKS_BACK, ServiceLook, look_at_service, settled_since
 from homeostat.flows.reverting import request_automatic_revert
 from homeostat.flows.transition import moved_since, must, read, read_all, transition
 from homeostat.model.actor import SYSTEM, Actor
@@ -23,8 +23,7 @@ from homeostat.proposals.events import Accepted, ObservedWell, RestartSeen
 from homeostat.proposals.lifecycle import refusal
 from homeostat.rollout.arms import Arm, arm_of, serves, watched_time_s
 from homeostat.rollout.attribution import Overlap, attribute, outside, overlaps_of
-from homeostat.rollout.detectors import Detection
-from homeostat.rollout.detectors.heeding import facts_of, heed_when_live
+from homeostat.rollout.detectors.heeding import heed_when_live
 from homeostat.rollout.observation import Hold, Judgement, Symptom, Well, Worse, judge, judge_symptom
 from homeostat.telemetry.redact import clean
 
@@ -41,7 +40,7 @@ class Observation:
     symptom: Symptom | None
     elapsed_s: float
     window_s: float
-    detections: Sequence[Detection]
+    service: ServiceLook
     """What the detectors over the whole service say; the judgement heeds it."""
 
     judgement: Judgement
@@ -71,10 +70,10 @@ def observe(deps: Deps, proposal_id: ProposalId, *, renew: bool = True) -> Obser
     seen = look(deps, proposal)
     if seen.first is not None:
         reason = f"harm since proposal {proposal.id} and this one are live, and nobody can tell whose it is"
-        request_automatic_revert(deps, seen.first.change_id, reason=f"{reason}: {seen.judgement.reason}")
+        told = f"{reason}: {seen.judgement.reason}"
+        request_automatic_revert(deps, seen.first.change_id, reason=told, facts=seen.service.facts)
     elif isinstance(seen.judgement, Worse):
-        facts = facts_of(seen.detections)
-        request_automatic_revert(deps, proposal.id, reason=seen.judgement.reason, facts=facts)
+        request_automatic_revert(deps, proposal.id, reason=seen.judgement.reason, facts=seen.service.facts)
     elif isinstance(seen.judgement, Well):
         # The finding first: nobody looks at an implemented proposal again, so a crash in between would
         # leave its finding open for ever. This way round the next look finds the rest to do.
@@ -155,7 +154,7 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
         symptom=symptom,
         elapsed_s=elapsed_s,
         window_s=settings.window_s,
-        detections=service.detections,
+        service=service,
         judgement=heed_when_live(found.judgement, service.detections),
         first=found.first or service.first,
     )

@@ -125,7 +125,7 @@ def observation_body(observation: Observation) -> dict[str, Any]:
         **plain(observation.judgement),
         "baseline": _arm(observation.baseline),
         "after": _arm(observation.after),
-        "detectors": [_detection(item) for item in observation.detections],
+        "detectors": [_detection(item) for item in observation.service.detections],
         "elapsed_s": round(observation.elapsed_s, 3),
         "window_s": observation.window_s,
     }
@@ -145,7 +145,7 @@ def canary_body(proposal: Proposal, seen: CanaryLook) -> dict[str, Any]:
         "control": _counted_arm(seen.control),
         "canary": _counted_arm(seen.canary),
         "evidence": plain(seen.verdict.evidence),
-        "detectors": [_detection(item) for item in seen.detections],
+        "detectors": [_detection(item) for item in seen.service.detections],
     }
 
 

@@ -336,6 +336,18 @@ def test_rejecting_deferring_and_resuming(hub, typed, proposed):
     assert answer.code == 2 and "error[reason-missing]" in answer.err
 
 
+def test_what_each_detector_says_is_shown_while_a_change_is_watched(hub, typed, proposed):
+    hub.world.serve(seconds=30, requests=50, errors=0)
+    typed("proposals", "apply", proposed)
+    shown = typed("proposals", "show", proposed).out
+    assert "    detector health: cannot tell: too little was seen before the change to compare with\n" in shown
+    assert "    detector slo: cannot tell: off: " in shown
+    said = json.loads(typed("proposals", "show", proposed, "--json").out)["observation"]["detectors"]
+    assert [item["name"] for item in said] == ["health", "health-drop", "slo", "error-rate"]
+    assert {item["says"] for item in said} == {"noevidence"}
+    assert f"detector\t{proposed[:8]}\thealth: cannot tell: " in typed("status").out
+
+
 def test_a_held_change_says_who_may_settle_it_and_a_person_does(hub, typed, proposed):
     hub.world.serve(seconds=30, requests=50, errors=0)
     typed("proposals", "apply", proposed)

@@ -70,7 +70,7 @@ def serve(world, *, seconds, **served):
 
 def said(world, identity=None):
     seen = look(world.deps, world.deps.proposals.get(identity) if identity else row(world))
-    return {item.name: item.result for item in seen.detections}
+    return {item.name: item.result for item in seen.service.detections}
 
 
 def entry(world, kind):
@@ -166,6 +166,19 @@ def test_of_two_changes_that_may_both_have_done_it_the_last_one_goes_first():
     assert world.deps.proposals.get(first.id).state is S.OBSERVING
     serve(world, seconds=60)
     assert isinstance(said(world, first.id)["health"], Quiet), "the time of the other is not laid to its account"
+
+    entries = world.deps.ledger.entries(subject=second.id)
+    seen = next(item.body["detector"] for item in entries if item.kind == "proposal.revert_started")
+    assert seen["name"] in ("health", "health-drop"), "on record with the one that answers"
+
+
+def test_of_a_change_that_is_held_for_weeks_only_its_own_time_is_looked_at():
+    world = applied(replace(SETTINGS, detectors=replace(SETTINGS.detectors, grace_s=3600.0)))
+    serve(world, seconds=60, slow=20)
+    world.clock.move(timedelta(hours=3))
+    world.serve(seconds=120, requests=50, errors=0, slow=20)
+    assert said(world).keys() == {"health", "health-drop", "slo", "error-rate"}
+    assert all(item.reason.startswith("over: ") for item in said(world).values())
 
 
 def test_where_taking_the_last_one_back_does_not_help_the_other_follows():

@@ -83,8 +83,8 @@ def test_the_evidence_of_ranks_reaches_a_hundred_once_in_a_hundred_where_nothing
     """Storms, heavy tails: whatever the rates are, as long as the stretches could stand in any order."""
     rng = random.Random(7)
     confirmed = 0
-    for _ in range(400):
+    for _ in range(200):
         rates = [(CHANGE, rng.paretovariate(0.7)) for _ in range(300)]
         since, _ = rank_evidence([rate for _, rate in rates[:150]], rates[150:], rise=0.0, alpha=0.05)
         confirmed += since is not None
-    assert confirmed <= 33  # of 400 at 5 %: more come once in 500 times
+    assert confirmed <= 21  # of 200 at 5 %: more come once in 700 times
