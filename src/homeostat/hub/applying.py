@@ -114,7 +114,8 @@ def response_of(proposal: Proposal) -> ApplyResponse:
     application = proposal.application
     if proposal.state is ProposalState.FAILED:
         hmr = proposal.state_reason.startswith(HMR_FAILED)
-        return apply_error(proposal.id, HMR_FAILED if hmr else FAILED, proposal.state_reason, restart_required=hmr)
+        details = proposal.state_reason.removeprefix(f"{HMR_FAILED}: ")
+        return apply_error(proposal.id, HMR_FAILED if hmr else FAILED, details, restart_required=hmr)
     if application is None or proposal.state in (ProposalState.REVERTED, ProposalState.REVERTING):
         return apply_error(proposal.id, FAILED, f"{proposal.state.value}: {proposal.state_reason}")
     # On a share of the calls it is live, as far as it shall be, and no restart would bring it further.

@@ -163,13 +163,12 @@ class HandOver:
     def quiesce(self) -> str:
         """Bring all to rest, then take their states."""
         for target in self._targets:
-            if target.has("quiesce"):
+            if target.has("resume"):
                 self._resting.append(target)  # before: one that failed half way must resume, too
+            if target.has("quiesce"):
                 _, failed = self._call(target, "quiesce", QUIESCE_FAILED)
                 if failed:
                     return failed
-            elif target.has("resume"):
-                self._resting.append(target)
         return self.export()
 
     def export(self) -> str:

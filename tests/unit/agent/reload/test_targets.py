@@ -132,6 +132,17 @@ def test_one_that_cannot_resume_is_told_and_the_others_do(host, targets):
     assert first.log[-1] == "resume"
 
 
+def test_one_that_comes_to_rest_and_has_no_way_to_resume_is_not_asked_to(host, targets):
+    module = host.load(
+        "shop", "class Pool:\n    def quiesce(self):\n        pass\n\n    def size(self):\n        return 1\n"
+    )
+    pool = module.Pool()
+    targets.add(pool)
+    outcome = host.swap("shop", ("return 1", "return 2"))
+    assert (outcome.outcome, pool.size()) == ("swapped", 2)
+    assert "resume" not in outcome.detail
+
+
 def test_a_rollback_hands_the_state_back_and_is_not_held_up_by_what_cannot(host, engine):
     change = host.edit("shop", *LISTS)
     host.reloader.swap(change)
