@@ -55,5 +55,5 @@ def _machine() -> str:
     kernel = platform.release().partition("-")[0]
     return (
         f"Measured on {date.today().isoformat()}: {cores} cores, {platform.machine()}, Linux {kernel}, "  # noqa: DTZ011
-        f"Python {platform.python_version()}."
+        f"Python {platform.python_version()}; load {os.getloadavg()[0]:.0f} at the end, that of the benchmark included."
     )
