@@ -111,6 +111,9 @@ def conclude(
         "kills": Counter(kill.what for kill in stage.kills),
         "starts": stage.restarts,
         "proposals": Counter(f"{item.kind}: {item.state}" for item in stream.journal.entries.values()),
+        "tried_on_a_share": Counter(
+            f"{item.kind}: {item.state}" for item in stream.journal.entries.values() if item.id in stream.journal.tried
+        ),
         "answers_of_the_hub": stream.journal.answers,
         "apply_s_median": round(statistics.median(latencies), 2) if latencies else None,
         "requests": counts,

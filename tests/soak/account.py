@@ -69,7 +69,8 @@ def wait_until_at_rest(stream: Stream) -> list[str]:
 
     def moving() -> list[str]:
         rows = stream.ask("GET", "/api/selfimprove/proposals?limit=1000", token=stream.owner).json()["proposals"]
-        at_work = ("pending", "validating", "approved", "applying", "observing", "awaiting_restart", "reverting")
+        at_work = ("pending", "validating", "approved", "applying", "canary", "observing")
+        at_work += ("awaiting_restart", "reverting")
         return [f"{row['title']} is {row['state']}: {row['state_reason']}" for row in rows if row["state"] in at_work]
 
     try:

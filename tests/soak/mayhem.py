@@ -34,6 +34,7 @@ class Mayhem:
         try:
             while not self._stop.wait(self._rng.uniform(8, 30)):
                 acts = [self._kill_worker, self._kill_sandboxed, *[self._kill_service_worker] * 2, self._kill_service]
+                acts.append(self._hang_service_worker)
                 if not self.quiet_hub.is_set():
                     acts += [*[self._kill_hub] * 3, self._stop_hub, *[self._fill_disk] * self._stage.has_own_disk]
                 self._rng.choice(acts)()
@@ -95,6 +96,20 @@ class Mayhem:
         time.sleep(0.5)
         self._stage.wait_for_service()
         self._stage.note("service worker killed", at=at, until=now())
+
+    def _hang_service_worker(self) -> None:
+        """Stop a worker for a while, perhaps for longer than a canary's lease; its supervisor may end it for that."""
+        workers = self._stage.service_workers()
+        if not workers:
+            return
+        at, victim = now(), self._rng.choice(workers)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGSTOP)
+        self._stop.wait(self._rng.uniform(2, 14))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGCONT)
+        self._stage.wait_for_service()
+        self._stage.note("service worker hung", at=at, until=now())
 
     def _kill_service(self) -> None:
         service = self._stage.service

@@ -65,6 +65,11 @@ SETTINGS = (
 window_s = 6
 baseline_s = 30
 min_requests = 60
+
+[canary]
+step_s = 2
+lease_s = 10
+max_s = 8
 """
 )
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,8 +63,10 @@ class Stage:
     # Hub
 
     def start_hub(self) -> None:
+        """Start a hub; every second one has changes tried on half of the calls first."""
         self.restarts["hub"] += 1
-        self.hub = self._start("hub", "homeostat", "up", "--port", "0")
+        more = {"HOMEOSTAT_CANARY_STEPS": "50" if self.restarts["hub"] % 2 else ""}
+        self.hub = self._start("hub", "homeostat", "up", "--port", "0", more=more)
 
     def hub_url(self) -> str | None:
         """Return where the hub answers now; None while it does not."""
@@ -140,9 +143,12 @@ class Stage:
             command, cwd=self.shop.root, env=environment(), capture_output=True, text=True, check=False, timeout=300
         )
 
-    def _start(self, name: str, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
+    def _start(
+        self, name: str, program: str, *arguments: str, more: Mapping[str, str] | None = None
+    ) -> "subprocess.Popen[bytes]":
         command = [Path(sys.executable).with_name(program), *arguments]
-        return self._processes.start(command, cwd=self.shop.root, env=environment(), log=self.folder / f"{name}.log")
+        environ = environment(**(more or {}))
+        return self._processes.start(command, cwd=self.shop.root, env=environ, log=self.folder / f"{name}.log")
 
 
 def _command(pid: int) -> bytes:

@@ -189,6 +189,10 @@ def _bring_in_line(
     assert proposal.application is not None
     try:
         change = deps.backups.load(proposal.application.backup)
+        if proposal.state is ProposalState.REVERTED and not proposal.application.reached_branch:
+            # Whatever is in the files, it never was this change: who has it was asked to, on a share of its calls.
+            left = bring_back(deps, proposal, change.inverse(), files_back_at=settled_at, was_on_disk=False)
+            return [f"proposal {proposal.id} is {proposal.state.value}, but {item}" for item in left]
         stands = change if proposal.state in _TAKEN_BACK else change.inverse()
         if deps.deployed.drift(stands):
             return ()  # somebody went on from there: what runs is theirs to decide

@@ -299,6 +299,23 @@ def test_one_that_is_out_of_sight_holds_the_word_back_until_its_lease_is_over():
     assert row(world).state is S.REVERTED
 
 
+def test_one_that_turns_up_still_routing_is_taken_back_though_somebody_went_on_from_the_files():
+    world = trying(processes=2)
+    proposal = propose_and_apply(world)
+    world.live.lose(SECOND)
+    world.live.expire(SECOND)
+    request_revert(world.deps, proposal.id, actor=OWNER, reason="not today")
+    world.run()
+    world.clock.move(timedelta(seconds=STEPS.lease_s + 5))
+    world.restart()
+    assert row(world).state is S.REVERTED
+    world.repository.user_commit({"shop.py": file(SOURCE + "# gone on\n")}, at=world.clock.now())
+    world.live.reconnect(SECOND)
+    world.restart()
+    assert world.live.share(SECOND, proposal.id) == 0
+    assert world.violations() == ()
+
+
 def test_one_that_has_ended_holds_nothing_back():
     world = trying(processes=2)
     proposal = propose_and_apply(world)
