@@ -8,9 +8,9 @@ checkout, running process, records and ledger end in the right state, and `homeo
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,6 +44,15 @@ class Scene:
     prepare: Callable[[Stage], None] = lambda stage: None
     load: tuple[Any, ...] = ()
     """What customers ask for while it is played and afterwards."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Settings of its hubs."""
+
+    moves: bool = True
+    """Whether branch and files are moved at all."""
+
+    alone: Callable[[Stage, Load], None] = lambda stage, load: None
+    """What must come about while no hub is there, when it was killed at the first moment."""
 
     elsewhere: frozenset[str] = frozenset()
     """Effects at which the hub dies in another scene that is the same up to there, or not in the flow at all."""
@@ -197,6 +206,39 @@ HARMED = Scene(
     ),
     ends=lambda moment: "reverted",
 )
+
+
+def _all_customers_are_served(stage: Stage, load: Load) -> None:
+    """Wait until the program has given every call back by itself."""
+    load.wait_for(1, "many", where=lambda answer: answer.status == 500)
+
+    def served() -> bool:
+        return {answer.status for answer in load.wait_for(40, "many")[-30:]} == {200}
+
+    wait_for(served, what="the lease to run out")
+
+
+TRIED = Scene(
+    title=HARMFUL,
+    play=_apply(HARMFUL),
+    load=(*PLAIN, *MANY),
+    variables={
+        "HOMEOSTAT_CANARY_STEPS": "50",
+        "HOMEOSTAT_CANARY_STEP_S": "30",
+        "HOMEOSTAT_CANARY_LEASE_S": "5",
+    },
+    moves=False,
+    alone=_all_customers_are_served,
+    moments=(
+        Moment("proposals.save", 3),
+        Moment("live.swap"),
+        Moment("proposals.save", 4),
+        Moment("live.rollback"),
+        Moment("proposals.save", 5),
+    ),
+    ends=lambda moment: "reverted",
+    elsewhere=frozenset(moment.call for moment in (*APPLY.moments, *REVERT.moments)),
+)
 SCENES = {
     "submit": SUBMIT,
     "block": BLOCK,
@@ -205,6 +247,7 @@ SCENES = {
     "revert": REVERT,
     "well": WELL,
     "harmed": HARMED,
+    "tried": TRIED,
 }
 Play: TypeAlias = tuple[str, Moment | None]
 PLAYS: list[Play] = [(name, moment) for name, scene in SCENES.items() for moment in (None, *scene.moments)]
@@ -241,7 +284,7 @@ def check(stage: Stage, scene: Scene, moment: Moment | None, base: str) -> None:
     assert shop.git("status", "--porcelain") == ""
     assert not (shop.root / ".git" / "index.lock").exists()
     commits = int(shop.git("rev-list", "--count", f"{base}..{BRANCH}"))
-    assert commits == {"observing": 1, "implemented": 1, "reverted": 2}.get(state, 0)
+    assert commits == ({"observing": 1, "implemented": 1, "reverted": 2}.get(state, 0) if scene.moves else 0)
 
     # The same process serves, with the code that is on disk.
     assert stage.program.poll() is None
@@ -349,7 +392,7 @@ def plays(template: Shop, tmp_path_factory: pytest.TempPathFactory, request: pyt
 
 def _play(template: Shop, folder: Path, name: str, moment: Moment | None) -> None:
     scene = SCENES[name]
-    stage = Stage(template, folder)
+    stage = Stage(template, folder, scene.variables)
     try:
         base = stage.shop.head()
         stage.raise_curtain(moment)
@@ -359,20 +402,22 @@ def _play(template: Shop, folder: Path, name: str, moment: Moment | None) -> Non
             _kill_and_check(stage, scene, moment, base)
             return
         with Load(stage.url, scene.load, rate=100) as load:
-            _kill_and_check(stage, scene, moment, base)
+            _kill_and_check(stage, scene, moment, base, load)
         assert not [answer for answer in load.answers() if answer.status == 0], "the shop left a customer unanswered"
     finally:
         stage.end()
     shutil.rmtree(folder)
 
 
-def _kill_and_check(stage: Stage, scene: Scene, moment: Moment | None, base: str) -> None:
+def _kill_and_check(stage: Stage, scene: Scene, moment: Moment | None, base: str, load: Load | None = None) -> None:
     scene.play(stage)
     if moment is None:
         check(stage, scene, moment, base)
         _check_complete(scene, stage.trace.read_text().splitlines())
         return
     stage.hub.wait_for_death()
+    if load is not None and moment == scene.moments[0]:
+        scene.alone(stage, load)
     stage.start_again()
     check(stage, scene, moment, base)
 

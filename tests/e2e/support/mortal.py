@@ -17,11 +17,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from e2e.support.processes import descendants
 
 from homeostat.adapters.sandbox import kernel
+
+NONE: Mapping[str, str] = MappingProxyType({})
 
 EFFECTS: Mapping[str, frozenset[str]] = {
     "proposals": frozenset({"insert", "save"}),
@@ -113,7 +116,9 @@ class _Mortal:
         return lambda *args, **options: self._fate.around(f"{self._name}.{method}", lambda: real(*args, **options))
 
 
-def _run_mortal(root: str, log: str, armed: str, trace: str, moment: Moment | None) -> None:
+def _run_mortal(
+    root: str, log: str, armed: str, trace: str, moment: Moment | None, variables: Mapping[str, str]
+) -> None:
     _redirect(log)
     from homeostat.adapters.git.deployed import GitDeployedTree
     from homeostat.adapters.git.repository import open_repository
@@ -135,14 +140,15 @@ def _run_mortal(root: str, log: str, armed: str, trace: str, moment: Moment | No
         mortal: dict[str, Any] = {name: _Mortal(name, port, fate) for name, port in ports.items()}
         return replace(deps, **mortal)
 
-    settings = load_settings(repository, {}).settings
+    settings = load_settings(repository, variables).settings
     settings = replace(settings, hub=replace(settings.hub, port=0))
     server = HubServer(settings=settings, repository=repository, state_dir=repository / ".homeostat", wrap=wrap)
     server.run(lambda: None)
 
 
-def _run_up(root: str, log: str, command: Sequence[str]) -> None:
+def _run_up(root: str, log: str, command: Sequence[str], variables: Mapping[str, str]) -> None:
     _redirect(log)
+    os.environ |= variables
     from homeostat.cli.main import main
 
     os.chdir(root)
@@ -168,16 +174,18 @@ def _server() -> "multiprocessing.context.ForkServerContext":
     return context
 
 
-def start_mortal(root: Path, log: Path, *, armed: Path, trace: Path, moment: Moment | None) -> ForkServerProcess:
-    """Start a hub that dies at `moment`, once the file `armed` is there."""
-    arguments = (str(root), str(log), str(armed), str(trace), moment)
+def start_mortal(
+    root: Path, log: Path, *, armed: Path, trace: Path, moment: Moment | None, variables: Mapping[str, str] = NONE
+) -> ForkServerProcess:
+    """Start a hub that dies at `moment`, once the file `armed` is there; `variables` are settings of its own."""
+    arguments = (str(root), str(log), str(armed), str(trace), moment, dict(variables))
     process = _server().Process(target=_run_mortal, args=arguments)
     process.start()
     return process
 
 
-def start_up(root: Path, log: Path, *command: str) -> ForkServerProcess:
+def start_up(root: Path, log: Path, *command: str, variables: Mapping[str, str] = NONE) -> ForkServerProcess:
     """Start `homeostat up --port 0 [-- COMMAND]` in the repository."""
-    process = _server().Process(target=_run_up, args=(str(root), str(log), command))
+    process = _server().Process(target=_run_up, args=(str(root), str(log), command, dict(variables)))
     process.start()
     return process

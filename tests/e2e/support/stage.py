@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 from e2e.support.load import get
-from e2e.support.mortal import Moment, start_mortal, start_up
+from e2e.support.mortal import NONE, Moment, start_mortal, start_up
 from e2e.support.processes import Processes, wait_for
 from e2e.support.shop import Shop, environment
 from e2e.support.terminal import PROPOSALS
@@ -101,8 +101,10 @@ class HubProcess:
 class Stage:
     """A shop of its own, copied from the template, with its program running."""
 
-    def __init__(self, template: Shop, folder: Path) -> None:
+    def __init__(self, template: Shop, folder: Path, variables: Mapping[str, str] = NONE) -> None:
+        """`variables` are settings of every hub that comes."""
         folder.mkdir()
+        self._variables = variables
         self.folder = folder
         shutil.copytree(template.root, folder / "shop", symlinks=True, ignore=shutil.ignore_patterns("run"))
         self.shop = Shop(folder / "shop")
@@ -117,12 +119,14 @@ class Stage:
 
     def raise_curtain(self, moment: Moment | None) -> None:
         log = self.folder / "mortal.log"
-        process = start_mortal(self.shop.root, log, armed=self.armed, trace=self.trace, moment=moment)
+        process = start_mortal(
+            self.shop.root, log, armed=self.armed, trace=self.trace, moment=moment, variables=self._variables
+        )
         self._enter(HubProcess(process, self.shop, log))
 
     def start_again(self) -> None:
         log = self.folder / "again.log"
-        self._enter(HubProcess(start_up(self.shop.root, log), self.shop, log))
+        self._enter(HubProcess(start_up(self.shop.root, log, variables=self._variables), self.shop, log))
 
     def end(self) -> None:
         for hub in self._hubs:
