@@ -183,3 +183,22 @@ def records(gateway):
                     attributes = {item["key"]: item["value"].get("stringValue") for item in record["attributes"]}
                     found.append((record["body"]["stringValue"], attributes.get("exception.type"), process.pid))
     return found
+
+
+PROGRAM = """
+import sys
+import shop
+for line in sys.stdin:
+    try:
+        print(shop.price(line.strip()), flush=True)
+    except KeyError:
+        print("KeyError", flush=True)
+"""
+"""Answers each line with the price of it, as `shop.py` of `homeostat.testing.world` has it."""
+
+
+def asked(program):
+    """Return the price of nothing that there is, as `PROGRAM` has it."""
+    program.stdin.write("nobody\n")
+    program.stdin.flush()
+    return program.stdout.readline().strip()

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
-from agents_harness import Place, SystemClock, clean_environment, connected, host, wait_for
+from agents_harness import PROGRAM, Place, SystemClock, asked, clean_environment, connected, host, wait_for
 
 from homeostat.core.errors import Unavailable
 from homeostat.flows.applying import request_apply
@@ -21,15 +21,6 @@ from homeostat.model.settings import HmrSettings
 from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, SOURCE, WORLD_SETTINGS, World
 
 S = ProposalState
-PROGRAM = """
-import sys
-import shop
-for line in sys.stdin:
-    try:
-        print(shop.price(line.strip()), flush=True)
-    except KeyError:
-        print("KeyError", flush=True)
-"""
 UNSETTLED = frozenset({S.APPROVED, S.APPLYING, S.AWAITING_RESTART, S.REVERTING})
 
 
@@ -50,12 +41,6 @@ class Interposed:
         answer = self._gateway.swap(process_id, change, timeout_s=timeout_s)
         after()
         return answer
-
-
-def asked(program):
-    program.stdin.write("nobody\n")
-    program.stdin.flush()
-    return program.stdout.readline().strip()
 
 
 def nothing():
