@@ -212,3 +212,52 @@ def test_a_child_that_was_forked_in_the_middle_of_a_change_sees_the_lease_in_its
     clock.pass_s(10)
     control.give_back_lapsed()
     assert (host.module.f(), control.changes) == (1, ["c1"])
+
+
+def with_source(control, new):
+    module = control.body["change"]["modules"][0] | {"new_source": new}
+    return control.body | {"change": control.body["change"] | {"modules": [module]}}
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        "def f(:\n    return 2\n",
+        "import nothing_of_that_name\n\n\ndef f():\n    return 2\n",
+        "def refuse(function):\n    raise ValueError(function)\n\n\n@refuse\ndef f():\n    return 2\n",
+        "raise RuntimeError\n\n\ndef f():\n    return 2\n",
+        "",
+    ],
+    ids=["does not compile", "import error", "decorator that raises", "raises at the top", "nothing left"],
+)
+def test_a_source_that_nothing_good_can_come_of_routes_no_call_and_leaves_no_trace(host, control, new):
+    answer = ask(control, "canary", with_source(control, new))
+    assert answer["outcome"] in ("restart_required", "failed")
+    assert answer["detail"]
+    assert (answer["changes"], answer["canaries"], host.module.f()) == ([], [], 1)
+    assert ask(control, "canary", control.body)["outcome"] == "swapped"
+    assert host.module.f() == 2
+
+
+def test_a_function_that_has_two_patches_runs_the_first_until_that_one_is_over(host, control):
+    ask(control, "canary", control.body)
+    second = with_source(control, OLD.replace("1", "3"))
+    second = second | {"change": second["change"] | {"id": "c2"}}
+    for kind in ("canary", "swap"):
+        answer = ask(control, kind, second)
+        assert (answer["outcome"], answer["changes"], host.module.f()) == ("failed", ["c1"], 2)
+        assert "c1" in answer["detail"]
+    ask(control, "rollback", {"change_id": "c1"})
+    assert ask(control, "canary", second)["outcome"] == "swapped"
+    assert host.module.f() == 3
+
+
+@pytest.mark.parametrize("kind", ["canary", "renew", "promote"])
+def test_a_command_that_is_played_again_after_its_canary_was_given_back_begins_nothing(host, control, kind):
+    generation = control.generation
+    ask(control, "canary", control.body)
+    ask(control, "rollback", {"change_id": "c1"})
+    body = control.body if kind == "canary" else {"change_id": "c1", "lease_s": 10, "percent": 100}
+    answer = ask(control, kind, body, generation=generation)
+    assert (answer["outcome"], answer["code"]) == ("refused", "wrong-generation")
+    assert (answer["canaries"], host.module.f()) == ([], 1)
