@@ -16,7 +16,7 @@ from homeostat.testing.simulation.run import simulate
 
 HOURS = 0.1
 BATCH = 10
-IN_MAKE_TEST = 50
+IN_MAKE_TEST = 20
 IN_MAKE_SOAK = 3000
 
 
