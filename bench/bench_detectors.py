@@ -23,7 +23,7 @@ from homeostat.rollout.detectors.errors import rank_evidence
 from homeostat.rollout.detectors.health import usual_health
 from homeostat.rollout.detectors.service import Service, count_service
 from homeostat.rollout.detectors.spells import Limit, longest, spells
-from homeostat.rollout.sequential import upper_bound
+from homeostat.rollout.sequential import chance_of_at_most, upper_bound
 from homeostat.testing.services import NO_HARM, Harm, Kind, whole_service
 
 PAGE = Path(__file__).parent.parent / "docs" / "CANARY.md"
@@ -33,10 +33,13 @@ The tables by kind of service and by harm, ours beside the plain thresholds, sta
 BEGIN, END = "<!-- detectors measured -->", "<!-- detectors until here -->"
 
 _NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+_AIM = 0.01
 _TRIED_S = 600
 _WATCHED_S = 3600
-_RUNS = 200
-_HARMED_RUNS = 50
+_RUNS = 50
+"""Changes without harm, of each kind."""
+
+_HARMED_RUNS = 20
 SETTINGS = DetectorSettings(slo_availability=0.98)
 """With an objective: twice the errors that most kinds have."""
 
@@ -103,7 +106,8 @@ def figures(results: dict[str, float]) -> list[Figure]:
     return [
         Figure(
             what=f"harmless changes taken back by a detector ({results['changes']:,.0f} changes, canary and an hour)",
-            measured=f"{results['taken back']:.2%}; worst kind {results['worst kind']:.2%}",
+            measured=f"{results['taken back']:.2%} (at most {results['at most']:.1%}, 99 % sure); worst kind"
+            f" {results['worst kind']:.1%}",
             beside=f"plain thresholds {results['naive']:.1%}",
             aim="1 % of each kind that is stationary or diurnal",
             met=bool(results["within"]),
@@ -227,13 +231,16 @@ def _without_harm(run: Callable[..., Iterable[Outcome]], results: dict[str, floa
         rows.append(f"| {name} | {back / _RUNS:.1%} | {bound:.1%} | {' | '.join(cells)} | {plain / _RUNS:.0%} |")
         print(rows[-1], flush=True)
         if name not in _OUTSIDE:
-            worst, within = max(worst, back / _RUNS), within and back / _RUNS <= 0.01
+            worst = max(worst, back / _RUNS)
+            # Beyond the aim is what chance alone would show less than one time in a thousand.
+            within = within and (not back or 1 - chance_of_at_most(back - 1, _RUNS, rate=_AIM) > 0.001)
             taken, naive, changes = taken + back, naive + plain, changes + _RUNS
     results |= {
         "changes": changes,
         "taken back": taken / changes,
         "naive": naive / changes,
         "worst kind": worst,
+        "at most": upper_bound(taken, changes, alpha=0.01),
         "within": float(within),
     }
     return "### Harmless changes that detectors take back\n\n" + "\n".join(rows)
