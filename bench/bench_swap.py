@@ -311,11 +311,13 @@ def _row(what: str, values: list[float]) -> dict[str, float]:
 
 
 FOUND = """A prepared swap looks at what `prepare` remembers and at what is young, and takes 3 ms of processor time with
-57,000 objects, where a look through all of them took 15 to 20. In the service the command is received in 0.3 ms, the
-vitals before it take 0.5 ms, the first turn of the other threads 0.6 ms, the look 2 ms, what follows it 2 ms: 6 to 8 ms
-in all when nobody else has the core. The rest is the wait for a core, of the service and of whoever asks. This was
-taken at load 5, beside programs that kept both cores busy (the processor times in a run of their own); at load 10
-it was 44 ms, and jurigged 326 ms. Where the host has collected everything in between, all is looked through."""
+53,000 objects, where a look through all of them took 15 to 20. Inside the service, in rounds that little disturbed,
+5 to 8 ms passed from the command until its answer was made: 0.3 ms to receive it, 0.5 ms for the vitals before it,
+0.6 ms for the first turn of the other threads, 2 ms for the look, 2 ms for what follows. The rest is the wait for a
+core. Nothing here was taken on a quiet machine: this run began at load 5 and ended at 7, with 100 rounds of one
+function and 20 of many, and the processor times are of another run, at load 13. A third, at load 10, that
+did not come to its end had 44 ms for one function, 81 ms for 50 (so over the aim), and 326 and 295 ms for jurigged.
+Where the host has collected everything in between, all is looked through."""
 
 
 def figures(results: dict[str, float]) -> list[Figure]:
