@@ -32,7 +32,7 @@ from homeostat_agent.reload.change import (
     Outcome,
     refusal,
 )
-from homeostat_agent.reload.exchange import Binding, Exchange, ExchangeFailed
+from homeostat_agent.reload.exchange import Binding, Exchange, ExchangeFailed, Value
 from homeostat_agent.reload.neighbours import Neighbours
 from homeostat_agent.reload.patience import Patience
 from homeostat_agent.reload.plan import CompiledPlan, ModulePlan, compile_plan, routing_obstacles
@@ -170,6 +170,9 @@ class Attempt(_Step):
         self.bound: list[Binding] = []
         """Names that `commit` bound."""
 
+        self.values: list[Value] = []
+        """Defaults that `commit` exchanged."""
+
         self.router: Router | None = None
         self._work = Work()
         self._census: Census | None = None
@@ -291,6 +294,7 @@ class Attempt(_Step):
             old = map(self._old_for, exchange.old, exchange.new)
             self.exchanged.extend(map(_triple, references, old, exchange.new))
             self.bound.extend(exchange.bindings)
+            self.values.extend(exchange.values)
         notes.extend(self._clear_caches(first))
         in_flight = running(set(map(id, first.left_codes))) + waiting
         if in_flight:
@@ -360,6 +364,8 @@ class Retreat(_Step):
         super().__init__(attempt.change, attempt._surroundings, attempt.files, attempt.targets, attempt.anchors)
         self._exchanged = attempt.exchanged
         self._bound = attempt.bound
+        self._values = attempt.values
+        self._given_back: set[str] = set()
         self.leftover: list[tuple[Binding, list[CodeType]]] = []
         """Added names that calls in flight may still need, with the code of such calls."""
 
@@ -384,7 +390,7 @@ class Retreat(_Step):
         ]
         bindings.extend(self._bound)
         first = work
-        names: list[str] = []
+        names = sorted(self._given_back)
         for turn in range(_MAX_ROUNDS):
             if not work.exchange:
                 break
@@ -415,6 +421,8 @@ class Retreat(_Step):
             if function is not None and function.__code__ is new:
                 exchange.add(function, new, old)
                 returned[id(function)] = Exchanged(function, old, new)
+        exchange.values.extend(value.reversed() for value in self._values if value.present is value.new)
+        self._given_back = {value.where for value in exchange.values}
         return returned, exchange.commit() if exchange else 0
 
     def _remove(self, bindings: list[Binding], left_codes: list[CodeType]) -> list[str]:

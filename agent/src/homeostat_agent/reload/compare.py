@@ -45,6 +45,9 @@ class Differences:
     changed: list[tuple[FunctionOutline, FunctionOutline]] = field(default_factory=list)
     """Those whose own part changed."""
 
+    defaults: list[tuple[FunctionOutline, FunctionOutline]] = field(default_factory=list)
+    """Those of whose header only defaults changed; their own part may have changed as well."""
+
     added: list[tuple[ClassOutline | None, FunctionOutline]] = field(default_factory=list)
     """New functions, with the class (in the new outline) that they belong to."""
 
@@ -90,7 +93,7 @@ def _compare_items(
 def _compare_item(item: Item, other: Item, *, repeated: set[str], found: Differences) -> None:
     if isinstance(item, FunctionOutline) and isinstance(other, FunctionOutline):
         _compare_functions(item, other, found=found)
-        if item.name in repeated and any(changed[0] is item for changed in found.changed):
+        if item.name in repeated and any(changed[0] is item for changed in (*found.changed, *found.defaults)):
             found.obstacles.append(_obstacle(other, "is defined more than once in its scope"))
     elif isinstance(item, ClassOutline) and isinstance(other, ClassOutline):
         found.obstacles.extend(_header_obstacles(item, other))
@@ -99,7 +102,11 @@ def _compare_item(item: Item, other: Item, *, repeated: set[str], found: Differe
 
 def _compare_functions(old: FunctionOutline, new: FunctionOutline, *, found: Differences) -> None:
     found.matched.append((old, new))
-    found.obstacles.extend(_header_obstacles(old, new))
+    obstacles = _header_obstacles(old, new)
+    if obstacles and old.header_without_defaults() == new.header_without_defaults():
+        found.defaults.append((old, new))
+    else:
+        found.obstacles.extend(obstacles)
     if old.own != new.own:
         found.changed.append((old, new))
         reason = _special_reason(old, new)

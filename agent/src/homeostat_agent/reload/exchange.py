@@ -6,9 +6,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import chain, repeat, starmap
+from operator import setitem
 from types import CodeType, FunctionType
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 
 class ExchangeFailed(Exception):
@@ -46,6 +47,29 @@ class Binding:
             type.__delattr__(self.holder, self.name)
 
 
+class Value(NamedTuple):
+    """What a function or a name space holds under a name, and what takes its place."""
+
+    holder: Union[FunctionType, dict[str, Any]]
+    name: str
+    old: Any
+    new: Any
+
+    @property
+    def present(self) -> Any:
+        return self.holder.get(self.name) if isinstance(self.holder, dict) else getattr(self.holder, self.name)
+
+    @property
+    def where(self) -> str:
+        """Return it as ``module:qualname``."""
+        if isinstance(self.holder, dict):
+            return f"{self.holder.get('__name__', '?')}:{self.name}"
+        return f"{self.holder.__module__}:{self.holder.__qualname__}"
+
+    def reversed(self) -> Value:
+        return self._replace(old=self.new, new=self.old)
+
+
 @dataclass(frozen=True)
 class Docstring:
     """A docstring that was copied from a function's code when the function was made."""
@@ -63,6 +87,7 @@ class Exchange:
     old: list[CodeType] = field(default_factory=list)
     new: list[CodeType] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
+    values: list[Value] = field(default_factory=list)
     docstrings: list[Docstring] = field(default_factory=list)
 
     def add(self, function: FunctionType, old: CodeType, new: CodeType) -> None:
@@ -71,7 +96,7 @@ class Exchange:
         self.new.append(new)
 
     def __bool__(self) -> bool:
-        return bool(self.functions or self.bindings or self.docstrings)
+        return bool(self.functions or self.bindings or self.values or self.docstrings)
 
     def commit(self) -> int:
         """Put the new code in place and return the microseconds it took; `ExchangeFailed`: nothing changed.
@@ -83,8 +108,9 @@ class Exchange:
         try:
             for binding in self.bindings:
                 binding.put()
+            values = [(value.holder, value.name, value.new) for value in self.values]
             start_ns = time.perf_counter_ns()
-            _assign(self.functions, self.new)
+            _assign(self.functions, self.new, values)
             took_ns = time.perf_counter_ns() - start_ns
             for docstring in self.docstrings:
                 docstring.holder.__doc__ = docstring.new
@@ -95,7 +121,7 @@ class Exchange:
 
     def undo(self) -> None:
         """Put everything back, also what a `commit` that broke has done of it."""
-        _assign(self.functions, self.old)
+        _assign(self.functions, self.old, [(value.holder, value.name, value.old) for value in self.values])
         for binding in self.bindings:
             binding.take()
         for docstring in self.docstrings:
@@ -103,5 +129,13 @@ class Exchange:
                 docstring.holder.__doc__ = docstring.old
 
 
-def _assign(functions: list[FunctionType], codes: list[CodeType]) -> None:
-    deque(map(setattr, functions, repeat("__code__"), codes), maxlen=0)
+def _assign(functions: list[FunctionType], codes: list[CodeType], values: list[tuple[Any, str, Any]]) -> None:
+    # What is replaced is held by the exchange: nothing of it ends here, so no code of the host runs in between.
+    spaces = [value for value in values if type(value[0]) is dict]
+    others = [value for value in values if type(value[0]) is not dict]
+    steps = chain(
+        map(setattr, functions, repeat("__code__"), codes),
+        starmap(setattr, others),
+        starmap(setitem, spaces),
+    )
+    deque(steps, maxlen=0)

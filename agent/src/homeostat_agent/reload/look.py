@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import weakref
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 from homeostat_agent.reload.census import Files, is_importing, take_census
 from homeostat_agent.reload.change import Change, Module
 from homeostat_agent.reload.fingerprint import below
 from homeostat_agent.reload.match import Known, Side
+from homeostat_agent.reload.outline import FunctionOutline
 from homeostat_agent.reload.pairing import compile_module
 from homeostat_agent.reload.patience import Patience
 from homeostat_agent.reload.plan import differences
 from homeostat_agent.reload.routes import Routes
+from homeostat_agent.reload.values import side_of
 
 CANARY = "canary"
 """A share of the calls runs the new source, the others the old."""
@@ -41,13 +43,23 @@ NOT_LOADED = "not_loaded"
 _BY_WEIGHT = (CANARY, NEW, LOADING, OTHER, OLD, EITHER)
 
 
+class _Sides(NamedTuple):
+    old: Side
+    new: Side
+    names: tuple[str, ...]
+    """Which only the new source binds."""
+
+    defaults: dict[str, tuple[FunctionOutline, FunctionOutline]]
+    """Functions whose defaults differ, by qualified name."""
+
+
 class Look:
     """A question about one change, which may be asked again."""
 
     def __init__(self, change: Change, files: Files, anchors: tuple[Any, ...], routes: Routes) -> None:
         self._files, self._anchors, self._routes = files, anchors, routes
         self._modules = {module.path: module for module in change.modules}
-        self._sides: dict[tuple[str, str], tuple[Side, Side, tuple[str, ...]]] = {}
+        self._sides: dict[tuple[str, str], _Sides] = {}
 
     def source(self, patience: Patience | None = None) -> str:
         """Return which source runs; empty when a source does not compile here.
@@ -68,7 +80,7 @@ class Look:
         references = []
         for load in census.loads:
             found.add(LOADING if is_importing(load.namespace) else EITHER)
-            old, new, names = self._sides_of(load.path, load.filename)
+            old, new, names, defaults = self._sides_of(load.path, load.filename)
             # A name that was bound is seen of a canary as well; which of the two it is the functions say.
             found.update(NEW if name in load.namespace else OLD for name in names)
             for function in load.functions:
@@ -77,18 +89,26 @@ class Look:
                     found.add(CANARY)
                     continue
                 is_old, is_new = old.find(code) is not None, new.find(code) is not None
+                pair = defaults.get(function.__qualname__)
+                if pair is not None and is_old and is_new:
+                    found.add(side_of(function, *pair))
                 if is_new and not is_old:
                     references.append(weakref.ref(function))
                 found.add(EITHER if is_old and is_new else OLD if is_old else NEW if is_new else OTHER)
         return found, references
 
-    def _sides_of(self, path: str, filename: str) -> tuple[Side, Side, tuple[str, ...]]:
-        """Return what the sources compile to, and the names that only the new one binds."""
+    def _sides_of(self, path: str, filename: str) -> _Sides:
+        """Return what the sources of a module compile to, and what else they differ in."""
         found = self._sides.get((path, filename))
         if found is None:
             module: Module = self._modules[path]
-            names = tuple(item.name for item in differences(module.old_source, module.new_source).names)
-            sides = (_side(module.old_source, filename), _side(module.new_source, filename), names)
+            differ = differences(module.old_source, module.new_source)
+            sides = _Sides(
+                _side(module.old_source, filename),
+                _side(module.new_source, filename),
+                tuple(item.name for item in differ.names),
+                {after.qualname: (before, after) for before, after in differ.defaults},
+            )
             found = self._sides[(path, filename)] = sides
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -56,6 +57,10 @@ class Neighbours:
             if text is None or word in text:
                 return name
         return None
+
+    def that_mentions_any(self, words: Iterable[str]) -> str | None:
+        """Return the name of a loaded module of the repository whose source has one of these words, if there is one."""
+        return next((found for word in words if (found := self.that_mentions(word)) is not None), None)
 
     def sources(self, *, below: str = "") -> list[tuple[str, str | None]]:
         """Return name and source of loaded modules: those of the repository, and of the package that `below` is in."""

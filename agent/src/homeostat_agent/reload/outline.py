@@ -40,6 +40,14 @@ class FunctionOutline:
             "type parameters": _dump(getattr(self.node, "type_params", [])),
         }
 
+    def header_without_defaults(self) -> dict[str, str]:
+        """Return the header as it is when no parameter has a default."""
+        bare = copy.deepcopy(self.node.args)
+        bare.defaults, bare.kw_defaults = [], [None] * len(bare.kwonlyargs)
+        parts = self.header()
+        parts["signature, defaults or annotations"] = _dump(bare) + _dump(self.node.returns)
+        return parts
+
     def decorator_names(self) -> list[str]:
         """Return the last part of each decorator's name: `cache` for `@functools.cache` and `@cache()`."""
         names = []

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 
 from homeostat_agent.reload.additions import addition_obstacle
 from homeostat_agent.reload.compare import Differences, Obstacle, compare
+from homeostat_agent.reload.defaults import default_obstacle
 from homeostat_agent.reload.importtime import run_at_import, run_inside
 from homeostat_agent.reload.newnames import NameRules, NewClass, NewConstant, NewImport
 from homeostat_agent.reload.outline import FunctionOutline, ModuleOutline, functions_of, outline_module
 from homeostat_agent.reload.pairing import Pairing, compile_module, pair
-from homeostat_agent.reload.routing import BOTH_ARMS, CACHED, LOOKS_AT_FRAMES, NOTHING_TO_ROUTE, SEES_FRAMES
+from homeostat_agent.reload.routing import BOTH_ARMS, CACHED, LOOKS_AT_FRAMES, NO_ARM, NOTHING_TO_ROUTE, SEES_FRAMES
 from homeostat_agent.reload.syntax import last_name
 
 SWAP = "swap"
@@ -112,6 +113,7 @@ def compile_plan(path: str, old_source: str, new_source: str, *, filename: str) 
         obstacles = [*found.obstacles, *_import_obstacles(found, old, new), *_cache_obstacles(found, old, new)]
         obstacles.extend(_addition_obstacles(found, new))
         obstacles.extend(_name_obstacles(found, old, new))
+        obstacles.extend(_default_obstacles(found, old, new))
         if obstacles:
             return _refused(path, obstacles, found, (old, new))
         pairing = pair(old_code, new_code, found)
@@ -151,6 +153,14 @@ def _verdicts(found: Differences, old: ModuleOutline, new: ModuleOutline) -> lis
         DefinitionPlan(after.qualname, SWAP, after.node.lineno, not_routable=_routing_obstacle(before, after, wrapped))
         for before, after in found.changed
     ]
+    given = {after.qualname for _, after in found.defaults}
+    swaps = [replace(item, not_routable=NO_ARM) if item.qualname in given else item for item in swaps]
+    named = {item.qualname for item in swaps}
+    swaps.extend(
+        DefinitionPlan(after.qualname, SWAP, after.node.lineno, "its defaults", not_routable=NO_ARM)
+        for _, after in found.defaults
+        if after.qualname not in named
+    )
     adds = [DefinitionPlan(item.qualname, ADD, item.node.lineno) for _, item in found.added]
     met = {node.id for node in ast.walk(old.tree) if isinstance(node, ast.Name)} if found.names else set()
     names = [
@@ -176,7 +186,7 @@ def _import_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline
     reason = "it runs while the module is imported, and what it made then would stay"
     obstacles = [
         Obstacle(new_item.qualname, new_item.node.lineno, reason)
-        for old_item, new_item in found.changed
+        for old_item, new_item in (*found.changed, *found.defaults)
         if _place(old_item) in ran or _place(new_item) in would_run
     ]
     obstacles.extend(
@@ -196,8 +206,9 @@ def _cache_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline)
         caches = [name for name in names if _is_cache(name) and name not in _CLEARED_CACHES]
         if caches:
             obstacles.append(Obstacle(item.qualname, item.node.lineno, f"results kept by `{caches[0]}` would stay"))
-    touched_old = {_place(pair[0]): pair[1] for pair in found.changed}
-    touched_new = {_place(item): item for item in [*(pair[1] for pair in found.changed), *(a[1] for a in found.added)]}
+    pairs = [*found.changed, *found.defaults]
+    touched_old = {_place(pair[0]): pair[1] for pair in pairs}
+    touched_new = {_place(item): item for item in [*(pair[1] for pair in pairs), *(a[1] for a in found.added)]}
     for outline, touched in ((old, touched_old), (new, touched_new)):
         for function in functions_of(outline.items):
             if function.name in wrapped or any(_is_cache(name) for name in function.decorator_names()):
@@ -239,6 +250,11 @@ def _addition_obstacles(found: Differences, new: ModuleOutline) -> list[Obstacle
         if reason:
             obstacles.append(Obstacle(item.qualname, item.node.lineno, reason))
     return obstacles
+
+
+def _default_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline) -> list[Obstacle]:
+    reasons = [(after, default_obstacle(before, after, (old, new))) for before, after in found.defaults]
+    return [Obstacle(item.qualname, item.node.lineno, reason) for item, reason in reasons if reason]
 
 
 def _name_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline) -> list[Obstacle]:

@@ -332,6 +332,7 @@ class Reloader:
         if outcome.outcome == SWAPPED:
             applied.attempt.exchanged.extend(attempt.exchanged)
             applied.attempt.bound.extend(attempt.bound)
+            applied.attempt.values.extend(attempt.values)
             self._generation += bool(more)
         return outcome if outcome.outcome != SWAPPED or more else applied.outcome
 

@@ -5,3 +5,4 @@ SEES_FRAMES = "it looks at the frames that called it, and a canary's calls have 
 CACHED = "a cache is in front of it, which would mix results of both arms"
 BOTH_ARMS = "code that did not change uses it, and would meet it on both arms"
 NOTHING_TO_ROUTE = "no function changed, so nothing can be sent to a share of the calls"
+NO_ARM = "its defaults changed, and a function has one set of them for both arms"

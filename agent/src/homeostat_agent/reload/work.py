@@ -25,6 +25,9 @@ from homeostat_agent.reload.neighbours import Neighbours
 from homeostat_agent.reload.outline import ClassOutline, FunctionOutline
 from homeostat_agent.reload.plan import CompiledPlan
 from homeostat_agent.reload.routes import Router, Routes
+from homeostat_agent.reload.values import NEW as GIVEN_NEW
+from homeostat_agent.reload.values import OLD as GIVEN_OLD
+from homeostat_agent.reload.values import default_values, holder_obstacle, side_of
 
 _CACHE_DECORATORS = frozenset({"lru_cache", "cache"})
 
@@ -174,6 +177,7 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work, *, rout
     work.products.extend(
         (function, known, _product(load, function.__code__)) for function, known, is_new in made if at_old or not is_new
     )
+    _give_defaults(load, target, changed, census, work)
     if at_old or not at_new:
         _check_holders(load, target, changed, census, work)
         _add_bindings(load, target, work)
@@ -232,6 +236,45 @@ def plan_back(load: Load, target: Target, census: Census, work: Work, returned: 
         (function, known, _product(load, function.__code__)) for function, known, is_old in made if at_new or not is_old
     )
     work.caches.extend(caches_around(census.caches, changed))
+    for function, earlier, later in _with_changed_defaults(load, target):
+        if side_of(function, earlier, later) == GIVEN_NEW:
+            work.exchange.values.extend(default_values(function, later, earlier))
+            work.names.append(f"{load.name}:{later.qualname}")
+
+
+def _give_defaults(load: Load, target: Target, changed: list[FunctionType], census: Census, work: Work) -> None:
+    """Give functions whose defaults changed the new ones, where they have the old and nobody looked at them."""
+    found = _with_changed_defaults(load, target)
+    for _, item in target.differences.defaults:
+        if sum(after is item for _, _, after in found) > 1:
+            work.restart.append(f"{load.name}:{item.qualname}: its defaults changed, and there are several of it")
+    for function, before, after in found:
+        where = f"{load.name}:{after.qualname}"
+        side = side_of(function, before, after)
+        if side == GIVEN_NEW:
+            continue
+        reason = "its defaults were changed while the program ran"
+        if side == GIVEN_OLD:
+            ours = [work.exchange.functions, changed, found, *found]
+            reason = holder_obstacle(function, load, census, ours, target.neighbours)
+        if reason:
+            work.restart.append(f"{where}: {reason}")
+            continue
+        work.exchange.values.extend(default_values(function, before, after))
+        work.names.append(where)
+        work.caches.extend(caches_around(census.caches, [function]))
+
+
+def _with_changed_defaults(load: Load, target: Target) -> list[tuple[FunctionType, FunctionOutline, FunctionOutline]]:
+    """Return the functions that are alive of definitions whose defaults changed, with both of these."""
+    wanted = {after.qualname: (before, after) for before, after in target.differences.defaults}
+    found = []
+    for function in load.functions if wanted else ():
+        standing = target.standing(target.routes.old_of(function.__code__))
+        known = standing.old or standing.new
+        if known is not None and target.name(known.code) in wanted:
+            found.append((function, *wanted[target.name(known.code)]))
+    return found
 
 
 def bindings_to_remove(load: Load, target: Target) -> list[Binding]:

@@ -1,0 +1,89 @@
+"""Defaults of functions in the process: what is to be exchanged for what, and who may have looked at it."""
+
+from __future__ import annotations
+
+import gc
+from types import AsyncGeneratorType, CoroutineType, FrameType, FunctionType, GeneratorType, ModuleType
+from typing import Any
+
+from homeostat_agent.reload.census import Census, Load
+from homeostat_agent.reload.defaults import READ_SIGNATURES, changed_defaults, defaults_of
+from homeostat_agent.reload.exchange import Value
+from homeostat_agent.reload.holders import bound_value
+from homeostat_agent.reload.literals import has_value, literal_value
+from homeostat_agent.reload.neighbours import Neighbours
+from homeostat_agent.reload.outline import FunctionNode, FunctionOutline
+
+_class_dict = type.__dict__["__dict__"].__get__
+
+_LOOK_AT_NOTHING = frozenset(
+    {FrameType, GeneratorType, CoroutineType, AsyncGeneratorType, staticmethod, classmethod, Value}
+)
+"""What holds a function while it runs, as its class has it, or for us."""
+
+OLD, NEW, OTHER = "old", "new", "other"
+
+
+def side_of(function: FunctionType, old: FunctionOutline, new: FunctionOutline) -> str:
+    """Tell whose defaults a function has, as far as they differ: those of the old source, the new, or neither."""
+    given = present_defaults(function)
+    names = changed_defaults(old.node, new.node)
+    return next((side for side, item in ((OLD, old), (NEW, new)) if _has(given, item.node, names)), OTHER)
+
+
+def _has(given: dict[str, Any], node: FunctionNode, names: list[str]) -> bool:
+    wanted = defaults_of(node)
+    return all(
+        (name in given and has_value(given[name], wanted[name])) if name in wanted else name not in given
+        for name in names
+    )
+
+
+def present_defaults(function: FunctionType) -> dict[str, Any]:
+    """Return the defaults that a function has now, by parameter."""
+    code, positional = function.__code__, function.__defaults__ or ()
+    names = code.co_varnames[: code.co_argcount]
+    found = dict(zip(names[len(names) - len(positional) :], positional))  # noqa: B905  3.9 has no `strict`
+    found.update(function.__kwdefaults__ or {})
+    return found
+
+
+def default_values(function: FunctionType, before: FunctionOutline, after: FunctionOutline) -> list[Value]:
+    """Return what gives a function the defaults of `after`. Those that do not differ stay the objects that they are."""
+    given, wanted = present_defaults(function), defaults_of(after.node)
+    for name in changed_defaults(before.node, after.node):
+        given.pop(name, None)
+        if name in wanted:
+            given[name] = literal_value(wanted[name])
+    code = function.__code__
+    positional = tuple(given[name] for name in code.co_varnames[: code.co_argcount] if name in given)
+    end = code.co_argcount + code.co_kwonlyargcount
+    keyword = {name: given[name] for name in code.co_varnames[code.co_argcount : end] if name in given}
+    return [
+        Value(function, "__defaults__", function.__defaults__, positional or None),
+        Value(function, "__kwdefaults__", function.__kwdefaults__, keyword or None),
+    ]
+
+
+def holder_obstacle(function: FunctionType, load: Load, census: Census, ours: list[Any], neighbours: Neighbours) -> str:
+    """Say who may have looked at the signature of a function; empty where only names of modules and classes hold it."""
+    reader = neighbours.that_mentions_any(READ_SIGNATURES)
+    if reader:
+        return f"its defaults changed, and {reader} looks at signatures"
+    known = {id(item) for item in (*ours, census.functions, census.elsewhere, load.functions)}
+    known.update(id(other.functions) for other in census.loads)
+    for holder in gc.get_referrers(function):
+        if id(holder) in known or type(holder) in _LOOK_AT_NOTHING:
+            continue
+        if type(holder) is dict and _is_name_space(holder, function):
+            continue
+        return f"its defaults changed, and a {type(holder).__name__} holds it that may have looked at its signature"
+    return ""
+
+
+def _is_name_space(holder: dict[Any, Any], function: FunctionType) -> bool:
+    """Tell whether a dictionary is that of a module, or that of the class which defines the function."""
+    if holder is function.__globals__ or any(issubclass(type(item), ModuleType) for item in gc.get_referrers(holder)):
+        return True
+    owner = bound_value(function.__globals__, function.__qualname__.split(".")[:-1] or [""])
+    return isinstance(owner, type) and any(holder is item for item in gc.get_referents(_class_dict(owner)))
