@@ -203,6 +203,37 @@ MADE{n} = maker{n}
 RESULT{n} = MADE{n}(K)
 """,
     """
+LIMIT{n} = K
+WORDS{n} = ("a", K)
+def limited{n}(x):
+    return x > LIMIT{n}, WORDS{n}
+def bounds{n}(a=1, *, b=K):
+    return [a + b + item for item in (K, LIMIT{n})]
+""",
+    """
+STEP{n} = K
+@functools.lru_cache(maxsize=None)
+def stepped{n}(x):
+    return plain{m}(x), reads{n}()
+def reads{n}():
+    return STEP{n}
+class Steps{n}:
+    def __init__(self):
+        self.step = K
+    def method(self, x=K):
+        return STEP{n} + x
+""",
+    """
+RATE{n} = K
+def rated{n}(x=RATE{n}):
+    return x
+class Rates{n}:
+    def __init__(self):
+        self.rate = reads_rate{n}()
+def reads_rate{n}():
+    return RATE{n}
+""",
+    """
 NAMES{n} = sorted(name for name in globals() if name.startswith("X"))
 HEIRS{n} = len([heir for heir in ValueError.__subclasses__() if heir.__name__.startswith("Added")]) > K
 def find{n}():

@@ -101,8 +101,8 @@ command = {command}
 """
 )
 
-NEWER = replacing("web.py", "VERSION = 1", "VERSION = 2")
-"""A constant of a module: that cannot be swapped in."""
+NEWER = replacing("web.py", "VERSION = 1", "VERSION = int(2)")
+"""A value that import computes: that cannot be swapped in."""
 
 CRASH = replacing(
     "web.py",

@@ -46,7 +46,7 @@ def test_a_changed_body_can_go_live():
 
 
 def test_one_unsafe_definition_gives_the_reason():
-    found = plan(modify("app/m.py"), modify("app/n.py", b"X = 1\n", b"X = 2\n"))
+    found = plan(modify("app/m.py"), modify("app/n.py", b"X = [1]\n", b"X = [2]\n"))
     assert found.needs_live
     assert found.restart_reasons == ("app/n.py:1: <module>: a statement of the module's top level changed",)
 

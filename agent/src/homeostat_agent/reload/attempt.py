@@ -171,7 +171,7 @@ class Attempt(_Step):
         """Names that `commit` bound."""
 
         self.values: list[Value] = []
-        """Defaults that `commit` exchanged."""
+        """Defaults and constants that `commit` exchanged."""
 
         self.router: Router | None = None
         self._work = Work()
@@ -439,13 +439,14 @@ class Retreat(_Step):
     def _still_in_use(self, first: Work, last: Work) -> str:
         found = [*((item[0], item[2]) for work in (first, last) for item in work.products)]
         found.extend(item for work in (first, last) for item in work.strangers)
-        words = refusal(RESTART_REQUIRED, [item[1] for item in found]).detail
+        stays = [words for work in (first, last) for words in work.stays]
+        words = refusal(RESTART_REQUIRED, [*stays, *(item[1] for item in found)]).detail
         references = [weakref.ref(item[0]) for item in found]
         found.clear()
         for work in (first, last):  # nothing here may keep alive what is waited for
             work.products.clear()
             work.strangers.clear()
-        return "" if self._patience.wait_until_gone(references) else words
+        return "" if self._patience.wait_until_gone(references) and not stays else words
 
 
 def is_quiet(codes: list[CodeType]) -> bool:

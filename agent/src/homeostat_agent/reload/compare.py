@@ -7,6 +7,7 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from homeostat_agent.reload.constants import ChangedConstant, constant_name
 from homeostat_agent.reload.newnames import RUN_BY_CLASS_CREATION, NewName, bound_names, new_name
 from homeostat_agent.reload.outline import (
     ClassOutline,
@@ -54,6 +55,9 @@ class Differences:
     names: list[NewName] = field(default_factory=list)
     """Other new names of the module's top level, in the order of the source."""
 
+    constants: list[ChangedConstant] = field(default_factory=list)
+    """Constants of the module's top level that changed."""
+
     obstacles: list[Obstacle] = field(default_factory=list)
 
 
@@ -80,7 +84,8 @@ def _compare_items(
             kept.append(item)
     # INVARIANT: apart from added functions, a scope has the same kinds and names in the same order,
     # so the n-th item of one is the n-th of the other. Anything else is an obstacle.
-    if [_label(item) for item in old] != [_label(item) for item in kept]:
+    label = _label_of_module if scope == "<module>" else _label
+    if [label(item) for item in old] != [label(item) for item in kept]:
         found.obstacles.extend(_order_obstacles(old, kept, scope))
         for item, other in _same_names(old, kept):  # for the reader: what else would have to be said
             _compare_item(item, other, repeated=set(), found=found)
@@ -95,6 +100,9 @@ def _compare_item(item: Item, other: Item, *, repeated: set[str], found: Differe
         _compare_functions(item, other, found=found)
         if item.name in repeated and any(changed[0] is item for changed in (*found.changed, *found.defaults)):
             found.obstacles.append(_obstacle(other, "is defined more than once in its scope"))
+    elif isinstance(item, Statement) and isinstance(other, Statement):
+        if item.text != other.text and isinstance(item.node, ast.Assign) and isinstance(other.node, ast.Assign):
+            found.constants.append(ChangedConstant(constant_name(item), item.node, other.node))
     elif isinstance(item, ClassOutline) and isinstance(other, ClassOutline):
         found.obstacles.extend(_header_obstacles(item, other))
         _compare_items(item.items, other.items, scope=item.qualname, owner=other, found=found)
@@ -174,6 +182,11 @@ def _label(item: Item) -> tuple[str, str]:
         return ("statement", item.text)
     # A function that became a class, or async, is shown as a changed header where that says more.
     return ("class" if isinstance(item, ClassOutline) else "function", item.name)
+
+
+def _label_of_module(item: Item) -> tuple[str, str]:
+    name = constant_name(item) if isinstance(item, Statement) else ""
+    return ("constant", name) if name else _label(item)
 
 
 def _repeated_names(items: tuple[Item, ...]) -> set[str]:

@@ -9,7 +9,14 @@ from __future__ import annotations
 import ast
 
 from homeostat_agent.reload.literals import is_fixed_literal, is_literal
-from homeostat_agent.reload.outline import ClassOutline, FunctionNode, FunctionOutline, ModuleOutline, names_read
+from homeostat_agent.reload.outline import (
+    ClassOutline,
+    FunctionNode,
+    FunctionOutline,
+    ModuleOutline,
+    names_read,
+    run_with,
+)
 
 READ_SIGNATURES = frozenset(
     {
@@ -93,27 +100,18 @@ def _owners(side: ModuleOutline, path: list[str]) -> list[ClassOutline]:
     return found
 
 
-def _run(node: ast.AST) -> list[ast.AST]:
-    """Return what runs when a statement does: bodies of functions are left out."""
-    found = [node]
-    for child in ast.iter_child_nodes(node):
-        if not (isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and child in node.body):
-            found.extend(_run(child))
-    return found
-
-
 def _is_read_at_import(name: str, statement: ast.stmt) -> bool:
     return any(
         (isinstance(node, ast.Attribute) and node.attr == name)
         or (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load))
-        for node in _run(statement)
+        for node in run_with(statement)
     )
 
 
 def _given_to_calls(statement: ast.stmt) -> set[str]:
     return {
         inner.id
-        for node in _run(statement)
+        for node in run_with(statement)
         if isinstance(node, ast.Call)
         for value in (*node.args, *(keyword.value for keyword in node.keywords))
         for inner in ast.walk(value)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from homeostat_agent.reload.census import Files, is_importing, take_census
 from homeostat_agent.reload.change import Change, Module
+from homeostat_agent.reload.constants import ChangedConstant
 from homeostat_agent.reload.fingerprint import below
 from homeostat_agent.reload.match import Known, Side
 from homeostat_agent.reload.outline import FunctionOutline
@@ -20,7 +21,7 @@ from homeostat_agent.reload.pairing import compile_module
 from homeostat_agent.reload.patience import Patience
 from homeostat_agent.reload.plan import differences
 from homeostat_agent.reload.routes import Routes
-from homeostat_agent.reload.values import side_of
+from homeostat_agent.reload.values import side_of, side_of_constant
 
 CANARY = "canary"
 """A share of the calls runs the new source, the others the old."""
@@ -52,6 +53,8 @@ class _Sides(NamedTuple):
     defaults: dict[str, tuple[FunctionOutline, FunctionOutline]]
     """Functions whose defaults differ, by qualified name."""
 
+    constants: list[ChangedConstant]
+
 
 class Look:
     """A question about one change, which may be asked again."""
@@ -80,7 +83,8 @@ class Look:
         references = []
         for load in census.loads:
             found.add(LOADING if is_importing(load.namespace) else EITHER)
-            old, new, names, defaults = self._sides_of(load.path, load.filename)
+            old, new, names, defaults, constants = self._sides_of(load.path, load.filename)
+            found.update(side_of_constant(item, load.namespace) for item in constants)
             # A name that was bound is seen of a canary as well; which of the two it is the functions say.
             found.update(NEW if name in load.namespace else OLD for name in names)
             for function in load.functions:
@@ -108,6 +112,7 @@ class Look:
                 _side(module.new_source, filename),
                 tuple(item.name for item in differ.names),
                 {after.qualname: (before, after) for before, after in differ.defaults},
+                differ.constants,
             )
             found = self._sides[(path, filename)] = sides
         return found

@@ -7,7 +7,13 @@ import os
 import sys
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from homeostat_agent.reload.constants import copied_by
+from homeostat_agent.reload.fingerprint import same_constant
+
+if TYPE_CHECKING:
+    from homeostat_agent.reload.census import Load
 
 _STANDARD = os.path.realpath(os.path.dirname(os.__file__)) + os.sep
 _NOT_STANDARD = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
@@ -53,7 +59,7 @@ class Neighbours:
         A module that has no source to be read is taken for one that has it. With `below` (a module), modules of
         other places than its own and the repository count, too.
         """
-        for name, text in self.sources(below=below):
+        for name, _, text in self.sources(below=below):
             if text is None or word in text:
                 return name
         return None
@@ -62,8 +68,8 @@ class Neighbours:
         """Return the name of a loaded module of the repository whose source has one of these words, if there is one."""
         return next((found for word in words if (found := self.that_mentions(word)) is not None), None)
 
-    def sources(self, *, below: str = "") -> list[tuple[str, str | None]]:
-        """Return name and source of loaded modules: those of the repository, and of the package that `below` is in."""
+    def sources(self, *, below: str = "") -> list[tuple[str, str, str | None]]:
+        """Return name, path and source of loaded modules: the repository's, and those of the package of `below`."""
         top = below.partition(".")[0]
         found = []
         for name, module in sys.modules.copy().items():
@@ -75,8 +81,29 @@ class Neighbours:
             real = os.path.realpath(origin)
             inside = real.startswith(self._root) and not any(part in real for part in _NOT_STANDARD)
             if inside or (top and name.partition(".")[0] == top):
-                found.append((name, self._text(real)))
+                found.append((name, real, self._text(real)))
         return found
+
+    def that_copied(self, name: str, value: Any, load: Load) -> str:
+        """Say which other module may have taken a constant of this one along; empty where none shows it."""
+        own = os.path.realpath(str(load.namespace.get("__file__")))
+        known = set()
+        for module, path, text in self.sources():
+            known.add(module)
+            if path == own:
+                continue
+            try:
+                reason = "has no source to be read" if text is None else copied_by(text, name, load.name)
+            except (SyntaxError, ValueError, RecursionError):
+                reason = "has a source that does not compile"
+            if reason:
+                return f"{module} {reason}"
+        for module, found in sys.modules.copy().items():
+            if module not in known and issubclass(type(found), ModuleType):
+                space = _module_dict(found)
+                if space is not load.namespace and name in space and same_constant(space[name], value):
+                    return f"{module} has it by the same name"
+        return ""
 
     def _text(self, path: str) -> str | None:
         try:

@@ -131,17 +131,15 @@ def names_read(body: list[ast.stmt]) -> set[str]:
 
     Decorators, defaults, annotations and the bodies of classes are in.
     """
-    found: set[str] = set()
+    return {node.id for statement in body for node in run_with(statement) if isinstance(node, ast.Name)}
 
-    def walk(node: ast.AST) -> None:
-        if isinstance(node, ast.Name):
-            found.add(node.id)
-        for child in ast.iter_child_nodes(node):
-            if not (isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and child in node.body):
-                walk(child)
 
-    for node in body:
-        walk(node)
+def run_with(node: ast.AST) -> list[ast.AST]:
+    """Return the nodes that run when a statement does: bodies of functions are left out."""
+    found = [node]
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and child in node.body):
+            found.extend(run_with(child))
     return found
 
 

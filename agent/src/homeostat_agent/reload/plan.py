@@ -1,4 +1,4 @@
-"""Plans a live change of one module: what is swapped, what is added, what needs a restart.
+"""Plans a live change of one module: what is swapped, added or migrated, and what needs a restart.
 
 Pure: two texts in, a plan out, no module is run. The plan is made on the hub to tell people, and
 again in the host process, with the host's own compiler, to act on. It promises that calls made
@@ -15,18 +15,31 @@ from dataclasses import dataclass, replace
 
 from homeostat_agent.reload.additions import addition_obstacle
 from homeostat_agent.reload.compare import Differences, Obstacle, compare
+from homeostat_agent.reload.constants import constant_obstacle
 from homeostat_agent.reload.defaults import default_obstacle
 from homeostat_agent.reload.importtime import run_at_import, run_inside
 from homeostat_agent.reload.newnames import NameRules, NewClass, NewConstant, NewImport
 from homeostat_agent.reload.outline import FunctionOutline, ModuleOutline, functions_of, outline_module
 from homeostat_agent.reload.pairing import Pairing, compile_module, pair
-from homeostat_agent.reload.routing import BOTH_ARMS, CACHED, LOOKS_AT_FRAMES, NO_ARM, NOTHING_TO_ROUTE, SEES_FRAMES
+from homeostat_agent.reload.routing import (
+    BOTH_ARMS,
+    CACHED,
+    LOOKS_AT_FRAMES,
+    NO_ARM,
+    NOTHING_TO_ROUTE,
+    ONE_VALUE,
+    SEES_FRAMES,
+)
 from homeostat_agent.reload.syntax import last_name
 
 SWAP = "swap"
 ADD = "add"
+MIGRATE = "migrate"
+"""What a running module holds is brought to the new source."""
+
 RESTART = "restart"
 
+_SET_ANEW = "a constant: set to the new value where the module still has the old one, and nobody took it along"
 _WORDS = {NewImport: "a new import", NewConstant: "a new constant", NewClass: "a new class"}
 
 _CLEARED_CACHES = frozenset({"lru_cache", "cache"})
@@ -114,6 +127,7 @@ def compile_plan(path: str, old_source: str, new_source: str, *, filename: str) 
         obstacles.extend(_addition_obstacles(found, new))
         obstacles.extend(_name_obstacles(found, old, new))
         obstacles.extend(_default_obstacles(found, old, new))
+        obstacles.extend(_constant_obstacles(found, old, new))
         if obstacles:
             return _refused(path, obstacles, found, (old, new))
         pairing = pair(old_code, new_code, found)
@@ -174,7 +188,11 @@ def _verdicts(found: Differences, old: ModuleOutline, new: ModuleOutline) -> lis
         )
         for item in found.names
     ]
-    return [*swaps, *adds, *names]
+    constants = [
+        DefinitionPlan(item.name, MIGRATE, item.new.lineno, _SET_ANEW, not_routable=ONE_VALUE)
+        for item in found.constants
+    ]
+    return [*swaps, *adds, *names, *constants]
 
 
 def _in_order(verdicts: list[DefinitionPlan]) -> tuple[DefinitionPlan, ...]:
@@ -255,6 +273,11 @@ def _addition_obstacles(found: Differences, new: ModuleOutline) -> list[Obstacle
 def _default_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline) -> list[Obstacle]:
     reasons = [(after, default_obstacle(before, after, (old, new))) for before, after in found.defaults]
     return [Obstacle(item.qualname, item.node.lineno, reason) for item, reason in reasons if reason]
+
+
+def _constant_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline) -> list[Obstacle]:
+    reasons = [(item, constant_obstacle(item, (old.tree, new.tree))) for item in found.constants]
+    return [Obstacle(item.name, item.new.lineno, reason) for item, reason in reasons if reason]
 
 
 def _name_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline) -> list[Obstacle]:

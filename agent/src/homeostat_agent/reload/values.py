@@ -1,4 +1,4 @@
-"""Defaults of functions in the process: what is to be exchanged for what, and who may have looked at it."""
+"""Defaults and constants in the process: what is to be exchanged for what, and who may have looked at it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import AsyncGeneratorType, CoroutineType, FrameType, FunctionType, Ge
 from typing import Any
 
 from homeostat_agent.reload.census import Census, Load
+from homeostat_agent.reload.constants import ChangedConstant
 from homeostat_agent.reload.defaults import READ_SIGNATURES, changed_defaults, defaults_of
 from homeostat_agent.reload.exchange import Value
 from homeostat_agent.reload.holders import bound_value
@@ -37,6 +38,21 @@ def _has(given: dict[str, Any], node: FunctionNode, names: list[str]) -> bool:
         (name in given and has_value(given[name], wanted[name])) if name in wanted else name not in given
         for name in names
     )
+
+
+def side_of_constant(item: ChangedConstant, space: dict[str, Any]) -> str:
+    """Tell whose value a name space has of a constant: that of the old source, of the new, or neither."""
+    if item.name not in space:
+        return OTHER
+    for side, node in ((OLD, item.old), (NEW, item.new)):
+        if has_value(space[item.name], node.value):
+            return side
+    return OTHER
+
+
+def constant_value(item: ChangedConstant, space: dict[str, Any], *, back: bool) -> Value:
+    """Return what sets a constant to its new value, or back to the old."""
+    return Value(space, item.name, space[item.name], literal_value((item.old if back else item.new).value))
 
 
 def present_defaults(function: FunctionType) -> dict[str, Any]:

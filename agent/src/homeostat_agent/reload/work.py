@@ -27,7 +27,7 @@ from homeostat_agent.reload.plan import CompiledPlan
 from homeostat_agent.reload.routes import Router, Routes
 from homeostat_agent.reload.values import NEW as GIVEN_NEW
 from homeostat_agent.reload.values import OLD as GIVEN_OLD
-from homeostat_agent.reload.values import default_values, holder_obstacle, side_of
+from homeostat_agent.reload.values import constant_value, default_values, holder_obstacle, side_of, side_of_constant
 
 _CACHE_DECORATORS = frozenset({"lru_cache", "cache"})
 
@@ -127,6 +127,9 @@ class Work:
     naming: list[tuple[Load, Target]] = field(default_factory=list)
     """Name spaces that need the new names (see `bind_names`)."""
 
+    stays: list[str] = field(default_factory=list)
+    """What a rollback cannot put back, as others may have taken it along."""
+
     strangers: list[tuple[FunctionType, str]] = field(default_factory=list)
     """Functions of the file that no definition of either source compiles to."""
 
@@ -178,6 +181,7 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work, *, rout
         (function, known, _product(load, function.__code__)) for function, known, is_new in made if at_old or not is_new
     )
     _give_defaults(load, target, changed, census, work)
+    _set_constants(load, target, work)
     if at_old or not at_new:
         _check_holders(load, target, changed, census, work)
         _add_bindings(load, target, work)
@@ -240,6 +244,13 @@ def plan_back(load: Load, target: Target, census: Census, work: Work, returned: 
         if side_of(function, earlier, later) == GIVEN_NEW:
             work.exchange.values.extend(default_values(function, later, earlier))
             work.names.append(f"{load.name}:{later.qualname}")
+    for item in target.differences.constants:
+        if load.module is not None and side_of_constant(item, load.namespace) == GIVEN_NEW:
+            copied = target.neighbours.that_copied(item.name, load.namespace[item.name], load)
+            if copied:
+                work.stays.append(f"{load.name}:{item.name}: {copied}")
+            work.exchange.values.append(constant_value(item, load.namespace, back=True))
+            work.names.append(f"{load.name}:{item.name}")
 
 
 def _give_defaults(load: Load, target: Target, changed: list[FunctionType], census: Census, work: Work) -> None:
@@ -263,6 +274,23 @@ def _give_defaults(load: Load, target: Target, changed: list[FunctionType], cens
         work.exchange.values.extend(default_values(function, before, after))
         work.names.append(where)
         work.caches.extend(caches_around(census.caches, [function]))
+
+
+def _set_constants(load: Load, target: Target, work: Work) -> None:
+    """Set constants that changed to their new values, where the module has the old ones and nobody took them along."""
+    for item in target.differences.constants:
+        where, side = f"{load.name}:{item.name}", side_of_constant(item, load.namespace)
+        if side == GIVEN_NEW:
+            continue
+        if side != GIVEN_OLD or load.module is None:
+            work.restart.append(f"{where}: the constant has another value than its source gives it")
+            continue
+        copied = target.neighbours.that_copied(item.name, load.namespace[item.name], load)
+        if copied:
+            work.restart.append(f"{where}: a constant changed, and {copied}")
+            continue
+        work.exchange.values.append(constant_value(item, load.namespace, back=False))
+        work.names.append(where)
 
 
 def _with_changed_defaults(load: Load, target: Target) -> list[tuple[FunctionType, FunctionOutline, FunctionOutline]]:

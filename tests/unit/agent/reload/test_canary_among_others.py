@@ -110,8 +110,9 @@ def test_what_cannot_be_routed_says_why_and_nothing_is_changed(host, source, edi
 @pytest.mark.parametrize(
     ("edit", "outcome"),
     [
-        (("x=1", "x=2"), "restart_required"),
-        (("LIMIT = 1", "LIMIT = 2"), "restart_required"),
+        (("x=1", "x=2"), "not_routable"),
+        (("LIMIT = 1", "LIMIT = 2"), "not_routable"),
+        (("LIMIT = 1", "LIMIT = [1]"), "restart_required"),
         (("size = 1", "size = 2"), "restart_required"),
         (("return x", "return x +"), "restart_required"),
     ],

@@ -30,14 +30,14 @@ def refused(host, name, *replacements):
 
 def test_an_unsafe_plan_is_refused_with_its_reasons(host):
     host.load("m", "LIMIT = 1\ndef f():\n    return 1\n")
-    outcome, detail = refused(host, "m", ("LIMIT = 1", "LIMIT = 2"), ("return 1", "return 2"))
+    outcome, detail = refused(host, "m", ("LIMIT = 1", "LIMIT = [2]"), ("return 1", "return 2"))
     assert outcome == "restart_required"
     assert "top level" in detail
 
 
 def test_one_unsafe_module_refuses_the_whole_change(host):
     one, _two = host.load("one", "def f():\n    return 1\n"), host.load("two", "X = 1\n")
-    first, second = host.edit("one", ("return 1", "return 2")), host.edit("two", ("X = 1", "X = 2"))
+    first, second = host.edit("one", ("return 1", "return 2")), host.edit("two", ("X = 1", "X = [2]"))
     outcome = host.reloader.swap(Change("both", first.modules + second.modules, "safe"))
     assert outcome.outcome == "restart_required"
     assert one.f() == 1
