@@ -12,12 +12,11 @@ from homeostat.core.canonical_json import JsonValue
 from homeostat.flows.deps import Deps
 from homeostat.flows.transition import moved_since
 from homeostat.model.proposal import Application, Proposal, ProposalState
-from homeostat.model.settings import DetectorSettings, PrometheusQuery
 from homeostat.model.vitals import STRETCH_S, Stretch, stretch_start
 from homeostat.rollout.attribution import Overlap, outside, overlaps_of
-from homeostat.rollout.detectors import DETECTORS, Detection, Quiet, View, detect
+from homeostat.rollout.detectors import Detection, View, detect
 from homeostat.rollout.detectors.errors import HOUR_S
-from homeostat.rollout.detectors.heeding import attribute_harm, facts_of, first_to_go
+from homeostat.rollout.detectors.heeding import at_the_end, attribute_harm, facts_of, first_to_go
 from homeostat.rollout.detectors.queries import judge_query
 
 _DAY = timedelta(days=1)
@@ -26,7 +25,7 @@ LOOKS_BACK = _DAY + _MARGIN
 """How far before a change its detectors look."""
 
 _LATEST_SPELL = timedelta(hours=1)
-"""How long after harm can begin it may still be found out."""
+"""How long after harm can begin it may still be found out. What was not by then is for a person to decide."""
 
 _LATE = timedelta(seconds=3)
 """Processes tell of a second one or two later: a stretch counts only then."""
@@ -59,17 +58,22 @@ def look_at_service(deps: Deps, proposal: Proposal) -> ServiceLook:
     overlaps = overlaps_of(proposal, moved)
     settled = settled_since(proposal, moved)
     steps = tuple(_steps(application))
-    if deps.clock.now() > steps[-1] + timedelta(seconds=reach_s) + _LATEST_SPELL:
-        return ServiceLook(detections=tuple(_over(deps.settings.detectors)))
+    # A change may be held for weeks: what begins then is not its doing, and nobody looks at weeks every time.
+    last = steps[-1] + timedelta(seconds=max(reach_s, settings.slo_within_s)) + _LATEST_SPELL
+    now = min(deps.clock.now(), last)
     # Between the ends of two stretches nothing is new but the time.
-    evidence = (proposal.id, steps, stretch_start(deps.clock.now() - _LATE), settled, overlaps)
+    evidence = (proposal.id, steps, stretch_start(now - _LATE), settled, overlaps)
     said = (
         *deps.judgings.said(
             evidence,
-            lambda: detect(_view(deps, application, steps, overlaps, settled=settled, reach_s=reach_s), settings),
+            lambda: detect(
+                _view(deps, application, steps, overlaps, settled=settled, reach_s=reach_s, now=now), settings
+            ),
         ),
-        *_measured(deps, steps, reach_s=reach_s),
+        *_measured(deps, steps, reach_s=reach_s, now=now),
     )
+    if deps.clock.now() > last:
+        said = tuple(at_the_end(item, last) for item in said)
     return ServiceLook(
         detections=tuple(Detection(name=item.name, result=attribute_harm(item.result, overlaps)) for item in said),
         first=first_to_go(said, overlaps),
@@ -77,25 +81,14 @@ def look_at_service(deps: Deps, proposal: Proposal) -> ServiceLook:
     )
 
 
-def _over(settings: DetectorSettings) -> Iterator[Detection]:
-    """A change may be held for weeks: what happens then is not its doing, and nobody looks at weeks every time."""
-    for name in (*DETECTORS, *(_named(query) for query in settings.prometheus)):
-        yield Detection(name=name, result=Quiet(reason="over: too long after the change to be its doing"))
-
-
-def _named(query: PrometheusQuery) -> str:
-    return f"prometheus:{query.name}"
-
-
-def _measured(deps: Deps, steps: Sequence[datetime], *, reach_s: float) -> Iterator[Detection]:
+def _measured(deps: Deps, steps: Sequence[datetime], *, reach_s: float, now: datetime) -> Iterator[Detection]:
     """Ask the configured queries, from some time before the change on: what was so then is not its doing."""
-    now = deps.clock.now()
     until = steps[-1] + timedelta(seconds=reach_s)
     for query in deps.settings.detectors.prometheus:
         since = steps[0] - timedelta(seconds=max(query.for_s, _ASKED_BEFORE_S))
         answer = deps.measures.answer(query, since=since, until=now)
         result = judge_query(query, answer, began_at=steps[0], until=until)
-        yield Detection(name=_named(query), result=result)
+        yield Detection(name=f"prometheus:{query.name}", result=result)
 
 
 def settled_since(proposal: Proposal, moved: Iterable[Proposal]) -> datetime | None:
@@ -119,8 +112,8 @@ def _view(
     *,
     settled: datetime | None,
     reach_s: float,
+    now: datetime,
 ) -> View:
-    now = deps.clock.now()
     hour = timedelta(seconds=HOUR_S)
     day_until = min(steps[-1] + timedelta(seconds=reach_s) - _DAY + _MARGIN, application.at - hour)
     after = deps.vitals.stretches(since=steps[0], until=now - _LATE)

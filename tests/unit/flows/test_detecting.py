@@ -12,7 +12,7 @@ from homeostat.flows.proposing import Submission, submit
 from homeostat.model.proposal import ProposalState
 from homeostat.model.settings import CanarySettings, DetectorSettings, PrometheusQuery
 from homeostat.model.verdict import Denied
-from homeostat.rollout.detectors import Fired, Holding, Quiet
+from homeostat.rollout.detectors import Fired, Holding, NoEvidence, Quiet
 from homeostat.rollout.observation import Hold
 from homeostat.testing.world import BOT, DIFF, OWNER, PROCESS, SOURCE, WORLD_SETTINGS, World, file
 
@@ -66,6 +66,14 @@ def serve(world, *, seconds, **served):
     for _ in range(seconds // 10):
         world.serve(seconds=10, requests=50, **{"errors": 0, **served})
         observe(world)
+
+
+def try_out(world, *, seconds, **served):
+    """Let the service and both arms of a canary be busy in the same seconds."""
+    for _ in range(seconds):
+        world.serve(seconds=1, requests=50, **{"errors": 0, **served})
+        world.clock.move(timedelta(seconds=-1))
+        world.try_out(row(world).id, seconds=1, calls=500)
 
 
 def said(world, identity=None):
@@ -172,13 +180,28 @@ def test_of_two_changes_that_may_both_have_done_it_the_last_one_goes_first():
     assert seen["name"] in ("health", "health-drop"), "on record with the one that answers"
 
 
-def test_of_a_change_that_is_held_for_weeks_only_its_own_time_is_looked_at():
+def test_what_is_still_a_bad_spell_when_its_time_ends_is_for_a_person_to_call_well():
     world = applied(replace(SETTINGS, detectors=replace(SETTINGS.detectors, grace_s=3600.0)))
+    serve(world, seconds=320, slow=20)
+    assert isinstance(said(world)["health"], Holding)
+    world.clock.move(timedelta(hours=2, minutes=2))
     serve(world, seconds=60, slow=20)
+    found = said(world)["health"]
+    assert isinstance(found, NoEvidence) and found.asks and "bad before; still so when its time" in found.reason
+    assert row(world).state is S.OBSERVING
+    done = accept(world.deps, row(world).id, actor=OWNER, reason="a known job runs")
+    assert done.state is S.IMPLEMENTED
+
+
+def test_of_a_change_that_is_held_for_weeks_only_its_own_time_is_looked_at():
+    world = applied(replace(SETTINGS, observation=replace(SETTINGS.observation, min_requests=1_000_000)))
+    serve(world, seconds=320)
+    before = said(world)
+    assert before.keys() == {"health", "health-drop", "slo", "error-rate"}
     world.clock.move(timedelta(hours=3))
-    world.serve(seconds=120, requests=50, errors=0, slow=20)
-    assert said(world).keys() == {"health", "health-drop", "slo", "error-rate"}
-    assert all(item.reason.startswith("over: ") for item in said(world).values())
+    serve(world, seconds=240, slow=40)
+    assert row(world).state is S.OBSERVING, "what begins then is not its doing"
+    assert not any(isinstance(item, Fired | Holding) for item in said(world).values())
 
 
 def test_where_taking_the_last_one_back_does_not_help_the_other_follows():
@@ -257,13 +280,43 @@ def test_a_prometheus_that_does_not_answer_lets_no_change_pass_and_takes_none_ba
     assert row(world).state is S.IMPLEMENTED
 
 
+def test_a_prometheus_that_is_gone_for_hours_lets_no_change_pass_after_them_either():
+    world = applied(ASKING)
+    world.measures.fall_silent("it is gone")
+    serve(world, seconds=320)
+    world.clock.move(timedelta(hours=2, minutes=2))
+    serve(world, seconds=30)
+    assert row(world).state is S.OBSERVING
+    seen = look(world.deps, row(world))
+    assert isinstance(seen.judgement, Hold) and "prometheus:queue: it is gone" in seen.judgement.reason
+
+
+def test_a_canary_that_nobody_vouched_for_in_its_time_is_not_widened_after_it():
+    world = applied(replace(ASKING, canary=TRYING.canary))
+    world.measures.fall_silent("it is gone")
+    try_out(world, seconds=90)
+    world.clock.move(timedelta(hours=2, minutes=2))
+    observe(world)
+    assert row(world).state is S.CANARY and row(world).application.canary.percent == 10
+    done = accept(world.deps, row(world).id, actor=OWNER, reason="it is being upgraded")
+    assert not isinstance(done, Denied), done.reasons
+
+
+def test_a_canary_whose_time_ends_in_a_bad_spell_is_for_a_person_to_pass():
+    world = applied(replace(TRYING, detectors=replace(TRYING.detectors, grace_s=3600.0)))
+    try_out(world, seconds=90, slow=20)
+    assert row(world).application.canary.percent == 10
+    world.clock.move(timedelta(hours=2, minutes=2))
+    observe(world)
+    assert row(world).state is S.CANARY and row(world).application.canary.percent == 10
+    done = accept(world.deps, row(world).id, actor=OWNER, reason="a known job runs")
+    assert not isinstance(done, Denied), done.reasons
+
+
 def test_a_canary_that_prometheus_says_nothing_of_is_for_a_person_to_pass():
     world = applied(replace(ASKING, canary=TRYING.canary))
     world.measures.fall_silent("it is gone")
-    for _ in range(90):
-        world.serve(seconds=1, requests=50, errors=0)
-        world.clock.move(timedelta(seconds=-1))
-        world.try_out(row(world).id, seconds=1, calls=500)
+    try_out(world, seconds=90)
     observe(world)
     assert row(world).application.canary.percent == 10
     done = accept(world.deps, row(world).id, actor=OWNER, reason="it is being upgraded")

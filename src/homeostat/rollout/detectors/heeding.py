@@ -15,6 +15,19 @@ _BLUR = timedelta(seconds=2 * STRETCH_S)
 """Harm may have begun so much later than the stretch in which it is first seen."""
 
 
+def at_the_end(item: Detection, last: datetime) -> Detection:
+    """Return what a detector said when the time ended in which harm may be the change's, as it stands ever after.
+
+    What was open then no evidence will settle any more: it becomes a question to a person, never quiet.
+    """
+    match item.result:
+        case Holding(reason=reason):
+            told = f"{reason}; still so when its time to be found out ended ({last:%H:%M:%S})"
+            return replace(item, result=NoEvidence(reason=told, asks=True))
+        case _:
+            return item
+
+
 def attribute_harm(result: Result, overlaps: Sequence[Overlap]) -> Result:
     """Let a change wait where a later one may have done the harm: as `homeostat.rollout.attribution` has it."""
     if not isinstance(result, Fired):
