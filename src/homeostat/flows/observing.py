@@ -148,6 +148,7 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
     whole = judged(after)
     found = attribute(whole, judged(outside(after, overlaps)) if overlaps else whole, overlaps)
     service = look_at_service(deps, proposal)
+    judgement = heed_when_live(found.judgement, service.detections)
     return Observation(
         baseline=baseline_arm,
         after=arm_of(after),
@@ -155,8 +156,9 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
         elapsed_s=elapsed_s,
         window_s=settings.window_s,
         service=service,
-        judgement=heed_when_live(found.judgement, service.detections),
-        first=found.first or service.first,
+        judgement=judgement,
+        # Harm that is shown to be its own is not excused by other harm that may be a later one's.
+        first=None if isinstance(judgement, Worse) else found.first or service.first,
     )
 
 

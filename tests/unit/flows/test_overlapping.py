@@ -1,13 +1,14 @@
 """Several changes that are watched at the same time: which of them answers for what is seen."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from homeostat.flows.applying import request_apply
 from homeostat.flows.observing import look, observe
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
 from homeostat.model.proposal import ProposalState
-from homeostat.model.settings import CanarySettings
+from homeostat.model.settings import CanarySettings, DetectorSettings
 from homeostat.rollout.observation import Continue
 from homeostat.testing.world import BOT, DIFF, OWNER, PROCESS, WORLD_SETTINGS, World, file
 
@@ -131,6 +132,25 @@ def test_harm_of_its_own_time_is_not_excused_by_a_later_change():
     world.serve(seconds=5, requests=50, errors=10)
     second = apply(world, TAX_DIFF)
     serve(world, first, seconds=1, errors=0)
+    assert states(world, first, second) == [S.REVERTED, S.OBSERVING]
+
+
+def test_harm_of_its_own_is_not_excused_by_other_harm_that_may_be_a_later_ones():
+    """The first one fails requests while it is the last one; all are slow only since the second came."""
+    world = two_modules(
+        observation=replace(WORLD_SETTINGS.observation, window_s=300.0),
+        detectors=DetectorSettings(grace_s=30.0, baseline_s=120.0),
+    )
+    world.serve(seconds=300, requests=50, errors=0)
+    first = apply(world, DIFF)
+    world.serve(seconds=30, requests=50, errors=0)
+    world.serve(seconds=5, requests=50, errors=10)
+    world.clock.move(timedelta(seconds=20))
+    second = apply(world, TAX_DIFF)
+    world.serve(seconds=120, requests=50, errors=0, slow=20)
+    seen = look(world.deps, world.deps.proposals.get(first))
+    assert seen.service.first is not None and seen.service.first.change_id == second
+    beat(world, first)
     assert states(world, first, second) == [S.REVERTED, S.OBSERVING]
 
 
