@@ -55,7 +55,7 @@ def look_at_service(deps: Deps, proposal: Proposal) -> ServiceLook:
         return ServiceLook()
     reach_s = min(max(HOUR_S, deps.settings.observation.window_s), _DAY.total_seconds())
     moved = moved_since(deps, application.at - timedelta(seconds=HOUR_S))
-    overlaps = overlaps_of(proposal, moved)
+    overlaps = overlaps_of(proposal, moved, now=deps.clock.now())
     settled = settled_since(proposal, moved)
     steps = tuple(_steps(application))
     # A change may be held for weeks: what begins then is not its doing, and nobody looks at weeks every time.

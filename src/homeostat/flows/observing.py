@@ -128,7 +128,7 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
     after = [tick for tick in deps.vitals.ticks(since=start, until=now) if tick.start >= start]
     # A host that served at any time is a service, also where that was under the code of another change.
     baseline_arm = replace(arm_of(before), serves=serves(arm_of(earlier)))
-    overlaps = overlaps_of(proposal, moved)
+    overlaps = overlaps_of(proposal, moved, now=now)
     connected = any(process.connected for process in deps.live.processes())
     symptom = _symptom(deps, proposal, baseline_arm, arm_of(after), baseline_start=baseline_start, since=start, now=now)
     after = outside(after, [item for item in overlaps if item.until is not None])

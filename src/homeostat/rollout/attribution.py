@@ -3,7 +3,9 @@
 While a change is tried on a share of the calls, its arms tell (`homeostat.rollout.canary`). Afterwards time is
 the only arm there is:
 
-1. Time in which a later change ran that was taken back since is laid to nobody's account but that one's.
+1. Time in which a later change ran that was taken back since is laid to nobody's account but that one's. So is that
+   of one that is on its way back, but not for longer than `GOES_BACK_WITHIN`: it may wait for a process that
+   cannot be exchanged, and what goes on then is judged as if it were back. Harm is not let go on to spare a change.
 2. Harm in the time in which a change was the last one is its own.
 3. Harm that is seen only together with the time of later ones may be either's. The last one goes first, for
    nothing was built on it; then the rest is judged by what comes after. One at a time, never all at once.
@@ -13,7 +15,7 @@ the only arm there is:
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from homeostat.core.ids import ProposalId
@@ -24,7 +26,10 @@ from homeostat.rollout.observation import Continue, Judgement, Worse
 _Timed = TypeVar("_Timed", VitalsTick, Stretch)
 _S = ProposalState
 _UNDER_WAY = frozenset({_S.APPLYING, _S.CANARY, _S.OBSERVING})
-_TAKEN_BACK = frozenset({_S.REVERTED, _S.FAILED})
+_COMES_NO_FURTHER = frozenset({_S.REVERTED, _S.FAILED})
+
+GOES_BACK_WITHIN = timedelta(seconds=60)
+"""How long an earlier change waits for a later one that is taken back; twice as long as processes are waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +41,7 @@ class Overlap:
     state: ProposalState
     since: datetime
     until: datetime | None
-    """When it was seen to be taken back; None: it is in force."""
+    """When it was taken back, or came no further on its way; None: it is in force, or on its way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +52,12 @@ class Attribution:
     first: Overlap | None = None
 
 
-def overlaps_of(proposal: Proposal, others: Iterable[Proposal]) -> tuple[Overlap, ...]:
+def overlaps_of(proposal: Proposal, others: Iterable[Proposal], *, now: datetime) -> tuple[Overlap, ...]:
     """Return which of the others went live after this one, whatever became of them, in the order in which they did."""
     assert proposal.application is not None
     began = proposal.application.at
-    found = [overlap for other in others if other.id != proposal.id and (overlap := _overlap(other)) is not None]
+    seen = [_overlap(other, now) for other in others if other.id != proposal.id]
+    found = [item for item in seen if item is not None]
     return tuple(sorted((item for item in found if item.since >= began), key=lambda item: item.since))
 
 
@@ -100,7 +106,7 @@ def whose_turn(overlaps: Sequence[Overlap]) -> Turn:
     )
 
 
-def _overlap(other: Proposal) -> Overlap | None:
+def _overlap(other: Proposal, now: datetime) -> Overlap | None:
     application = other.application
     if application is None:
         return None
@@ -108,7 +114,10 @@ def _overlap(other: Proposal) -> Overlap | None:
     since = application.observed_from if application.live is False else application.at
     if since is None:
         return None
-    until = other.updated_at if other.state in _TAKEN_BACK else None
+    until = other.updated_at if other.state in _COMES_NO_FURTHER else None
+    if other.state is _S.REVERTING and application.reverting_at is not None:
+        waited_for = application.reverting_at + GOES_BACK_WITHIN
+        until = waited_for if now >= waited_for else None
     return Overlap(change_id=other.id, title=other.title, state=other.state, since=since, until=until)
 
 

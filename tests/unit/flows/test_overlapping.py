@@ -103,6 +103,37 @@ def test_harm_that_only_both_together_show_takes_the_last_one_back_and_then_the_
     assert world.violations() == ()
 
 
+def test_one_that_cannot_be_taken_out_does_not_shield_the_earlier_one_for_ever():
+    """Its process does not answer: harm that goes on after the time in which a change goes back ends with the first."""
+    world = two_modules()
+    world.serve(seconds=30, requests=50, errors=0)
+    first = apply(world, DIFF)
+    second = apply(world, TAX_DIFF)
+    world.serve(seconds=5, requests=50, errors=10)
+    observe(world.deps, first)
+    world.serve(seconds=50, requests=50, errors=10)
+    observe(world.deps, first)
+    assert states(world, first, second) == [S.OBSERVING, S.REVERTING], "its revert was journalled, and never ran"
+    world.serve(seconds=10, requests=50, errors=0)
+    observe(world.deps, first)
+    assert states(world, first, second) == [S.OBSERVING, S.REVERTING], "what was until then is still not its own"
+    world.serve(seconds=10, requests=50, errors=10)
+    observe(world.deps, first)
+    assert states(world, first, second) == [S.REVERTING, S.REVERTING]
+
+
+def test_behind_one_that_cannot_be_taken_out_a_change_that_does_well_is_called_so():
+    world = two_modules()
+    world.serve(seconds=30, requests=50, errors=0)
+    first = apply(world, DIFF)
+    second = apply(world, TAX_DIFF)
+    world.serve(seconds=5, requests=50, errors=10)
+    observe(world.deps, first)
+    world.serve(seconds=125, requests=50, errors=0)
+    observe(world.deps, first)
+    assert states(world, first, second) == [S.IMPLEMENTED, S.REVERTING]
+
+
 def test_harm_that_ends_with_the_last_one_leaves_the_first():
     world = two_modules()
     world.serve(seconds=30, requests=50, errors=0)
