@@ -22,7 +22,7 @@ from homeostat.model.vitals import VitalsTick
 from homeostat.proposals.events import Accepted, ObservedWell, RestartSeen
 from homeostat.proposals.lifecycle import refusal
 from homeostat.rollout.arms import Arm, arm_of, serves, watched_time_s
-from homeostat.rollout.attribution import Overlap, attribute, outside, overlaps_of
+from homeostat.rollout.attribution import Overlap, attribute, outside, overlaps_of, times_outside
 from homeostat.rollout.detectors.heeding import heed_when_live
 from homeostat.rollout.observation import Hold, Judgement, Symptom, Well, Worse, judge, judge_symptom
 from homeostat.telemetry.redact import clean
@@ -130,8 +130,10 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
     baseline_arm = replace(arm_of(before), serves=serves(arm_of(earlier)))
     overlaps = overlaps_of(proposal, moved, now=now)
     connected = any(process.connected for process in deps.live.processes())
-    symptom = _symptom(deps, proposal, baseline_arm, arm_of(after), baseline_start=baseline_start, since=start, now=now)
-    after = outside(after, [item for item in overlaps if item.until is not None])
+    ended = [item for item in overlaps if item.until is not None]
+    after = outside(after, ended)
+    times = times_outside(start, now, ended)
+    symptom = _symptom(deps, proposal, baseline_arm, arm_of(after), baseline_start=baseline_start, times=times)
     elapsed_s = (now - start).total_seconds()
 
     def judged(ticks: Sequence[VitalsTick]) -> Judgement:
@@ -169,21 +171,27 @@ def _symptom(
     after: Arm,
     *,
     baseline_start: datetime,
-    since: datetime,
-    now: datetime,
+    times: Sequence[tuple[datetime, datetime]],
 ) -> Symptom | None:
+    """Return how often the symptom occurred before, and in the `times` after: those of which `after` tells."""
     finding = _finding(deps, proposal)
     if finding is None or proposal.application is None:
         return None
     key = finding.group.key
-    # Records arrive up to a second after the call they tell of; the second of the change is left out.
+    # Records arrive up to a second after the call they tell of; the second of a change is left out.
     # What is stamped later than now was left by a clock that was ahead, and is neither before nor after.
-    ahead = deps.findings.count_since(key, now + timedelta(seconds=1))
-    after_count = max(deps.findings.count_since(key, since + timedelta(seconds=1)) - ahead, 0)
+    now, late = deps.clock.now(), timedelta(seconds=1)
+    after_count = sum(
+        max(deps.findings.count_since(key, begins + late) - deps.findings.count_since(key, ends), 0)
+        for begins, ends in ((begins, ends if ends < now else now + late) for begins, ends in times)
+    )
     until = deps.findings.count_since(key, proposal.application.at)
     before_count = deps.findings.count_since(key, baseline_start) - until
     return Symptom(
-        baseline_occurrences=max(before_count, 0), baseline=baseline, after_occurrences=after_count, after=after
+        baseline_occurrences=max(before_count, 0),
+        baseline=baseline,
+        after_occurrences=after_count,
+        after=after,
     )
 
 

@@ -70,6 +70,18 @@ def outside(ticks: Iterable[_Timed], overlaps: Sequence[Overlap]) -> list[_Timed
     ]
 
 
+def times_outside(since: datetime, until: datetime, overlaps: Sequence[Overlap]) -> list[tuple[datetime, datetime]]:
+    """Return what is left of a time, in order, when that of these changes is left out."""
+    left = []
+    for item in sorted(overlaps, key=lambda item: item.since):
+        if since < item.since:
+            left.append((since, min(item.since, until)))
+        since = max(since, item.until or until)
+    if since < until:
+        left.append((since, until))
+    return [(start, end) for start, end in left if start < end]
+
+
 def attribute(whole: Judgement, own: Judgement, overlaps: Sequence[Overlap]) -> Attribution:
     """Say who answers for what was seen.
 

@@ -3,10 +3,14 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from otlp_samples import RECORD, logs
+
 from homeostat.flows.applying import request_apply
+from homeostat.flows.ingesting import ingest_logs
 from homeostat.flows.observing import look, observe
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
+from homeostat.model.finding import AGENTS
 from homeostat.model.proposal import ProposalState
 from homeostat.model.settings import CanarySettings, DetectorSettings
 from homeostat.rollout.observation import Continue
@@ -25,8 +29,9 @@ def two_modules(**settings):
     return world
 
 
-def apply(world, diff):
-    proposal = submit(world.deps, Submission(title=f"Change {diff[6:12]}", rationale="why", diff=diff), actor=BOT)
+def apply(world, diff, *, finding_id=""):
+    wanted = Submission(title=f"Change {diff[6:12]}", rationale="why", diff=diff, finding_id=finding_id)
+    proposal = submit(world.deps, wanted, actor=BOT)
     world.run()
     request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
     world.run()
@@ -49,6 +54,14 @@ def serve(world, *proposals, seconds, errors=0, harmful="", path="tax.py"):
         harm = 10 if harmful and world.live.source(PROCESS, path) == harmful else 0
         world.serve(seconds=1, requests=50, errors=errors + harm)
         beat(world, *proposals)
+
+
+def fail(world, *, seconds):
+    """Let one request fail in each second, and its agent tell of it."""
+    for _ in range(seconds):
+        world.serve(seconds=1, requests=50, errors=1)
+        at_ns = int((world.clock.now().timestamp() - 0.5) * 1e9)
+        ingest_logs(world.deps, logs(RECORD | {"timeUnixNano": str(at_ns)}), source=AGENTS)
 
 
 def test_harm_that_came_with_the_later_one_is_its_own_and_the_earlier_one_stays():
@@ -78,6 +91,25 @@ def test_the_time_of_a_change_that_was_taken_back_counts_for_nothing_but_itself(
     seen = look(world.deps, world.deps.proposals.get(first))
     assert "were watched" in seen.judgement.reason
     assert round(seen.after.seconds) == 40
+
+
+def test_a_symptom_that_showed_while_another_change_ran_says_nothing_of_this_one():
+    """Else what the other one caused would count as still there; or hide failures that have taken its place."""
+    world = two_modules()
+    fail(world, seconds=30)
+    (finding,) = world.deps.findings.findings()
+    first = apply(world, DIFF, finding_id=finding.id)
+    world.serve(seconds=20, requests=50, errors=0)
+    second = apply(world, TAX_DIFF)
+    fail(world, seconds=20)
+    request_revert(world.deps, second, actor=OWNER, reason="not today")
+    world.run()
+    world.serve(seconds=50, requests=50, errors=0)
+    seen = look(world.deps, world.deps.proposals.get(first))
+    assert (seen.symptom.baseline_occurrences, seen.symptom.after_occurrences) == (30, 0)
+    assert seen.symptom.after == seen.after
+    beat(world, first)
+    assert states(world, first, second) == [S.IMPLEMENTED, S.REVERTED]
 
 
 def test_harm_that_only_both_together_show_takes_the_last_one_back_and_then_the_other_if_it_goes_on():

@@ -8,7 +8,7 @@ import pytest
 from homeostat.core.ids import ProposalId
 from homeostat.model.proposal import ProposalState
 from homeostat.model.vitals import VitalsTick
-from homeostat.rollout.attribution import Overlap, attribute, outside
+from homeostat.rollout.attribution import Overlap, attribute, outside, times_outside
 from homeostat.rollout.observation import Continue, Hold, Judgement, Well, Worse
 from homeostat.testing.example_rows import START
 
@@ -68,3 +68,25 @@ def test_only_ticks_that_lie_wholly_outside_are_left():
     assert outside(ticks, [ended]) == [ticks[0], ticks[4]]
     assert outside(ticks, [replace(ended, until=None)]) == [ticks[0]]
     assert outside(ticks, []) == ticks
+
+
+@pytest.mark.parametrize(
+    ("cut", "left"),
+    [
+        ([], [(5, 60)]),
+        ([(10, 20)], [(5, 10), (20, 60)]),
+        ([(10, 30), (20, 25)], [(5, 10), (30, 60)]),
+        ([(20, 40), (10, 30)], [(5, 10), (40, 60)]),
+        ([(10, 20), (20, 30)], [(5, 10), (30, 60)]),
+        ([(0, 20)], [(20, 60)]),
+        ([(50, None)], [(5, 50)]),
+        ([(50, 90), (95, 99)], [(5, 50)]),
+        ([(0, 90)], []),
+    ],
+)
+def test_of_a_time_is_left_what_no_other_change_ran_in(cut, left):
+    def at(seconds: float):
+        return START + timedelta(seconds=seconds)
+
+    overlaps = [replace(overlap(1, S.REVERTED, until=end), since=at(begin)) for begin, end in cut]
+    assert times_outside(at(5), at(60), overlaps) == [(at(begin), at(end)) for begin, end in left]
