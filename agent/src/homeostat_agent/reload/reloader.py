@@ -250,14 +250,20 @@ class Reloader:
                 refused = hand_over.take_in() or hand_over.check()
                 if refused:
                     outcome = self._put_back(attempt, refused)
-                    hand_over.take_in()
+            if outcome.outcome != SWAPPED:
+                hand_over.give_back()
         return _noted(outcome, hand_over)
 
     def _put_back(self, attempt: Attempt, why: str) -> Outcome:
         retreat = Retreat(attempt)
-        outcome = retreat.run()
+        back = retreat.run()
         self._leftover.extend(retreat.leftover)
-        return refusal(FAILED, [why, f"everything was put back: {outcome.detail}"])
+        outcome = refusal(FAILED, [why, _told(back)])
+        if back.outcome == FAILED:
+            # It is in force, and may be taken back by whoever asks next.
+            self._applied[attempt.change.id] = _Applied(attempt, outcome)
+            self._generation += 1
+        return outcome
 
     def _taking_part(self, change: Change) -> list[Target]:
         root = self._surroundings.repository
@@ -270,16 +276,14 @@ class Reloader:
         with HandOver(self._taking_part(applied.attempt.change), self._haste) as hand_over:
             refused = hand_over.quiesce()
             outcome = refusal(FAILED, [refused]) if refused else applied.attempt.promote()
-            ill = hand_over.check() if outcome.outcome == SWAPPED else ""
-        outcome = _noted(outcome, hand_over)
-        if ill:
-            self._roll_back(change_id)
-            return refusal(FAILED, [ill, "everything was put back"])
-        if outcome.outcome == SWAPPED:
-            self._ended.append(switch.end(new=True))
-            self._applied[change_id] = replace(applied, outcome=outcome)
-            self._generation += 1
-        return outcome
+            if outcome.outcome == SWAPPED:
+                self._ended.append(switch.end(new=True))
+                self._applied[change_id] = replace(applied, outcome=outcome)
+                self._generation += 1
+                ill = hand_over.check()
+                if ill:
+                    outcome = refusal(FAILED, [ill, _told(self._roll_back(change_id))])
+        return _noted(outcome, hand_over)
 
     def _roll_back(self, change_id: str) -> Outcome:
         applied = self._applied.get(change_id)
@@ -367,6 +371,11 @@ class Reloader:
             else:
                 kept.append((binding, codes))
         self._leftover = kept
+
+
+def _told(back: Outcome) -> str:
+    """Say what became of taking back a change that was not well; no more than was seen."""
+    return f"it could not be put back: {back.detail}" if back.outcome == FAILED else f"put back: {back.detail}"
 
 
 def _noted(outcome: Outcome, hand_over: HandOver) -> Outcome:

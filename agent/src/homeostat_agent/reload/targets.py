@@ -47,7 +47,7 @@ class Target:
         self._loop = loop
 
     @property
-    def host(self) -> object:
+    def host(self) -> Any:
         return self._reference()
 
     @property
@@ -68,45 +68,74 @@ class Target:
         return found
 
     def call(self, hook: str, *arguments: Any) -> Any:
-        """Call one of its methods and return what it said; `TimeoutError` when that takes too long."""
+        """Call one of its methods and return what it said; `TimeoutError` when that takes too long.
+
+        A ``quiesce`` that was given up and comes to its end later is followed by a ``resume``: the one that was
+        called meanwhile came too early.
+        """
         method = getattr(self.host, hook)
+        call = _Call()
         if inspect.iscoroutinefunction(method) and self._loop is not None and self._loop.is_running():
-            return self._on_its_loop(method, arguments)
-        answer: list[Any] = []
-        failure: list[BaseException] = []
+            import asyncio
 
-        def run() -> None:
-            try:
-                said = method(*arguments)
-                if inspect.iscoroutine(said):
-                    import asyncio
+            asyncio.run_coroutine_threadsafe(self._follow(method(*arguments), hook, call), self._loop)
+        else:
+            thread = threading.Thread(target=self._run, args=(method, arguments, hook, call), daemon=True)
+            thread.name = f"homeostat-{hook}"
+            thread.start()
+        return call.wait(self._timeout_s)
 
-                    said = asyncio.run(said)
-                answer.append(said)
-            except BaseException as error:  # told by the caller
-                failure.append(error)
-
-        thread = threading.Thread(target=run, name=f"homeostat-{hook}", daemon=True)
-        thread.start()
-        thread.join(self._timeout_s)
-        if failure:
-            raise failure[0]
-        if not answer:
-            raise TimeoutError(f"no answer within {self._timeout_s:g} s")
-        return answer[0]
-
-    def _on_its_loop(self, method: Any, arguments: tuple[Any, ...]) -> Any:
-        import asyncio
-        import concurrent.futures
-
-        future = asyncio.run_coroutine_threadsafe(method(*arguments), self._loop)
+    def _run(self, method: Any, arguments: tuple[Any, ...], hook: str, call: _Call) -> None:
         try:
-            return future.result(self._timeout_s)
-        except concurrent.futures.TimeoutError:
-            if future.done():
-                raise  # it is the method's own
-            future.cancel()
-            raise TimeoutError(f"no answer within {self._timeout_s:g} s") from None
+            said = method(*arguments)
+            if inspect.iscoroutine(said):
+                import asyncio
+
+                said = asyncio.run(said)
+        except BaseException as error:  # told by the caller
+            given_up = call.end(None, error)
+        else:
+            given_up = call.end(said, None)
+        if given_up and hook == "quiesce" and self.has("resume"):
+            self._run(self.host.resume, (), "resume", _Call())
+
+    async def _follow(self, said: Any, hook: str, call: _Call) -> None:
+        try:
+            answer, failure = await said, None
+        except BaseException as error:  # told by the caller; also that the host's loop ends
+            answer, failure = None, error
+        if call.end(answer, failure) and hook == "quiesce" and self.has("resume"):
+            resumed = self.host.resume()
+            if inspect.isawaitable(resumed):
+                await resumed
+
+
+class _Call:
+    """One call that somebody waits for, until it ends or is given up: whichever is first."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._given_up = False
+        self._said: Any = None
+        self._failure: Optional[BaseException] = None
+
+    def end(self, said: Any, failure: Optional[BaseException]) -> bool:
+        """Take the answer; return whether nobody waits for it any more."""
+        with self._lock:
+            self._said, self._failure = said, failure
+            self._ended.set()
+            return self._given_up
+
+    def wait(self, timeout_s: float) -> Any:
+        self._ended.wait(timeout_s)
+        with self._lock:
+            if not self._ended.is_set():
+                self._given_up = True
+                raise TimeoutError(f"no answer within {timeout_s:g} s")
+        if self._failure is not None:
+            raise self._failure
+        return self._said
 
 
 class Targets:
@@ -189,6 +218,13 @@ class HandOver:
                 if failed:
                     return failed
         return ""
+
+    def give_back(self) -> None:
+        """Give the states back to the old code, each by itself; what fails is noted."""
+        for target, state in self._states:
+            _, failed = self._call(target, "import_state", STATE_IMPORT_FAILED, state)
+            if failed:
+                self.notes.append(failed)
 
     def check(self) -> str:
         """Ask all whether they are well."""

@@ -8,6 +8,8 @@ import homeostat_agent
 import pytest
 from homeostat_agent.canary.switch import Terms
 from homeostat_agent.reload import Reloader
+from homeostat_agent.reload.attempt import Retreat
+from homeostat_agent.reload.change import Outcome
 from homeostat_agent.reload.targets import EVERYBODY, Targets, is_well
 
 ENGINE = """
@@ -121,6 +123,96 @@ def test_one_that_does_not_come_to_rest_in_time_ends_it_and_all_go_on(host, targ
     assert first.total() == 1
 
 
+@pytest.mark.parametrize("kind", ["plain", "async", "on a loop"])
+def test_one_that_comes_to_rest_after_it_was_given_up_goes_on_all_the_same(host, targets, kind):
+    module = host.load(
+        "shop",
+        """
+        import asyncio, threading
+        class Plain:
+            resting = False
+            def __init__(self):
+                self.release, self.ended = threading.Event(), threading.Event()
+            def quiesce(self):
+                self.release.wait(30)
+                self.resting = True
+            def resume(self):
+                if self.resting:
+                    self.ended.set()
+                self.resting = False
+            def size(self):
+                return 1
+        class Async(Plain):
+            async def quiesce(self):
+                while not self.release.is_set():
+                    await asyncio.sleep(0.001)
+                self.resting = True
+            async def resume(self):
+                Plain.resume(self)
+        """,
+    )
+
+    def swap(pool):
+        outcome = host.swap("shop", ("return 1", "return 2"))
+        pool.release.set()
+        assert pool.ended.wait(30)
+        return outcome
+
+    async def on_a_loop(pool):
+        targets.add(pool, timeout_s=0.05)
+        return await asyncio.to_thread(swap, pool)
+
+    pool = module.Plain() if kind == "plain" else module.Async()
+    if kind == "on a loop":
+        outcome = asyncio.run(on_a_loop(pool))
+    else:
+        targets.add(pool, timeout_s=0.05)
+        outcome = swap(pool)
+    assert outcome.detail.startswith("quiesce_timeout")
+    assert (pool.resting, pool.size()) == (False, 1)
+
+
+@pytest.mark.parametrize("ends", ["another cannot export", "something else runs by then"])
+def test_a_state_that_was_taken_out_is_given_back_where_the_swap_is_refused(host, targets, ends):
+    module = host.load("shop", ENGINE)
+    first, second = module.Engine(), module.Engine()
+
+    def move_out():
+        state, first.orders = first.orders, None
+        return state
+
+    def fail():
+        if ends == "another cannot export":
+            raise RuntimeError
+        module.Engine.total.__code__ = (lambda self: 7).__code__  # by somebody else, and to neither source
+        return {}
+
+    first.export_state, second.export_state = move_out, fail
+    targets.add(first)
+    targets.add(second)
+    outcome = host.swap("shop", *LISTS)
+    assert outcome.outcome in ("failed", "restart_required")
+    assert first.orders == {"a": 1} and first.log[-1] == "resume"
+
+
+def test_a_state_that_the_old_code_does_not_take_back_is_told(host, engine):
+    engine.import_state = lambda state: 1 / 0
+    outcome = host.swap("shop", ("sum(self.orders.values())", "-1"))
+    assert outcome.outcome == "failed"
+    assert outcome.detail.count("state_import_failed: Engine.import_state: ZeroDivisionError was raised") == 2
+
+
+def test_what_could_not_be_put_back_is_said_and_may_be_taken_back_later(host, engine, monkeypatch):
+    change = host.edit("shop", ("sum(self.orders.values())", "-1"), ('{"healthy": True}', '{"healthy": False}'))
+    with monkeypatch.context() as broken:
+        broken.setattr(Retreat, "run", lambda self: Outcome("failed", "an assignment was refused"))
+        outcome = host.reloader.swap(change)
+    assert outcome.outcome == "failed" and "it could not be put back: an assignment was refused" in outcome.detail
+    assert host.reloader.changes == (change.id,) and engine.total() == -1
+    assert host.reloader.rollback(change.id).outcome == "swapped"
+    assert (host.reloader.changes, engine.total()) == ((), 1)
+
+
 def test_one_that_cannot_resume_is_told_and_the_others_do(host, targets):
     module = host.load("shop", ENGINE)
     first, second = module.Engine(), module.Engine()
@@ -179,7 +271,7 @@ def test_one_without_state_rests_for_the_promotion_and_ends_it_where_it_is_ill(h
             def health(self):
                 return True
             def resume(self):
-                self.log.append("resume")
+                self.log.append(f"resume at {self.size()}")
             def size(self):
                 return 1
         """,
@@ -192,8 +284,10 @@ def test_one_without_state_rests_for_the_promotion_and_ends_it_where_it_is_ill(h
     pool.health = lambda: {"healthy": True, "status": "degraded"}
     outcome = host.reloader.promote(change.id)
     assert outcome.outcome == "failed" and outcome.detail.startswith("post_swap_failed")
-    assert pool.log == ["quiesce", "resume"]
-    assert pool.size() == 1 and host.reloader.changes == ()
+    assert "put back: " in outcome.detail
+    assert pool.log == ["quiesce", "resume at 1"], "it goes on with the code that it goes on with"
+    assert pool.size() == 1 and host.reloader.changes == () and host.reloader.canaries == ()
+    assert [report.change_id for report in host.reloader.take_reports()] == [change.id]
 
 
 def test_async_methods_run_on_the_loop_of_the_host(host, targets):
