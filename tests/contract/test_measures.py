@@ -152,12 +152,12 @@ def world(request, tmp_path):
     made.close()
 
 
-def ask(world, query=QUEUED):
+def ask(world, query=QUEUED, *, since=None):
     """Ask again and again, as a beat does, until it is answered."""
+    since = since or datetime.now(UTC) - timedelta(seconds=20)
 
     def answer():
-        now = datetime.now(UTC)
-        found = world.measures.answer(query, since=now - timedelta(seconds=20), until=now)
+        found = world.measures.answer(query, since=since, until=datetime.now(UTC))
         return None if isinstance(found, Unanswered) else found
 
     return until(answer, "an answer")
@@ -182,6 +182,9 @@ def test_the_present_value_of_a_query_is_told_and_of_several_series_the_worst(wo
     assert until(lambda: present(world, below), "a value") == 3.0
     world.measure(float("nan"))
     until(lambda: present(world, PrometheusQuery(name="nan", query="shop_queue", above=1.5)) is None, "no number")
+    for since in (now - timedelta(minutes=10), now - timedelta(seconds=20)):
+        assert abs(ask(world, since=since)[0].at - since) < timedelta(seconds=1), "of the time that was asked for"
+    assert ask(world, since=now)
     world.fall_silent()
     gone = until(
         lambda: isinstance(found := measures.answer(QUEUED, since=now, until=datetime.now(UTC)), Unanswered) and found,

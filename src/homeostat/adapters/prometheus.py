@@ -8,10 +8,11 @@ import json
 import math
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from homeostat.model.settings import PrometheusQuery
 from homeostat.rollout.detectors.queries import Answer, Reading, Unanswered, worst
@@ -20,13 +21,17 @@ FRESH_S = 5.0
 """An answer is asked for anew when it is so old."""
 
 STALE_S = 60.0
-"""An answer that is so old is none."""
+"""An answer that is so old is none, and one that nobody asked for that long is forgotten."""
 
 _MAX_BYTES = 4 << 20
 _MAX_SERIES = 100
 _MOST_POINTS = 600
 _LEAST_STEP_S = 5.0
 _MAX_WORDS = 200
+
+
+_Question: TypeAlias = tuple[PrometheusQuery, datetime]
+"""A query, and since when: what is known since one time answers nothing of a longer one."""
 
 
 @dataclass(slots=True)
@@ -36,29 +41,47 @@ class _Known:
     asked: bool = False
     """A newer one is under way."""
 
+    wanted_s: float = -math.inf
+    """When somebody last asked."""
+
 
 class Prometheus:
     """`homeostat.ports.measuring.Measures`. Safe to use from several threads."""
 
-    def __init__(self, url: str, *, timeout_s: float = 3.0, fresh_s: float = FRESH_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 3.0,
+        fresh_s: float = FRESH_S,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._fresh_s = fresh_s
+        self._now_s = now_s
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
-        self._known: dict[PrometheusQuery, _Known] = {}
+        self._known: dict[_Question, _Known] = {}
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="homeostat-prometheus")
         self._is_closed = False
 
     def answer(self, query: PrometheusQuery, *, since: datetime, until: datetime) -> Answer:
-        now_s = time.monotonic()
+        now_s = self._now_s()
         with self._lock:
-            known = self._known.setdefault(query, _Known())
+            known = self._known.setdefault((query, since), _Known())
+            known.wanted_s = now_s
+            self._forget(now_s)
             if not known.asked and not self._is_closed and now_s - known.at_s >= self._fresh_s:
                 known.asked = True
                 self._pool.submit(self._renew, query, since, until)
             if STALE_S <= now_s - known.at_s < math.inf:
                 return Unanswered(reason=f"Prometheus has not answered for {now_s - known.at_s:.0f} s")
             return known.answer
+
+    def _forget(self, now_s: float) -> None:
+        for question, known in tuple(self._known.items()):
+            if now_s - known.wanted_s >= STALE_S:
+                del self._known[question]
 
     def close(self) -> None:
         with self._lock:
@@ -72,7 +95,9 @@ class Prometheus:
         except Exception as error:  # the edge of a thread: nobody else would hear of it
             answer = Unanswered(reason=f"Prometheus could not be asked: {type(error).__name__}")
         with self._lock:
-            self._known[query] = _Known(answer, time.monotonic())
+            known = self._known.get((query, since))
+            if known is not None:
+                known.answer, known.at_s, known.asked = answer, self._now_s(), False
 
     def _ask(self, query: PrometheusQuery, since: datetime, until: datetime) -> Answer:
         import httpx  # takes a quarter of a second to import: only where Prometheus is asked

@@ -15,7 +15,7 @@ class FakeMeasures:
     def __init__(self) -> None:
         self._values: dict[str, list[tuple[datetime, tuple[float, ...]]]] = {}
         self._silence = ""
-        self._asked: set[PrometheusQuery] = set()
+        self._asked: set[tuple[PrometheusQuery, datetime]] = set()
 
     def put(self, query: str, at: datetime, *values: float) -> None:
         """From then on the query has these values, one a series; none: no series."""
@@ -26,8 +26,8 @@ class FakeMeasures:
         self._silence = reason
 
     def answer(self, query: PrometheusQuery, *, since: datetime, until: datetime) -> Answer:
-        if query not in self._asked:
-            self._asked.add(query)
+        if (query, since) not in self._asked:
+            self._asked.add((query, since))
             return Unanswered(reason="not asked yet")
         if self._silence:
             return Unanswered(reason=self._silence)

@@ -165,6 +165,43 @@ def test_a_server_that_says_nothing_holds_nobody_up(server):
     assert time.monotonic() - begun < _PATIENCE_S
 
 
+def test_what_was_fetched_since_one_time_answers_nothing_of_a_longer_one_and_is_forgotten_when_nobody_asks(server):
+    """Two changes are watched with the same query: the later one's answer lacks what was before the earlier one."""
+
+    def answer(request):
+        body = json.dumps(matrix()).encode()
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    server.behave = answer
+    clock_s = [0.0]
+    measures = Prometheus(_url(server), now_s=lambda: clock_s[0])
+    now = datetime.now(UTC)
+    late, early = now - timedelta(minutes=2), now - timedelta(minutes=30)
+
+    def answered(since):
+        found = measures.answer(QUERY, since=since, until=now)
+        return None if isinstance(found, Unanswered) else found
+
+    def until_answered(since):
+        deadline = time.monotonic() + _PATIENCE_S
+        while not (found := answered(since)):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)  # between two looks
+        return found
+
+    assert until_answered(late)[0].at == late
+    assert answered(early) is None, "the answer to another question"
+    assert until_answered(early)[0].at == early
+    for _ in range(2):
+        clock_s[0] += 40.0
+        answered(early)
+    assert "not asked yet" in measures.answer(QUERY, since=late, until=now).reason
+    measures.close()
+
+
 def test_where_nothing_listens_it_cannot_be_reached():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
