@@ -78,6 +78,8 @@ def _show_preview(body: dict[str, Any], as_json: bool) -> None:
     for item in body["later"]:
         show(f"  applied to it later: {item['proposal_id'][:8]} {item['title']} ({item['state']})")
     show_diff(body["diff"])
+    if body["unseen"]:
+        say(f"whether it can be put back exactly is not known, and now it is refused: {body['unseen']}")
     if body["exact"]:
         say(f"it can be put back exactly: homeostat revert {short}")
     elif body["conflicts"]:

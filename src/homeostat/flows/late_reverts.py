@@ -12,10 +12,11 @@ from homeostat.core.ids import CommitId, ProposalId
 from homeostat.core.limits import MAX_TITLE_CHARS
 from homeostat.flows.deps import Deps
 from homeostat.flows.proposing import Submission, submit
-from homeostat.flows.reverting import IN_FORCE, kept_inverse, later_changes
+from homeostat.flows.reverting import kept_inverse, later_changes, stands
 from homeostat.flows.transition import read
 from homeostat.model.actor import Actor
-from homeostat.model.proposal import Application, Proposal
+from homeostat.model.change import FileState, TreeChange
+from homeostat.model.proposal import Application, Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.ports.repository import Drift
 
@@ -26,7 +27,7 @@ class RevertPreview:
 
     head: CommitId
     drift: tuple[Drift, ...]
-    """Files that are not as the change left them, in the branch or its checkout; empty: a plain revert can be had."""
+    """Files that are not as the change left them, in the branch or its checkout."""
 
     later: tuple[Proposal, ...]
     """Changes in force that were applied to these files since, the last one first."""
@@ -36,17 +37,27 @@ class RevertPreview:
 
     conflicts: tuple[str, ...]
 
+    unseen: str = ""
+    """Why the checkout could not be looked at, and a plain revert is refused; `drift` tells of the branch alone."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether a plain revert would put back exactly what was there, as far as can be seen now."""
+        return not self.drift and not self.unseen
+
 
 def preview(deps: Deps, proposal_id: ProposalId) -> RevertPreview | Denied:
     """Say what is left of an applied change, and what the head would be without it; nothing is moved."""
     proposal = read(deps, proposal_id)
     application = proposal.application
-    if application is None or proposal.state not in IN_FORCE:
+    head = deps.commits.head()
+    if proposal.state is ProposalState.CANARY:
+        return RevertPreview(head=head, drift=(), later=(), diff=b"", conflicts=())  # the branch never had it
+    if application is None or not stands(proposal):
         return Denied(
             code="nothing-to-revert",
             reasons=(f"proposal {proposal.id} is {proposal.state.value}: nothing of it is applied",),
         )
-    head = deps.commits.head()
     if not deps.commits.is_ancestor(application.commit, head):
         return Denied(
             code="not-in-branch",
@@ -58,13 +69,14 @@ def preview(deps: Deps, proposal_id: ProposalId) -> RevertPreview | Denied:
         parent=application.commit, change=back, message=f'Revert "{proposal.title}"', at=application.at
     )
     merged = deps.merger.merge(into=head, other=undone)
-    drift = _drift(deps, proposal)
+    drift, unseen = _drift(deps, back, head)
     return RevertPreview(
         head=head,
         drift=drift,
         later=tuple(later_changes(deps, proposal, {item.path for item in drift})),
         diff=merged.diff,
         conflicts=merged.conflicts,
+        unseen=unseen,
     )
 
 
@@ -99,12 +111,22 @@ def propose_revert(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason:
     return submit(deps, wanted, actor=actor)
 
 
-def _drift(deps: Deps, proposal: Proposal) -> tuple[Drift, ...]:
-    back = kept_inverse(deps, proposal)
+def _drift(deps: Deps, back: TreeChange, head: CommitId) -> tuple[tuple[Drift, ...], str]:
+    """Return what is not as the change left it; with a reason where only the branch could be looked at."""
     try:
-        return tuple(deps.deployed.drift(back))
-    except Conflict:  # the checkout is elsewhere: what stands in the branch is shown all the same
-        return ()
+        return tuple(deps.deployed.drift(back)), ""
+    except Conflict as error:  # another branch is checked out: what stands in the deployed one is shown all the same
+        left = {item.old_path: item.before for item in back.files if item.before is not None}
+        held = deps.commits.read_files(head, back.touched_paths)
+        moved = [(path, found) for path, found in held.items() if found != left.get(path)]
+        drift = tuple(Drift(path=path, problem=_problem(found, left.get(path))) for path, found in moved)
+        return drift, error.message
+
+
+def _problem(held: FileState | None, left: FileState | None) -> str:
+    if held is None:
+        return "missing"
+    return "unexpected" if left is None else "modified"
 
 
 def _rationale(proposal: Proposal, application: Application, reason: str) -> str:

@@ -60,7 +60,7 @@ def _request(
 ) -> Proposal | Denied:
     if proposal.state is ProposalState.CANARY:
         return canarying.end(deps, proposal, actor=actor, reason=reason, automatic=automatic, facts=facts)
-    if proposal.application is None or (proposal.state not in IN_FORCE and not _half_taken_back(proposal)):
+    if not stands(proposal):
         return Denied(
             code="nothing-to-revert",
             reasons=(f"proposal {proposal.id} is {proposal.state.value}: nothing of it is applied",),
@@ -86,10 +86,13 @@ def _request(
     return transition(deps, proposal, started, actor=actor, at_once=deps.start.revert_asked)
 
 
-def _half_taken_back(proposal: Proposal) -> bool:
-    """Tell whether an automatic revert could bring back the processes only: the files are still to be had."""
+def stands(proposal: Proposal) -> bool:
+    """Tell whether a change is in branch and files, also where an automatic revert could bring back processes only."""
     application = proposal.application
-    return proposal.state is ProposalState.FAILED and application is not None and application.automatic_revert
+    half_taken_back = (
+        proposal.state is ProposalState.FAILED and application is not None and application.automatic_revert
+    )
+    return application is not None and (proposal.state in IN_FORCE or half_taken_back)
 
 
 def kept_inverse(deps: Deps, proposal: Proposal) -> TreeChange:

@@ -226,7 +226,8 @@ class PlanBody(BaseModel):
     """Why it goes this way."""
 
     modules: list[dict[str, Any]]
-    """Each changed module with its definitions: `action`, `line`, `reason`, and `not_routable`, where that is so."""
+    """Each changed module with its definitions: `action`, `line`, `reason`, `not_routable` where that is so, and
+    `imports`: the modules that a new import may load."""
 
     restart_reasons: list[str]
     read_at_start: list[str]
@@ -248,7 +249,10 @@ class RevertPreviewBody(BaseModel):
     title: str
     head: str
     exact: bool
-    """Whether `revert` can put back exactly what was there; else only a merge can be had."""
+    """Whether `revert` can put back exactly what was there."""
+
+    unseen: str
+    """Why the checkout could not be looked at, and `revert` is refused until it can be; `drift` tells of the branch."""
 
     drift: list[dict[str, str]]
     """Files that are not as the change left them: `path` and `problem`."""

@@ -1,12 +1,19 @@
 """Taking back what others were built upon."""
 
+from dataclasses import replace
+
+import pytest
+
+from homeostat.core.errors import Conflict
 from homeostat.flows.applying import request_apply
 from homeostat.flows.late_reverts import preview, propose_revert
+from homeostat.flows.observing import observe
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
 from homeostat.model.proposal import Proposal, ProposalState
+from homeostat.model.settings import CanarySettings
 from homeostat.model.verdict import Denied
-from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, SOURCE, World, file
+from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, SOURCE, WORLD_SETTINGS, World, file
 
 S = ProposalState
 LATER = MENDED.replace("PRICES = {'A': 1}", "PRICES = {'A': 1, 'B': 2}")
@@ -76,8 +83,65 @@ def test_where_nothing_came_later_a_plain_revert_can_be_had():
     world = World()
     proposal = applied(world)
     seen = preview(world.deps, proposal.id)
-    assert seen.drift == () and seen.later == ()
+    assert seen.exact and seen.drift == () and seen.later == ()
     assert b"+    return PRICES[coupon]" in seen.diff
+
+
+class Elsewhere:
+    """A deployed tree whose branch is not checked out: `DeployedTree.drift` refuses."""
+
+    def drift(self, change):
+        raise Conflict("checkout-elsewhere", "`main` is not checked out")
+
+    def prepare(self, **given):
+        return self.tree.prepare(**given)
+
+    def __init__(self, tree):
+        self.tree = tree
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [(None, ["missing"]), (LATER, ["modified"]), (MENDED, [])],
+)
+def test_where_the_checkout_cannot_be_looked_at_no_plain_revert_is_promised(text, problems):
+    world = World()
+    proposal = applied(world)
+    if text != MENDED:
+        edit(world, text)
+    deps = replace(world.deps, deployed=Elsewhere(world.deps.deployed))
+    with pytest.raises(Conflict):
+        request_revert(deps, proposal.id, actor=OWNER, reason="")
+    seen = preview(deps, proposal.id)
+    assert (seen.exact, seen.unseen) == (False, "`main` is not checked out")
+    assert [item.problem for item in seen.drift] == problems, "the branch itself can be looked at"
+
+
+def test_of_a_change_on_a_share_of_the_calls_the_branch_has_nothing_and_a_revert_can_be_had():
+    world = World(settings=replace(WORLD_SETTINGS, canary=CanarySettings(steps=(10,))))
+    proposal = applied(world)
+    assert proposal.state is S.CANARY
+    seen = preview(world.deps, proposal.id)
+    assert (seen.exact, seen.diff) == (True, b"")
+    outcome = propose_revert(world.deps, proposal.id, actor=OWNER, reason="")
+    assert isinstance(outcome, Denied) and outcome.code == "nothing-to-revert"
+    request_revert(world.deps, proposal.id, actor=OWNER, reason="")
+    world.run()
+    assert world.deps.proposals.get(proposal.id).state is S.REVERTED
+
+
+def test_what_only_the_processes_were_brought_back_from_can_still_be_taken_out_of_the_files():
+    world = World()
+    world.serve(seconds=30, requests=50, errors=0)
+    proposal = applied(world)
+    edit(world, LATER)
+    world.serve(seconds=5, requests=50, errors=10)
+    observe(world.deps, proposal.id)
+    world.run()
+    half = world.deps.proposals.get(proposal.id)
+    assert half.state is S.FAILED and half.application.automatic_revert
+    assert not isinstance(preview(world.deps, proposal.id), Denied)
+    assert isinstance(propose_revert(world.deps, proposal.id, actor=OWNER, reason=""), Proposal)
 
 
 def test_the_changes_that_came_later_are_named():
