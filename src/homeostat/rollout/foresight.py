@@ -136,15 +136,22 @@ def _way(live: LivePlan, processes: Sequence[HostProcess], settings: Settings) -
         return Way.RESTART, "; ".join(live.restart_reasons)
     if not processes:
         return Way.RESTART, "no running process is attached"
+    lost = "; ".join(f"process {item.pid} cannot be reached" for item in processes if not item.connected)
     for process in processes:
-        if not process.connected or not process.hmr_enabled:
-            why = "has hot module reload disabled" if process.connected else "cannot be reached"
-            return Way.RESTART, f"process {process.pid} {why}"
-    if not settings.canary.steps:
-        return Way.AT_ONCE, "no shares of the calls are set (`canary.steps`)"
+        if process.connected and not process.hmr_enabled:
+            return Way.RESTART, f"process {process.pid} has hot module reload disabled"
     obstacles = routing_obstacles(live.modules)
-    if obstacles:
+    if not settings.canary.steps or obstacles:
+        # All or none: what goes live at once goes live in every process that is listed.
+        if lost:
+            return Way.RESTART, lost
+        if not settings.canary.steps:
+            return Way.AT_ONCE, "no shares of the calls are set (`canary.steps`)"
         return Way.AT_ONCE, f"it cannot be tried on a share of the calls: {'; '.join(obstacles)}"
+    if lost and not any(item.connected for item in processes):
+        return Way.SHARE, f"it waits until one of the processes answers: {lost}"
+    if lost:
+        return Way.SHARE, f"tried on a share of the calls of those that answer, and of others when they do: {lost}"
     return Way.SHARE, "everything that changed can be tried on a share of the calls, as far as the sources tell"
 
 

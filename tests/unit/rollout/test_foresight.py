@@ -32,6 +32,10 @@ PROCESS = HostProcess(
 )
 
 
+LOST = replace(PROCESS, id="q", pid=7, connected=False)
+AT_ONCE = replace(SETTINGS, canary=CanarySettings())
+
+
 def changed(new, *, path="app/m.py", old=OLD):
     before, after = (FileState(content=text.encode(), mode=REGULAR) for text in (old, new))
     item = FileChange(kind=ChangeKind.MODIFY, path=path, old_path=path, before=before, after=after)
@@ -93,13 +97,14 @@ def test_what_takes_longer_than_a_share_may_last_will_hold_and_ask():
 @pytest.mark.parametrize(
     ("given", "way", "why"),
     [
-        ({"settings": replace(SETTINGS, canary=CanarySettings())}, Way.AT_ONCE, "canary.steps"),
+        ({"settings": AT_ONCE}, Way.AT_ONCE, "canary.steps"),
         ({"new": CACHED}, Way.AT_ONCE, "app/m.py:6: g: a cache is in front of it"),
         ({"new": BODY.replace("return 2", "return sys._getframe()")}, Way.AT_ONCE, "looks at the frames"),
         ({"new": OLD + "print()\n"}, Way.RESTART, "a statement of the module's top level changed"),
         ({"settings": replace(SETTINGS, hmr=HmrSettings())}, Way.RESTART, "hmr.enabled"),
         ({"processes": ()}, Way.RESTART, "no running process is attached"),
-        ({"processes": (PROCESS, replace(PROCESS, connected=False))}, Way.RESTART, "process 4711 cannot be reached"),
+        ({"processes": (LOST, PROCESS), "settings": AT_ONCE}, Way.RESTART, "process 7 cannot be reached"),
+        ({"processes": (PROCESS, LOST), "new": CACHED}, Way.RESTART, "process 7 cannot be reached"),
         ({"processes": (replace(PROCESS, hmr_enabled=False),)}, Way.RESTART, "process 4711 has hot module reload"),
         ({"path": "docs/conf.py"}, Way.NOT_LOADED, "no running process loads"),
     ],
@@ -108,6 +113,18 @@ def test_every_other_way_says_why(given, way, why):
     found = plan(**given, lately=served())
     assert found.way is way and why in found.reason
     assert (found.steps, found.canary_s) == ((), 0)
+
+
+@pytest.mark.parametrize(
+    ("processes", "why"),
+    [
+        ((PROCESS, LOST), "of others when they do: process 7 cannot"),
+        ((LOST,), "waits until one of the processes answers"),
+    ],
+)
+def test_one_that_does_not_answer_is_asked_to_take_its_share_later(processes, why):
+    found = plan(processes=processes, lately=served())
+    assert found.way is Way.SHARE and why in found.reason
 
 
 def test_files_that_only_a_start_reads_are_named():
