@@ -31,7 +31,7 @@ from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.canary import CanaryStage
 from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
-from homeostat.model.proposal import Application, Proposal, ProposalState
+from homeostat.model.proposal import MOVES_TREE, ON_TRIAL, Application, Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.ports.live import LiveChange
 from homeostat.proposals.events import ApplyAsked, ApplyFailed, ApplyStarted, RestartNeeded, WentLive
@@ -43,10 +43,6 @@ _REJOIN_S = 10.0
 
 _NAMED = 100
 """Functions that are named in a row's words; a change of more is described by its diff."""
-
-_TRYING = frozenset({ProposalState.CANARY})
-
-_MOVES_TREE = frozenset({ProposalState.APPLYING, ProposalState.REVERTING})
 
 _UNDER_WAY = frozenset({ProposalState.APPROVED, ProposalState.APPLYING})
 
@@ -128,7 +124,7 @@ def _check_fits(deps: Deps, proposal: Proposal) -> TreeChange | Denied:
     # INVARIANT: consent binds the policy too; one that was given under another policy does not count.
     if proposal.change.policy_digest != deps.policy.digest:
         return policy_changed()
-    trying = [item for item in deps.proposals.find(states=_TRYING, limit=2) if item.id != proposal.id]
+    trying = [item for item in deps.proposals.find(states=ON_TRIAL, limit=2) if item.id != proposal.id]
     if trying:
         # When it passes the branch moves on, and this would not fit any more; until then nobody could tell two apart.
         return Denied(
@@ -158,7 +154,7 @@ def _check_fits(deps: Deps, proposal: Proposal) -> TreeChange | Denied:
 
 
 def _begin(deps: Deps, proposal: Proposal) -> Proposal | None:
-    for other in read_all(deps.proposals, states=_MOVES_TREE):
+    for other in read_all(deps.proposals, states=MOVES_TREE):
         if _has_yet_to_move(deps, other):
             # What a crash interrupted is finished first: the head that is seen now may not be the one that stays.
             raise Conflict("tree-busy", f"proposal {other.id} is {other.state.value}; this one waits for it")

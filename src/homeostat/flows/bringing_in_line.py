@@ -10,13 +10,12 @@ from homeostat.flows.deps import Deps
 from homeostat.flows.transition import moved_since
 from homeostat.model.change import TreeChange
 from homeostat.model.process import HostProcess, LiveOutcome, LiveResult, RunningSource
-from homeostat.model.proposal import MUST_RESTART, Proposal, ProposalState
+from homeostat.model.proposal import MOVES_TREE, MUST_RESTART, Proposal, ProposalState
 from homeostat.ports.live import LiveChange, ModuleChange
 from homeostat.rollout.live import module_sources, plan_change, read_at_start
 
 _TAKEN_BACK = frozenset({ProposalState.REVERTED, ProposalState.FAILED})
 _IN_FORCE = frozenset({ProposalState.OBSERVING, ProposalState.IMPLEMENTED})
-_MOVES_TREE = frozenset({ProposalState.APPLYING, ProposalState.REVERTING})
 _WITHOUT_CHANGE = frozenset({RunningSource.OLD, RunningSource.NOT_LOADED})
 _RECENT = timedelta(hours=1)
 _NAMED = 5
@@ -152,7 +151,7 @@ def bring_strays_in_line(deps: Deps) -> None:
     changed. Nothing is written down: what the rows say of all processes becomes true of these too.
     `Unavailable` (``process-out-of-line``) names those that cannot be exchanged, until they are restarted.
     """
-    if deps.proposals.find(states=_MOVES_TREE, limit=1):
+    if deps.proposals.find(states=MOVES_TREE, limit=1):
         return  # what is on disk now may not be what stays
     since = deps.clock.now() - _RECENT
     left: list[str] = []

@@ -24,7 +24,7 @@ from homeostat.model.verdict import Denied
 from homeostat.proposals.events import RestartAsked
 
 _WAITING = frozenset({ProposalState.AWAITING_RESTART})
-_TAKEN_BACK = frozenset({ProposalState.REVERTING})
+_GOING_BACK = frozenset({ProposalState.REVERTING})
 _LAST_LINES = 3
 _MAX_REASON_CHARS = 600
 
@@ -79,7 +79,7 @@ def request_restart(deps: Deps, *, actor: Actor, proposal_id: ProposalId | None 
 def watch_restarts(deps: Deps, *, look_anyway: bool) -> None:
     """Take every restart a step on; idempotent. Without a change that waits, only when `look_anyway`."""
     waiting = read_all(deps.proposals, states=_WAITING)
-    taken_back = [item for item in read_all(deps.proposals, states=_TAKEN_BACK) if _waits_for_processes(item)]
+    taken_back = [item for item in read_all(deps.proposals, states=_GOING_BACK) if _waits_for_processes(item)]
     if not waiting and not taken_back and not look_anyway:
         return
     programs = deps.restarter.programs()

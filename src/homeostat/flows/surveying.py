@@ -21,8 +21,9 @@ from homeostat.rollout.live import plan_change
 
 _PAGE = 5000
 _LOOKED_AT = 200
-_NAMED = 5
 """Applications whose files and backups are looked at, the newest; `homeostat verify` looks at all backups."""
+
+_NAMED = 5
 
 _T = TypeVar("_T")
 

@@ -67,6 +67,12 @@ STATUS_OF: Mapping[ProposalState, str] = {
 IN_MOTION = frozenset({ProposalState.VALIDATING, ProposalState.APPLYING, ProposalState.REVERTING})
 """States in which a flow is at work; after a crash these are taken up again."""
 
+MOVES_TREE = frozenset({ProposalState.APPLYING, ProposalState.REVERTING})
+"""States in which branch and files are being moved: what is on disk may not be what stays."""
+
+ON_TRIAL = frozenset({ProposalState.CANARY})
+"""States in which a share of the calls runs a change."""
+
 FIRST_TITLE = "first_title"
 """Key of `Proposal.provenance` that keeps the title of the first revision, when a later one changed it."""
 
