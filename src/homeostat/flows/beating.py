@@ -22,6 +22,7 @@ RECOVER_EVERY = 20
 RENEW_EVERY = 4
 """Beats between two renewals of a canary's leases: many times in the shortest lease that can be set."""
 
+_OBSERVING = "observing"
 _NAMED = 5
 _TRYING = frozenset({ProposalState.CANARY})
 _PRUNE_EVERY = 7200
@@ -36,7 +37,7 @@ def beat(deps: Deps, troubles: Troubles, count: int, *, chores: Mapping[str, Cal
     that are done at each look for stuck flows.
     """
     due: dict[str, Callable[[], object]] = {
-        "observing": lambda: _observe(deps, renew=count % RENEW_EVERY == 0),
+        _OBSERVING: lambda: _observe(deps, renew=count % RENEW_EVERY == 0),
         "restarting": lambda: watch_restarts(deps, look_anyway=count % RECOVER_EVERY == 0),
     }
     if troubles.is_due("recording", count):
@@ -54,8 +55,11 @@ def beat(deps: Deps, troubles: Troubles, count: int, *, chores: Mapping[str, Cal
 
 
 def heed(deps: Deps, troubles: Troubles) -> None:
-    """Look at canaries between two beats: some of their calls were counted, and harm lasts until it is seen."""
-    _try(troubles, "trying", lambda: _observe(deps, renew=False, states=_TRYING))
+    """Look at canaries between two beats: some of their calls were counted, and harm lasts until it is seen.
+
+    What fails is trouble of the beats: each of them looks at the same canaries, too, and knows when it is over.
+    """
+    _try(troubles, _OBSERVING, lambda: _observe(deps, renew=False, states=_TRYING), between=True)
 
 
 def _observe(deps: Deps, *, renew: bool, states: frozenset[ProposalState] = WATCHED) -> int:
@@ -85,20 +89,26 @@ def _prune(deps: Deps) -> None:
     deps.canaries.prune(before=before)
 
 
-def _try(troubles: Troubles, activity: str, work: Callable[[], object]) -> bool:
+def _try(troubles: Troubles, activity: str, work: Callable[[], object], *, between: bool = False) -> bool:
     """Do it; return whether it failed or had something in hand.
 
-    It is tried again twice a second: the same failure is written to the log once, until it ends.
+    It is tried again twice a second: the same failure is written to the log once, until it ends. Done for some only
+    `between` two times, it says nothing of the rest: trouble that is known of stays as it was told.
     """
     try:
         found = work()
     except HomeostatError as error:
-        if troubles.note_error(activity, error):
+        if _is_news(troubles, activity, error, between=between):
             _log.warning("[SI] %s: %s", activity, error)
     except Exception as error:  # a process edge: the beat must go on, and the trouble is shown
-        if troubles.note_error(activity, error):
+        if _is_news(troubles, activity, error, between=between):
             _log.exception("[SI] %s failed", activity)
     else:
-        troubles.clear(activity)
+        if not between:
+            troubles.clear(activity)
         return bool(found)
     return True
+
+
+def _is_news(troubles: Troubles, activity: str, error: Exception, *, between: bool) -> bool:
+    return not (between and activity in troubles.last) and troubles.note_error(activity, error)

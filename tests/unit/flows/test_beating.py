@@ -1,13 +1,26 @@
 from dataclasses import replace
 
-from homeostat.core.errors import Conflict, IntegrityFailure
+from homeostat.core.errors import Conflict, IntegrityFailure, Unavailable
 from homeostat.core.ids import ProposalId
 from homeostat.flows.applying import request_apply
-from homeostat.flows.beating import RECOVER_EVERY, beat
+from homeostat.flows.beating import RECOVER_EVERY, beat, heed
 from homeostat.flows.proposing import Submission, submit
+from homeostat.flows.reverting import request_revert
 from homeostat.flows.troubles import Troubles
 from homeostat.model.proposal import ProposalState
-from homeostat.testing.world import BOT, DIFF, OWNER, World, file
+from homeostat.model.settings import CanarySettings
+from homeostat.testing.world import BOT, DIFF, OWNER, WORLD_SETTINGS, World, file
+
+
+class Busy:
+    """A store that answers nothing."""
+
+    def __getattr__(self, name):
+        def refuse(*_, **__):
+            raise Unavailable("database-busy", "it is being written to")
+
+        return refuse
+
 
 OTHER = "--- a/other.py\n+++ b/other.py\n@@ -1 +1 @@\n-X = 1\n+X = 2\n"
 
@@ -46,6 +59,33 @@ def test_an_applied_change_that_cannot_be_looked_at_does_not_stop_the_watch_over
 
     assert set(seen) == {first, second}
     assert "this row is in the way" in troubles.last["observing"]
+
+
+def test_trouble_of_a_look_between_two_beats_is_told_until_a_beat_has_looked_again():
+    world = World(settings=replace(WORLD_SETTINGS, canary=CanarySettings(steps=(10,))))
+    world.serve(seconds=30, requests=50, errors=0)
+    identity = applied(world, "First", DIFF)
+    assert world.deps.proposals.get(identity).state is ProposalState.CANARY
+
+    troubles = Troubles()
+    heed(replace(world.deps, canaries=Busy()), troubles)
+    assert "it is being written to" in troubles.last["observing"]
+    heed(world.deps, troubles)
+    assert "observing" in troubles.last, "only a beat looks at all"
+    request_revert(world.deps, identity, actor=OWNER, reason="not wanted")
+    world.run()
+    beat(world.deps, troubles, 1, chores={})
+    assert troubles.last == {}
+
+
+def test_a_look_between_two_beats_does_not_replace_what_the_beat_told_of_the_others():
+    world = World(settings=replace(WORLD_SETTINGS, canary=CanarySettings(steps=(10,))))
+    world.serve(seconds=30, requests=50, errors=0)
+    applied(world, "First", DIFF)
+
+    troubles = Troubles(last={"observing": "a row cannot be read"})
+    heed(replace(world.deps, canaries=Busy()), troubles)
+    assert troubles.last == {"observing": "a row cannot be read"}
 
 
 def test_a_row_that_cannot_be_read_does_not_stop_the_watch_over_the_others_and_is_named():
