@@ -7,6 +7,7 @@ for in the folder ``HOMEOSTAT_TEST_DATA``; what needs them is said not to be mea
 """
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -24,16 +25,17 @@ def main() -> None:
     for name in wanted:
         print(f"\n== {name}", flush=True)
         module = importlib.import_module(f"bench.bench_{name}")
+        load = os.getloadavg()[0]
         sections[name] = module.figures(module.main())
         if write:  # each at once: a later one that fails takes nothing away
             page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-            PAGE.write_text(render(page, name, sections[name], module.FOUND), encoding="utf-8")
+            PAGE.write_text(render(page, name, sections[name], module.FOUND, load=load), encoding="utf-8")
     print()
     for name, figures in sections.items():
         for figure in figures:
-            met = {True: "met    ", False: "NOT MET", None: "       "}[figure.met]
-            print(f"{met} {name}: {figure.what}: {figure.measured}")
-            print(f"        beside: {figure.beside or '-'}   aim: {figure.aim or '-'}")
+            met = figure.met if isinstance(figure.met, str) else {True: "met", False: "NOT MET", None: ""}[figure.met]
+            print(f"{met:<9} {name}: {figure.what}: {figure.measured}")
+            print(f"          beside: {figure.beside or '-'}   aim: {figure.aim or '-'}")
     if write:
         print(f"\nwrote {PAGE}")
 

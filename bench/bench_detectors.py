@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bench.figures import Figure, number
+from bench.figures import Figure, is_kept, number
 from homeostat.model.settings import DetectorSettings
 from homeostat.model.vitals import STRETCH_S, Stretch
 from homeostat.rollout.detectors import DETECTORS, Fired, View, detect_in
@@ -23,7 +23,7 @@ from homeostat.rollout.detectors.errors import rank_evidence
 from homeostat.rollout.detectors.health import usual_health
 from homeostat.rollout.detectors.service import Service, count_service
 from homeostat.rollout.detectors.spells import Limit, longest, spells
-from homeostat.rollout.sequential import chance_of_at_most, upper_bound
+from homeostat.rollout.sequential import upper_bound
 from homeostat.testing.services import NO_HARM, Harm, Kind, whole_service
 
 PAGE = Path(__file__).parent.parent / "docs" / "CANARY.md"
@@ -107,10 +107,10 @@ def figures(results: dict[str, float]) -> list[Figure]:
         Figure(
             what=f"harmless changes taken back by a detector ({results['changes']:,.0f} changes, canary and an hour)",
             measured=f"{results['taken back']:.2%} (at most {results['at most']:.1%}, 99 % sure); worst kind"
-            f" {results['worst kind']:.1%}",
+            f" {results['worst kind']:.1%} (at most {results['worst kind, at most']:.1%})",
             beside=f"plain thresholds {results['naive']:.1%}",
             aim="1 % of each kind that is stationary or diurnal",
-            met=bool(results["within"]),
+            met=is_kept(results["worst kind"], at_most=results["worst kind, at most"], aim=_AIM),
         ),
         Figure(
             what="errors from 1 % to 30 % in both arms: a detector takes it back, median",
@@ -221,7 +221,7 @@ def _without_harm(run: Callable[..., Iterable[Outcome]], results: dict[str, floa
         + " | plain thresholds |",
         "| --- " * (4 + len(names)) + "|",
     ]
-    worst, taken, naive, changes, within = 0.0, 0, 0, 0, True
+    worst, worst_bound, taken, naive, changes = 0.0, 0.0, 0, 0, 0
     for name, kind, daily in _KINDS:
         ended = list(run(watch, [Task(kind=kind, daily=daily, seed=seed) for seed in range(_RUNS)], chunksize=4))
         back = sum(bool(each.fired_s) for each in ended)
@@ -231,9 +231,7 @@ def _without_harm(run: Callable[..., Iterable[Outcome]], results: dict[str, floa
         rows.append(f"| {name} | {back / _RUNS:.1%} | {bound:.1%} | {' | '.join(cells)} | {plain / _RUNS:.0%} |")
         print(rows[-1], flush=True)
         if name not in _OUTSIDE:
-            worst = max(worst, back / _RUNS)
-            # Beyond the aim is what chance alone would show less than one time in a thousand.
-            within = within and (not back or 1 - chance_of_at_most(back - 1, _RUNS, rate=_AIM) > 0.001)
+            worst, worst_bound = max(worst, back / _RUNS), max(worst_bound, bound)
             taken, naive, changes = taken + back, naive + plain, changes + _RUNS
     results |= {
         "changes": changes,
@@ -241,7 +239,7 @@ def _without_harm(run: Callable[..., Iterable[Outcome]], results: dict[str, floa
         "naive": naive / changes,
         "worst kind": worst,
         "at most": upper_bound(taken, changes, alpha=0.01),
-        "within": float(within),
+        "worst kind, at most": worst_bound,
     }
     return "### Harmless changes that detectors take back\n\n" + "\n".join(rows)
 

@@ -9,10 +9,13 @@ round is a change of its own, since what was taken back is locked out.
 Limit: 3 s, p95.
 """
 
+import contextlib
 import socket
+import sqlite3
 import statistics
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import httpx
 
@@ -20,6 +23,7 @@ from bench.figures import Figure, number
 from bench.hub import percentile
 from bench.project import project, wait_for
 from bench.steady import Steady, steady
+from homeostat.audit.chain import parse_utc_text
 
 _ROUNDS = 20
 _RATE = 200.0
@@ -88,7 +92,8 @@ def main() -> dict[str, float]:
         wait_for(lambda: _attached(client) == _WORKERS + 1, "the workers")
         wait_for(lambda: _listens(port), "the service")
         base = made.git("rev-parse", "HEAD")
-        rounds = [_round(client, load, port, base, index) for index in range(_ROUNDS)]
+        database = made.root / ".homeostat" / "homeostat.sqlite"
+        rounds = [_round(client, load, port, database, base, index) for index in range(_ROUNDS)]
         client.close()
     found: dict[str, float] = {}
     for what in rounds[0]:
@@ -107,7 +112,7 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _round(client: httpx.Client, load: Steady, port: int, base: str, index: int) -> dict[str, float]:
+def _round(client: httpx.Client, load: Steady, port: int, database: Path, base: str, index: int) -> dict[str, float]:
     asked = {"title": f"Refuse more {index}", "rationale": "a figure", "diff": _DIFF.replace("ROUND", str(index))}
     answer = client.post(_PROPOSALS, json={**asked, "base_commit": base})
     answer.raise_for_status()
@@ -118,28 +123,38 @@ def _round(client: httpx.Client, load: Steady, port: int, base: str, index: int)
         digest = _row(client, identity)["change_digest"]
         body = {"proposal_id": identity, "change_digest": digest}
         client.post("/api/selfimprove/apply", json=body).raise_for_status()
-        seen: dict[str, float] = {}
 
         def is_reverted() -> bool:
             row = _row(client, identity)
             assert row["state"] in ("approved", "applying", "canary", "reverting", "reverted"), row
-            seen.setdefault(row["state"], time.monotonic())
-            return "reverted" in seen
+            return row["state"] == "reverted"
 
         wait_for(is_reverted, "the row that says reverted", pause_s=0.02)
         time.sleep(_AFTER_S)
     finally:
         answered = load.end()
     first_s = answered.first_s["503 new"]
+    moved_s = moves_s(database, identity)
     last_s = max(answered.last_s["503 new"], answered.last_s["200 new"])
     return {
         "until the last answer of the new code (s)": last_s - first_s,
-        "until the row says reverted (s)": seen["reverted"] - first_s,
-        "of it, until it is judged (s)": seen["reverting"] - first_s,
+        "until the row says reverted (s)": moved_s["proposal.reverted"] - first_s,
+        "of it, until it is judged (s)": moved_s["proposal.canary_ended"] - first_s,
         "answers of the new code": float(answered.counts["503 new"] + answered.counts["200 new"]),
         "errors of the new code": float(answered.counts["503 new"]),
         "latency p99 (ms)": answered.latency_ms["p99"],
     }
+
+
+def moves_s(database: Path, identity: str) -> dict[str, float]:
+    """Return when a proposal first moved, by kind of entry in the ledger; as times of `time.monotonic`.
+
+    No poll is quick enough to see every state: the next one may follow at once.
+    """
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
+        rows = opened.execute("SELECT kind, at FROM ledger WHERE subject = ? ORDER BY seq DESC", (identity,)).fetchall()
+    behind_s = time.time() - time.monotonic()
+    return {kind: parse_utc_text(at).timestamp() - behind_s for kind, at in rows}
 
 
 def _row(client: httpx.Client, identity: str) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 PAGE = Path(__file__).parent.parent / "docs" / "BENCHMARKS.md"
 
@@ -26,8 +27,8 @@ class Figure:
     """The peer or the limit, as measured in this run."""
 
     aim: str = ""
-    met: bool | None = None
-    """None where there is no aim."""
+    met: bool | Literal["not shown"] | None = None
+    """None where there is no aim. Not shown: what was seen is within it, and too little to say that it is met."""
 
 
 def number(value: float, unit: str = "") -> str:
@@ -36,24 +37,36 @@ def number(value: float, unit: str = "") -> str:
     return f"{value:,.{digits}f}{' ' + unit if unit else ''}"
 
 
-def render(page: str, name: str, figures: Sequence[Figure], found: str) -> str:
+def is_kept(rate: float, *, at_most: float, aim: float) -> bool | Literal["not shown"]:
+    """Hold a rate that was seen against the most it may be: only a bound of the true one shows that it is kept."""
+    if rate > aim:
+        return False
+    return True if at_most <= aim else "not shown"
+
+
+def said(met: bool | Literal["not shown"] | None) -> str:
+    """Return what the page says of an aim."""
+    return met if isinstance(met, str) else {True: "yes", False: "**no**", None: ""}[met]
+
+
+def render(page: str, name: str, figures: Sequence[Figure], found: str, *, load: float) -> str:
     """Return the page with this section measured anew, and the others as they stand in `page`.
 
-    A section is one table, and under it what was found where an aim is not met.
+    A section is one table, and under it what was found where an aim is not met. `load` is that at the beginning.
     """
     texts = {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in page.split("\n## ")[1:]}
-    text = f"{_machine()}\n\n| what | measured | beside | aim | met |\n| --- | --- | --- | --- | --- |\n"
+    text = f"{_machine(load)}\n\n| what | measured | beside | aim | met |\n| --- | --- | --- | --- | --- |\n"
     for figure in figures:
-        met = {True: "yes", False: "**no**", None: ""}[figure.met]
-        text += f"| {figure.what} | {figure.measured} | {figure.beside} | {figure.aim} | {met} |\n"
+        text += f"| {figure.what} | {figure.measured} | {figure.beside} | {figure.aim} | {said(figure.met)} |\n"
     texts[name] = f"{text}\n{found.strip()}".strip()
     return _HEAD + "".join(f"\n## {name}\n\n{texts[name]}\n" for name in sorted(texts))
 
 
-def _machine() -> str:
+def _machine(load: float) -> str:
     cores = len(os.sched_getaffinity(0))
     kernel = platform.release().partition("-")[0]
     return (
         f"Measured on {date.today().isoformat()}: {cores} cores, {platform.machine()}, Linux {kernel}, "  # noqa: DTZ011
-        f"Python {platform.python_version()}; load {os.getloadavg()[0]:.0f} at the end, that of the benchmark included."
+        f"Python {platform.python_version()}; load {load:.0f} at the beginning and {os.getloadavg()[0]:.0f} at "
+        "the end, that of the benchmark included."
     )
