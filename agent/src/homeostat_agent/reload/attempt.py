@@ -33,9 +33,10 @@ from homeostat_agent.reload.change import (
     refusal,
 )
 from homeostat_agent.reload.exchange import Binding, Exchange, ExchangeFailed, Value
+from homeostat_agent.reload.naming import bind_names, bindings_to_remove, old_texts
 from homeostat_agent.reload.neighbours import Neighbours
 from homeostat_agent.reload.patience import Patience
-from homeostat_agent.reload.plan import CompiledPlan, ModulePlan, compile_plan, routing_obstacles
+from homeostat_agent.reload.plan import ModulePlan, compile_plan, routing_obstacles
 from homeostat_agent.reload.routes import Router, Routes
 from homeostat_agent.reload.routing import CACHED
 from homeostat_agent.reload.work import (
@@ -43,8 +44,6 @@ from homeostat_agent.reload.work import (
     Returned,
     Target,
     Work,
-    bind_names,
-    bindings_to_remove,
     copies_elsewhere,
     plan_back,
     plan_forward,
@@ -109,15 +108,15 @@ class _Step:
         remembered = memory.look(self.files, codes) if memory is not None else None
         census = remembered or take_census(self.files, since=since, anchors=self.anchors, codes=codes)
         self.anchors = census.anchors
-        work = Work()
+        work = Work(bound=self._own())
         for load in census.loads:
             target = self._target(load.path, load.filename)
             if isinstance(target, Target):
                 plan(load, target, census, work)
             else:
                 work.restart.extend(target.restart_reasons)
-        for load, target in work.naming:
-            bind_names(load, target, work)
+        for load, target, runs_old in work.naming:
+            bind_names(load, target, work, runs_old=runs_old)
         work.naming.clear()
         return work, census
 
@@ -127,12 +126,18 @@ class _Step:
         if found is None:
             module = self._modules[path]
             planned = compile_plan(path, module.old_source, module.new_source, filename=filename)
-            found = planned if isinstance(planned, ModulePlan) else self._made(planned)
+            if isinstance(planned, ModulePlan):
+                found = planned
+            else:
+                around, sources = self._surroundings, (module.old_source, module.new_source)
+                texts = old_texts(self.change, around.repository)
+                found = Target(planned, around.routes, around.neighbours, sources=sources, texts=texts)
             self.targets[(path, filename)] = found
         return found
 
-    def _made(self, planned: CompiledPlan) -> Target:
-        return Target(planned, self._surroundings.routes, self._surroundings.neighbours)
+    def _own(self) -> list[Binding]:
+        """Return what the change bound so far."""
+        raise NotImplementedError
 
     def _clear_caches(self, work: Work) -> list[str]:
         """Empty the caches; again when calls that were in flight, and may fill them, have ended."""
@@ -164,6 +169,7 @@ class Attempt(_Step):
         else:
             super().__init__(change, surroundings, goes_on.files, goes_on.targets, goes_on.anchors)
         self._goes_on = goes_on is not None
+        self._bound_before = goes_on.bound if goes_on is not None else []
         self.exchanged: list[tuple[weakref.ref[FunctionType], CodeType, CodeType]] = []
         """Functions that `commit` gave other code, with the code they had (that of no canary) and what they got."""
 
@@ -264,6 +270,7 @@ class Attempt(_Step):
         late = _Late()
         assert self._census is not None
         census = self._census
+        bound_before = len(self.bound)
         waiting = census.suspended if census.suspended is not None else suspended(first.left_codes)
         for _ in range(_MAX_ROUNDS):
             if not work.exchange:
@@ -276,6 +283,7 @@ class Attempt(_Step):
                 notes.append(f"functions made meanwhile could not be exchanged ({error})")
                 break
             done.append(work.exchange)
+            self.bound.extend(work.exchange.bindings)
             names.extend(work.names)
             work, census = self._look(self._forward, since=census)
             late.take(work)
@@ -288,12 +296,12 @@ class Attempt(_Step):
         if not self._patience.wait_until_gone(late.references):
             for exchange in reversed(done):
                 exchange.undo()
+            del self.bound[bound_before:]
             return late.outcome("it came up during the exchange, and everything was put back")
         for exchange in done:
             references = map(weakref.ref, exchange.functions)
             old = map(self._old_for, exchange.old, exchange.new)
             self.exchanged.extend(map(_triple, references, old, exchange.new))
-            self.bound.extend(exchange.bindings)
             self.values.extend(exchange.values)
         notes.extend(self._clear_caches(first))
         in_flight = running(set(map(id, first.left_codes))) + waiting
@@ -316,6 +324,9 @@ class Attempt(_Step):
         """Return what a function gets back for `after`; `before` may have been a dispatcher, or new code."""
         routes = self._surroundings.routes
         return routes.old_of(after if routes.knows(after) else before)
+
+    def _own(self) -> list[Binding]:
+        return [*self._bound_before, *self.bound]
 
     def _forward(self, load: Load, target: Target, census: Census, work: Work) -> None:
         plan_forward(load, target, census, work, router=self.router)
@@ -369,6 +380,9 @@ class Retreat(_Step):
         self.leftover: list[tuple[Binding, list[CodeType]]] = []
         """Added names that calls in flight may still need, with the code of such calls."""
 
+    def _own(self) -> list[Binding]:
+        return self._bound
+
     def run(self) -> Outcome:
         """Put everything back, then look whether something of the new code stays in use."""
         try:
@@ -386,7 +400,7 @@ class Retreat(_Step):
             binding
             for load in census.loads
             if isinstance(target := self._target(load.path, load.filename), Target)
-            for binding in bindings_to_remove(load, target)
+            for binding in bindings_to_remove(load, target, returned, work)
         ]
         bindings.extend(self._bound)
         first = work

@@ -15,16 +15,18 @@ import functools
 import importlib
 import importlib.util
 import sys
+from collections.abc import Sequence
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from homeostat_agent.reload.census import Load, is_importing
 from homeostat_agent.reload.exchange import Binding
 from homeostat_agent.reload.fingerprint import children
-from homeostat_agent.reload.literals import has_value, literal_value
+from homeostat_agent.reload.literals import has_value, is_as_written, literal_value
 from homeostat_agent.reload.match import same_code
 from homeostat_agent.reload.neighbours import Neighbours, is_standard
 from homeostat_agent.reload.newnames import NewClass, NewConstant, NewImport, NewName
+from homeostat_agent.reload.spaces import class_dict, module_dict
 
 _MISSING = object()
 _STEADY = (type, FunctionType, BuiltinFunctionType, ModuleType)
@@ -35,9 +37,6 @@ _NEVER_IMPORTED = frozenset({"antigravity", "this", "idlelib", "turtledemo", "te
 
 _METACLASSES = (type, abc.ABCMeta, type(enum.Enum))
 
-_class_dict = type.__dict__["__dict__"].__get__
-_module_dict = type.__getattribute__(ModuleType, "__dict__")["__dict__"].__get__
-
 
 class CannotBind(Exception):
     """A name cannot be bound as an import would bind it; the text says why."""
@@ -45,17 +44,16 @@ class CannotBind(Exception):
 
 def binding_of(
     item: NewName, load: Load, code: CodeType | None, earlier: list[Binding], neighbours: Neighbours
-) -> Binding | None:
-    """Return what is to be bound, or None where it is there. `earlier` are bindings of this change that come before.
+) -> Binding:
+    """Return what is to be bound. `earlier` are bindings of this change that come before.
 
-    `code` is that of the body of a class. Raises `CannotBind`.
+    `code` is that of the body of a class. Raises `CannotBind`, also where the name is there, whatever it means:
+    what the host bound is neither covered nor, at a rollback, taken away.
     """
     if load.module is None:
         raise CannotBind("its name space belongs to no module, so nothing can be added to it")
     space = load.namespace
     if item.name in space:
-        if is_bound(item, space, code):
-            return None
         raise CannotBind(f"`{item.name}` is there already")
     if isinstance(item, NewConstant):
         return Binding(space, item.name, literal_value(item.node.value))
@@ -71,13 +69,16 @@ def binding_of(
     return Binding(space, item.name, make=lambda: _made_class(item, code, space))
 
 
-def is_bound(item: NewName, space: dict[str, Any], code: CodeType | None) -> bool:
-    """Tell whether a name is bound to what an import of the new source would bind it to."""
+def is_bound(item: NewName, space: dict[str, Any], code: CodeType | None, *, as_written: bool) -> bool:
+    """Tell whether a name means what an import of the new source would have bound it to.
+
+    What can be changed may have been changed since; with `as_written`, it has to be what it was then.
+    """
     value = space.get(item.name, _MISSING)
     if value is _MISSING:
         return False
     if isinstance(item, NewConstant):
-        return has_value(value, item.node.value)
+        return (is_as_written if as_written else has_value)(value, item.node.value)
     if isinstance(item, NewImport):
         try:
             return _imported(item.node, space) is value
@@ -92,12 +93,28 @@ def is_bound(item: NewName, space: dict[str, Any], code: CodeType | None) -> boo
     )
 
 
+def is_given_otherwise(name: str, space: dict[str, Any], stars: Sequence[ast.ImportFrom]) -> bool:
+    """Tell whether a name may be there though no statement binds it: by a submodule, or one of these `import *`."""
+    below = f"{space.get('__name__')}.{name}"
+    value = space.get(name)
+    if below in sys.modules or (issubclass(type(value), ModuleType) and module_dict(value).get("__name__") == below):
+        return True
+    for star in stars:
+        try:
+            source = _source_module(star, space)
+        except CannotBind:
+            return True
+        if name in module_dict(source):
+            return True
+    return False
+
+
 def _has_methods_of(value: type, code: CodeType) -> bool:
     """Tell whether every method that stands in the body of a class is that of this class."""
     wanted = [inner for inner in children(code) if not inner.co_name.startswith("<")]
     live = [
         function.__code__
-        for held in _class_dict(value).values()
+        for held in class_dict(value).values()
         for function in (held, *(getattr(held, name, None) for name in ("__func__", "fget", "fset", "fdel")))
         if type(function) is FunctionType
     ]
@@ -109,7 +126,7 @@ def _import_of(item: NewImport, space: dict[str, Any], earlier: list[Binding]) -
     if isinstance(item.node, ast.ImportFrom):
         name = item.node.names[0].name
         for other in earlier:  # the same change adds it there
-            if other.holder is _module_dict(source) and other.name == name and name not in _module_dict(source):
+            if other.holder is module_dict(source) and other.name == name and name not in module_dict(source):
                 return Binding(space, item.name, make=functools.partial(getattr, other, "value"))
     return Binding(space, item.name, _imported(item.node, space))
 
@@ -118,7 +135,7 @@ def _imported(node: ast.Import | ast.ImportFrom, space: dict[str, Any]) -> Any:
     alias, source = node.names[0], _source_module(node, space)
     if isinstance(node, ast.Import):
         return source if alias.asname else sys.modules[alias.name.split(".")[0]]
-    value = _module_dict(source).get(alias.name, _MISSING)
+    value = module_dict(source).get(alias.name, _MISSING)
     if value is _MISSING:
         value = sys.modules.get(f"{source.__name__}.{alias.name}", _MISSING)
     if value is _MISSING:
@@ -147,7 +164,7 @@ def _source_module(node: ast.Import | ast.ImportFrom, space: dict[str, Any]) -> 
             raise CannotBind(f"`{name}` cannot be imported ({type(error).__name__})") from error
     if not isinstance(found, ModuleType):
         raise CannotBind(f"`{name}` is not loaded here, and what its import does is not known")
-    if is_importing(_module_dict(found)):
+    if is_importing(module_dict(found)):
         raise CannotBind(f"`{name}` is being imported just now")
     return found
 
@@ -165,7 +182,7 @@ class _Names:
             holder = self.value_of(value.value)
             if not isinstance(holder, ModuleType):
                 raise CannotBind(f"`{value.attr}` is not looked up in a module")
-            found = _module_dict(holder).get(value.attr, _MISSING)
+            found = module_dict(holder).get(value.attr, _MISSING)
         else:
             assert isinstance(value, ast.Name)
             new = self._new.get(value.id)
@@ -185,7 +202,7 @@ def _check_base(base: Any, item: NewClass, neighbours: Neighbours) -> None:
         raise CannotBind(f"the metaclass of `{name}` would have seen the new class")
     own = {part.name for part in item.node.body if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))}
     for parent in base.__mro__:
-        if "__init_subclass__" in _class_dict(parent) and parent is not object and parent.__module__ != "enum":
+        if "__init_subclass__" in class_dict(parent) and parent is not object and parent.__module__ != "enum":
             raise CannotBind(f"`{parent.__qualname__}` looks at new classes")
         standard = is_standard(parent.__module__)
         if isinstance(parent, type(enum.Enum)) and not standard:

@@ -29,6 +29,8 @@ from operator import attrgetter, is_, is_not, itemgetter
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, FunctionType, GeneratorType, ModuleType
 from typing import Any, Optional, TypeVar
 
+from homeostat_agent.reload.spaces import module_dict
+
 CacheType = type(functools.lru_cache(maxsize=1)(lambda: None))
 
 _SUSPENDS = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
@@ -39,7 +41,6 @@ _ANCHORED = any(item is vars(builtins) for item in gc.get_referents(functools.wr
 )
 """Whether functions refer to their builtins, and caches to their type: both do from 3.10 on."""
 
-_module_dict = type.__getattribute__(ModuleType, "__dict__")["__dict__"].__get__  # past what a subclass says
 _file_name = attrgetter("__code__.co_filename")
 _is_similar = itemgetter(1)
 
@@ -103,11 +104,6 @@ class Memory:
         self._suspended = _weak(_suspended_calls(codes))
         self._stamp = census.stamp
         self.anchors = census.anchors
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all that was made since is in the young generations."""
-        return self._stamp is not None and self._stamp == _stamp()
 
     def look(self, files: Files, codes: Sequence[CodeType]) -> Census | None:
         """Return all that a census finds now, but for functions of other files; None where that cannot be known."""
@@ -379,10 +375,10 @@ def _add_modules(loads: dict[tuple[int, str], Load], files: Files) -> None:
     modules = list(sys.modules.copy().values())
     # A stand-in that is no module may run host code when looked at.
     modules = list(compress(modules, map(issubclass, map(type, modules), repeat(ModuleType))))
-    origins: list[Any] = [space.get("__file__") if space is not None else None for space in map(_module_dict, modules)]
+    origins: list[Any] = [space.get("__file__") if space is not None else None for space in map(module_dict, modules)]
     has_file = list(map(isinstance, origins, repeat(str)))
     for module in files.pick(list(compress(modules, has_file)), compress(origins, has_file)):
-        space = _module_dict(module)
+        space = module_dict(module)
         origin = space["__file__"]
         path = files.path_of(origin)
         if path is None:

@@ -53,25 +53,13 @@ def constant_obstacle(item: ChangedConstant, trees: tuple[ast.Module, ast.Module
     return ""
 
 
-def copied_by(source: str, name: str, module: str) -> str:
-    """Return why the source of another module may keep the old value of `module`'s constant; empty when it cannot."""
-    if name not in source:
-        return "" if "*" not in source else _star(ast.parse(source), module)
+def copied_by(source: str, name: str) -> str:
+    """Return why the source of another module may keep the old value of a constant; empty when it cannot."""
     tree = ast.parse(source.lstrip("\ufeff"))
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and any(alias.name == name for alias in node.names):
             return f"imports `{name}` by its name"
-    return _star(tree, module) or _kept_by(tree, name, None, bare=False)
-
-
-def _star(tree: ast.Module, module: str) -> str:
-    last = module.rpartition(".")[2]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
-            source = (node.module or "").rpartition(".")[2]
-            if source in (last, ""):
-                return f"imports all names of `{last}`"
-    return ""
+    return _kept_by(tree, name, None, bare=False)
 
 
 def _kept_by(tree: ast.Module, name: str, own: ast.stmt | None, *, bare: bool = True) -> str:

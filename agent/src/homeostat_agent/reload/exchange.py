@@ -34,12 +34,16 @@ class Binding:
         else:
             type.__setattr__(self.holder, self.name, self.value)
 
+    def is_at(self, holder: Any, name: str) -> bool:
+        """Tell whether this is what the name of the holder means now."""
+        if self.make is not None or self.holder is not holder or self.name != name:
+            return False
+        held = holder if isinstance(holder, dict) else vars(holder)
+        return name in held and held[name] is self.value
+
     def take(self) -> None:
         """Remove the name, unless it means something else by now."""
-        if self.make is not None:
-            return
-        held = self.holder if isinstance(self.holder, dict) else vars(self.holder)
-        if self.name not in held or held[self.name] is not self.value:
+        if not self.is_at(self.holder, self.name):
             return
         if isinstance(self.holder, dict):
             del self.holder[self.name]

@@ -11,12 +11,11 @@ from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 from homeostat_agent.reload.census import CacheType
+from homeostat_agent.reload.spaces import class_dict
 
 _MAX_DEPTH = 8
 _CALLABLES = (FunctionType, CacheType, MethodType, staticmethod, classmethod, functools.partial)
 _CALL_WHAT_THEY_HOLD = (*_CALLABLES, property, type)
-
-_class_dict = type.__dict__["__dict__"].__get__  # what a class itself holds, past any metaclass
 
 
 def caches_around(caches: list[Any], functions: list[FunctionType]) -> list[Any]:
@@ -68,7 +67,7 @@ def bound_value(namespace: dict[str, Any], names: list[str]) -> Any:
     for name in names[1:]:
         if not isinstance(value, type):
             return None
-        value = _class_dict(value).get(name)
+        value = class_dict(value).get(name)
     return value
 
 
@@ -79,8 +78,8 @@ def compiled_copy_reason(value: Any) -> str:
     """
     for special in ("__call__", "__get__"):
         for kind in type.__dict__["__mro__"].__get__(type(value)):
-            if special in _class_dict(kind):
-                if kind not in _CALL_WHAT_THEY_HOLD and type(_class_dict(kind)[special]) is not FunctionType:
+            if special in class_dict(kind):
+                if kind not in _CALL_WHAT_THEY_HOLD and type(class_dict(kind)[special]) is not FunctionType:
                     return f"it is wrapped in a {type(value).__name__}, which may hold a compiled copy of it"
                 break
     return ""
@@ -92,7 +91,7 @@ def class_obstacle(owner: Any, module_name: str, qualname: str, name: str) -> st
         return f"`{qualname}` is not the class of that name"
     if type(owner) not in (type, abc.ABCMeta):
         return f"the metaclass of `{qualname}` would have seen the new method"
-    if any("__init_subclass__" in _class_dict(base) for base in owner.__mro__ if base is not object):
+    if any("__init_subclass__" in class_dict(base) for base in owner.__mro__ if base is not object):
         return f"a base of `{qualname}` looks at new classes"
     family: list[type] = [owner]
     for item in family:  # grows while it is walked

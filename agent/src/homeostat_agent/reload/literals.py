@@ -59,6 +59,27 @@ def has_value(value: Any, node: ast.expr) -> bool:
     return type(value) is type(literal_value(node))
 
 
+def is_as_written(value: Any, node: ast.expr) -> bool:
+    """Tell whether an object is what the literal gives, down to what it holds. Runs nothing of the host's."""
+    return _is_same(value, literal_value(node))
+
+
+def _is_same(value: Any, wanted: Any) -> bool:
+    if type(value) is not type(wanted):
+        return False
+    if type(wanted) is dict:
+        return len(value) == len(wanted) and all(
+            _is_same(one, other)
+            for pairs in zip(value.items(), wanted.items())  # noqa: B905  3.9 has no `strict`
+            for one, other in zip(*pairs)  # noqa: B905
+        )
+    if type(wanted) in (list, tuple):
+        return len(value) == len(wanted) and all(map(_is_same, value, wanted))
+    if type(wanted) is set:
+        return len(value) == len(wanted) and all(any(_is_same(one, other) for other in value) for one in wanted)
+    return same_constant(value, wanted)
+
+
 def is_plain_annotation(value: ast.expr) -> bool:
     """Tell whether an annotation is made of names, attributes, subscripts and `|`, none of them private."""
     return all(

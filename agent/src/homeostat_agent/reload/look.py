@@ -7,15 +7,18 @@ the functions that are alive, lines and all, so it holds for changes that only a
 
 from __future__ import annotations
 
+import ast
 import weakref
 from types import FunctionType
 from typing import Any, NamedTuple
 
+from homeostat_agent.reload.bindings import is_given_otherwise
 from homeostat_agent.reload.census import Files, is_importing, take_census
 from homeostat_agent.reload.change import Change, Module
 from homeostat_agent.reload.constants import ChangedConstant
 from homeostat_agent.reload.fingerprint import below
 from homeostat_agent.reload.match import Known, Side
+from homeostat_agent.reload.naming import stars_of
 from homeostat_agent.reload.outline import FunctionOutline
 from homeostat_agent.reload.pairing import compile_module
 from homeostat_agent.reload.patience import Patience
@@ -50,6 +53,9 @@ class _Sides(NamedTuple):
     names: tuple[str, ...]
     """Which only the new source binds."""
 
+    stars: list[ast.ImportFrom]
+    """What the module imports all names from."""
+
     defaults: dict[str, tuple[FunctionOutline, FunctionOutline]]
     """Functions whose defaults differ, by qualified name."""
 
@@ -83,22 +89,24 @@ class Look:
         references = []
         for load in census.loads:
             found.add(LOADING if is_importing(load.namespace) else EITHER)
-            old, new, names, defaults, constants = self._sides_of(load.path, load.filename)
+            old, new, names, stars, defaults, constants = self._sides_of(load.path, load.filename)
             found.update(side_of_constant(item, load.namespace) for item in constants)
-            # A name that was bound is seen of a canary as well; which of the two it is the functions say.
-            found.update(NEW if name in load.namespace else OLD for name in names)
+            told = set()
             for function in load.functions:
                 code = function.__code__
                 if self._routes.knows(code):
-                    found.add(CANARY)
+                    told.add(CANARY)
                     continue
                 is_old, is_new = old.find(code) is not None, new.find(code) is not None
                 pair = defaults.get(function.__qualname__)
                 if pair is not None and is_old and is_new:
-                    found.add(side_of(function, *pair))
+                    told.add(side_of(function, *pair))
                 if is_new and not is_old:
                     references.append(weakref.ref(function))
-                found.add(EITHER if is_old and is_new else OLD if is_old else NEW if is_new else OTHER)
+                told.add(EITHER if is_old and is_new else OLD if is_old else NEW if is_new else OTHER)
+            if told <= {EITHER}:  # a name may have been there before, or be bound under a canary: functions know better
+                told.update(_told_by(name, load.namespace, stars) for name in names)
+            found |= told
         return found, references
 
     def _sides_of(self, path: str, filename: str) -> _Sides:
@@ -111,11 +119,19 @@ class Look:
                 _side(module.old_source, filename),
                 _side(module.new_source, filename),
                 tuple(item.name for item in differ.names),
+                stars_of((module.old_source, module.new_source)),
                 {after.qualname: (before, after) for before, after in differ.defaults},
                 differ.constants,
             )
             found = self._sides[(path, filename)] = sides
         return found
+
+
+def _told_by(name: str, space: dict[str, Any], stars: list[ast.ImportFrom]) -> str:
+    """Say which source a name shows, where no function does."""
+    if name not in space:
+        return OLD
+    return EITHER if is_given_otherwise(name, space, stars) else NEW
 
 
 def _side(source: str, filename: str) -> Side:

@@ -13,7 +13,7 @@ from typing import Optional, Union
 
 from homeostat_agent.reload.importtime import looks_at_names, run_at_import
 from homeostat_agent.reload.literals import is_literal, is_plain_annotation
-from homeostat_agent.reload.outline import ClassOutline, Item, ModuleOutline, Statement, names_read
+from homeostat_agent.reload.outline import ClassOutline, Item, ModuleOutline, Statement, names_read, run_with
 from homeostat_agent.reload.syntax import last_name
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -143,6 +143,12 @@ class NameRules:
         self._met = names_read(rest) | {
             node.id for function in running for node in ast.walk(function) if isinstance(node, ast.Name)
         }
+        self._met.update(
+            node.value
+            for statement in (*rest, *running)
+            for node in (run_with(statement) if statement in rest else ast.walk(statement))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        )
         self._all_are_met = looks_at_names(new.tree)
 
     def obstacle(self, item: NewName) -> str:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import ast
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Union
 
 FunctionNode = Union[ast.FunctionDef, ast.AsyncFunctionDef]
+
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,22 @@ def functions_of(items: tuple[Item, ...]) -> list[FunctionOutline]:
 def names_read(body: list[ast.stmt]) -> set[str]:
     """Return the names that these statements mention when they run: bodies of functions are left out.
 
-    Decorators, defaults, annotations and the bodies of classes are in.
+    Decorators, defaults, annotations (also those written as text, which a dataclass reads) and the bodies of
+    classes are in.
     """
-    return {node.id for statement in body for node in run_with(statement) if isinstance(node, ast.Name)}
+    ran = [node for statement in body for node in run_with(statement)]
+    found = {node.id for node in ran if isinstance(node, ast.Name)}
+    told = [
+        inner
+        for node in ran
+        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None))
+        if isinstance(annotation, ast.expr)
+        for inner in ast.walk(annotation)
+    ]
+    for node in told:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.update(_WORD.findall(node.value))
+    return found
 
 
 def run_with(node: ast.AST) -> list[ast.AST]:

@@ -14,8 +14,7 @@ from homeostat_agent.reload.holders import bound_value
 from homeostat_agent.reload.literals import has_value, literal_value
 from homeostat_agent.reload.neighbours import Neighbours
 from homeostat_agent.reload.outline import FunctionNode, FunctionOutline
-
-_class_dict = type.__dict__["__dict__"].__get__
+from homeostat_agent.reload.spaces import class_dict
 
 _LOOK_AT_NOTHING = frozenset(
     {FrameType, GeneratorType, CoroutineType, AsyncGeneratorType, staticmethod, classmethod, Value}
@@ -102,4 +101,4 @@ def _is_name_space(holder: dict[Any, Any], function: FunctionType) -> bool:
     if holder is function.__globals__ or any(issubclass(type(item), ModuleType) for item in gc.get_referrers(holder)):
         return True
     owner = bound_value(function.__globals__, function.__qualname__.split(".")[:-1] or [""])
-    return isinstance(owner, type) and any(holder is item for item in gc.get_referents(_class_dict(owner)))
+    return isinstance(owner, type) and any(holder is item for item in gc.get_referents(class_dict(owner)))

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
-from homeostat_agent.reload.additions import attribute_name, global_names, is_readable, make_function
-from homeostat_agent.reload.bindings import CannotBind, binding_of, is_bound
+from homeostat_agent.reload.additions import global_names, is_readable
 from homeostat_agent.reload.census import Census, Load
 from homeostat_agent.reload.exchange import Binding, Docstring, Exchange
 from homeostat_agent.reload.fingerprint import children
 from homeostat_agent.reload.holders import (
     bound_value,
     caches_around,
-    class_obstacle,
     compiled_copy_reason,
     docstring_of,
     wrappers_of,
 )
 from homeostat_agent.reload.match import Known, new_side, old_side, originals, same_code
+from homeostat_agent.reload.naming import add_functions, stars_of
 from homeostat_agent.reload.neighbours import Neighbours
-from homeostat_agent.reload.outline import ClassOutline, FunctionOutline
+from homeostat_agent.reload.outline import FunctionOutline
 from homeostat_agent.reload.plan import CompiledPlan
 from homeostat_agent.reload.routes import Router, Routes
 from homeostat_agent.reload.values import NEW as GIVEN_NEW
@@ -49,11 +49,23 @@ class Target:
     What it finds out of a code object, it remembers: code objects do not change.
     """
 
-    def __init__(self, planned: CompiledPlan, routes: Routes, neighbours: Neighbours) -> None:
+    def __init__(
+        self,
+        planned: CompiledPlan,
+        routes: Routes,
+        neighbours: Neighbours,
+        *,
+        sources: tuple[str, str],
+        texts: Mapping[str, str],
+    ) -> None:
+        """`sources` are both of this module; `texts` the old ones of all modules of the change, by real path."""
         self.routes = routes
         """What live code of a canary stands for."""
 
         self.neighbours = neighbours
+        self.texts = texts
+        self._sources = sources
+        self._stars: list[ast.ImportFrom] | None = None
 
         self.plan = planned.plan
         self.pairing = planned.pairing
@@ -86,6 +98,13 @@ class Target:
             kept = self._originals[id(live)] = (live, originals(live, known.code, self._new_of))
         for new_id, original in kept[1].items():
             self.originals.setdefault(new_id, original)
+
+    @property
+    def stars(self) -> list[ast.ImportFrom]:
+        """What the module imports all names from, in either source."""
+        if self._stars is None:
+            self._stars = stars_of(self._sources)
+        return self._stars
 
     def new_reads(self, old: CodeType | None, new: CodeType) -> set[str]:
         """Return the global names that new code reads and the old did not. Both are code of this plan."""
@@ -124,8 +143,11 @@ class Work:
     products: list[tuple[FunctionType, Known, str]] = field(default_factory=list)
     """Functions made by the present body of a function that is to change, and what to say of them."""
 
-    naming: list[tuple[Load, Target]] = field(default_factory=list)
-    """Name spaces that need the new names (see `bind_names`)."""
+    naming: list[tuple[Load, Target, bool]] = field(default_factory=list)
+    """Name spaces that need the new names (see `bind_names`), and whether functions show that the old source runs."""
+
+    bound: list[Binding] = field(default_factory=list)
+    """What this change bound already: these names, and no others, are its own."""
 
     stays: list[str] = field(default_factory=list)
     """What a rollback cannot put back, as others may have taken it along."""
@@ -184,8 +206,8 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work, *, rout
     _set_constants(load, target, work)
     if at_old or not at_new:
         _check_holders(load, target, changed, census, work)
-        _add_bindings(load, target, work)
-        work.naming.append((load, target))
+        add_functions(load, target, work)
+        work.naming.append((load, target, at_old > 0))
         _check_names(load, target, changed, work)
 
 
@@ -246,7 +268,7 @@ def plan_back(load: Load, target: Target, census: Census, work: Work, returned: 
             work.names.append(f"{load.name}:{later.qualname}")
     for item in target.differences.constants:
         if load.module is not None and side_of_constant(item, load.namespace) == GIVEN_NEW:
-            copied = target.neighbours.that_copied(item.name, load.namespace[item.name], load)
+            copied = target.neighbours.that_copied(item.name, load.namespace[item.name], load, target.texts)
             if copied:
                 work.stays.append(f"{load.name}:{item.name}: {copied}")
             work.exchange.values.append(constant_value(item, load.namespace, back=True))
@@ -285,7 +307,7 @@ def _set_constants(load: Load, target: Target, work: Work) -> None:
         if side != GIVEN_OLD or load.module is None:
             work.restart.append(f"{where}: the constant has another value than its source gives it")
             continue
-        copied = target.neighbours.that_copied(item.name, load.namespace[item.name], load)
+        copied = target.neighbours.that_copied(item.name, load.namespace[item.name], load, target.texts)
         if copied:
             work.restart.append(f"{where}: a constant changed, and {copied}")
             continue
@@ -305,21 +327,6 @@ def _with_changed_defaults(load: Load, target: Target) -> list[tuple[FunctionTyp
     return found
 
 
-def bindings_to_remove(load: Load, target: Target) -> list[Binding]:
-    """Return the added names that are still bound in this name space to what was added."""
-    found = []
-    for owner, item in target.differences.added:
-        holder = _holder(load, owner)
-        value = _bound(holder, attribute_name(owner, item))
-        if isinstance(value, FunctionType) and same_code(value.__code__, target.pairing.added[item.qualname]):
-            assert holder is not None
-            found.append(Binding(holder, attribute_name(owner, item), value))
-    for name in target.differences.names:
-        if is_bound(name, load.namespace, target.pairing.added.get(name.name)):
-            found.append(Binding(load.namespace, name.name, load.namespace[name.name]))
-    return found
-
-
 def copies_elsewhere(elsewhere: list[FunctionType], unloaded: list[tuple[str, Target]]) -> list[str]:
     """Say where the process runs a copy of a file that it has not loaded from the repository.
 
@@ -335,52 +342,6 @@ def copies_elsewhere(elsewhere: list[FunctionType], unloaded: list[tuple[str, Ta
             if known is not None and known.changed and code.co_filename.replace("\\", "/").endswith(tuple(tails)):
                 found.append(f"{path} is not loaded here, but a copy of it is: {code.co_filename}")
     return found
-
-
-def _add_bindings(load: Load, target: Target, work: Work) -> None:
-    for owner, item in target.differences.added:
-        holder, name = _holder(load, owner), attribute_name(owner, item)
-        code = target.pairing.added[item.qualname]
-        where = f"{load.name}:{item.qualname}"
-        if load.module is None:
-            work.restart.append(f"{where}: its name space belongs to no module, so nothing can be added to it")
-            continue
-        if owner is not None:
-            reason = class_obstacle(holder, load.name, owner.qualname, name)
-            if reason:
-                work.restart.append(f"{where}: {reason}")
-                continue
-        value = _bound(holder, name)
-        if isinstance(value, FunctionType) and same_code(value.__code__, code):
-            continue
-        if value is not None or _has(holder, name):
-            work.restart.append(f"{where}: `{name}` is there already")
-            continue
-        assert holder is not None
-        try:
-            function = make_function(
-                item, code, namespace=load.namespace, owner=holder if isinstance(holder, type) else None
-            )
-        except Exception as error:  # evaluating annotations runs subscripts of the host's objects
-            work.restart.append(f"{where}: its annotations cannot be evaluated ({type(error).__name__})")
-            continue
-        work.exchange.bindings.append(Binding(holder, name, function))
-        work.names.append(where)
-
-
-def bind_names(load: Load, target: Target, work: Work) -> None:
-    """Add the other new names of a module; after those of all modules, as one may be imported from another."""
-    for item in target.differences.names:
-        where = f"{load.name}:{item.name}"
-        code = target.pairing.added.get(item.name)
-        try:
-            binding = binding_of(item, load, code, work.exchange.bindings, target.neighbours)
-        except CannotBind as error:
-            work.restart.append(f"{where}: {error}")
-            continue
-        if binding is not None:
-            work.exchange.bindings.append(binding)
-            work.names.append(where)
 
 
 def _check_names(load: Load, target: Target, changed: list[FunctionType], work: Work) -> None:
@@ -439,23 +400,6 @@ def _add_docstrings(
     if isinstance(value, property) and function in (value.fget, value.fset, value.fdel):
         holders.append(value)
     work.exchange.docstrings.extend(Docstring(holder, old, new) for holder in holders if holder.__doc__ == old)
-
-
-def _holder(load: Load, owner: ClassOutline | None) -> dict[str, Any] | type | None:
-    if owner is None:
-        return load.namespace
-    value = bound_value(load.namespace, owner.qualname.split("."))
-    return value if isinstance(value, type) else None
-
-
-def _has(holder: dict[str, Any] | type | None, name: str) -> bool:
-    return holder is not None and name in (holder if isinstance(holder, dict) else vars(holder))
-
-
-def _bound(holder: dict[str, Any] | type | None, name: str) -> Any:
-    if holder is None:
-        return None
-    return holder.get(name) if isinstance(holder, dict) else vars(holder).get(name)
 
 
 def is_added(live: CodeType, target: Target) -> bool:

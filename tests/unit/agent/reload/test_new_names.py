@@ -168,6 +168,27 @@ BAD = {
 }  # fmt: skip
 
 
+TOLD = """
+import dataclasses
+@dataclasses.dataclass
+class Row:
+    x: {annotation} = 1
+
+def f():
+    return 1
+"""
+
+
+@pytest.mark.parametrize("annotation", ["'CV[int]'", "list['CV']", "CV[int]"])
+def test_a_name_that_an_annotation_says_as_text_was_met_at_import(annotation):
+    """A dataclass looks such a name up: with it, this would be no field."""
+    old = TOLD.format(annotation=annotation)
+    plan = plan_module(
+        "m.py", old, old.replace("import dataclasses", "import dataclasses\nfrom typing import ClassVar as CV")
+    )
+    assert not plan.safe and "import would use the new name" in " ".join(plan.restart_reasons)
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_what_an_import_would_have_run_needs_a_restart(name):
     statements, reason = BAD[name]
@@ -211,6 +232,84 @@ def test_a_name_that_somebody_put_there_meanwhile_is_left_alone(host):
     outcome = host.reloader.swap(host.change("m", BASE, new))
     assert outcome.outcome == "restart_required" and "`LIMIT` is there already" in outcome.detail
     assert (module.f(1), module.LIMIT) == (1, 4)
+
+
+STAR = "from {package}.other import *\n\ndef f(x):\n    return slug(x), TABLE['n']\n"
+OTHER = "def slug(x):\n    return x\nTABLE = {'n': 1}\n"
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("from {package}.other import slug", "slug"),
+        ("TABLE = {{'n': 5}}", "TABLE"),
+        ("TABLE = {{'n': 1}}", "TABLE"),
+    ],
+)
+def test_a_name_that_is_there_by_another_way_is_left_to_the_host(host, statement, name):
+    """Whatever it means: bound anew it may mean something else, and at a rollback it would be gone."""
+    host.load("other", OTHER)
+    old = STAR.format(package=host.package)
+    new = old.replace("\n\n", f"\n{statement.format(package=host.package)}\n\n", 1).replace("slug(x)", "slug(x) + 0")
+    module = host.load("m", old)
+    change = host.change("m", old, new, change_id="c")
+    outcome = host.reloader.swap(change)
+    assert outcome.outcome == "restart_required" and f"`{name}` is there already" in outcome.detail
+    assert host.reloader.prepare(change).runs == OLD
+    host.reloader.rollback("c")
+    assert module.f(3) == (3, 1)
+
+
+@pytest.mark.parametrize("body", ["x", "x + 1"])
+def test_a_submodule_that_is_loaded_stays_with_its_package(host, body):
+    host.load("sub", "def g():\n    return 7\n")
+    package = sys.modules[host.package]
+    old = "def f(x):\n    return x\n"
+    host.write("__init__", old)
+    exec(compile(old, package.__file__, "exec"), vars(package))
+    new = "from . import sub\n" + old.replace("return x", f"return {body}")
+    change = host.change("__init__", old, new, change_id="c")
+    outcome = host.reloader.swap(change)
+    assert outcome.outcome == "restart_required" and "`sub` is there already" in outcome.detail
+    assert host.reloader.prepare(change).runs == OLD
+    host.reloader.rollback("c")
+    assert package.sub.g() == 7
+
+
+def test_what_a_process_of_the_new_source_has_by_another_way_too_stays_at_a_rollback(host):
+    host.load("other", OTHER)
+    old = STAR.format(package=host.package)
+    new = f"from {host.package}.other import slug\n{old}".replace("slug(x)", "slug(x) * 2")
+    module = host.load("m", new)
+    change = host.change("m", old, new, change_id="c")
+    assert host.reloader.swap(change).outcome == "swapped" and module.f(3) == (6, 1)
+    back = host.reloader.rollback("c")
+    assert back.outcome == "restart_required" and "the host may have had it before" in back.detail
+    assert module.f(3) == (3, 1)
+
+
+def test_a_function_that_is_the_same_as_one_by_a_star_import_is_not_the_changes(host):
+    text = "def slug(x):\n    return x\n"
+    host.load("other", text)
+    old = f"def f(x):\n    return slug(x)\nfrom {host.package}.other import *\n"
+    module = host.load("m", old)
+    outcome = host.reloader.swap(host.change("m", old, text + old, change_id="c"))
+    assert outcome.outcome == "restart_required"
+    host.reloader.rollback("c")
+    assert module.f(1) == 1
+
+
+@pytest.mark.parametrize(("present", "runs"), [("{'a': [1]}", NEW), ("{'a': [2]}", NEW)])
+def test_a_process_of_new_names_alone_is_seen_as_new_and_keeps_them(host, present, runs):
+    """No function tells which source it is of, so nothing is taken away: that may have been there before."""
+    old, new = "LIMIT = 5\n", "LIMIT = 5\nTABLE = {'a': [1]}\n"
+    module = host.load("m", new.replace("{'a': [1]}", present))
+    change = host.change("m", old, new, change_id="c")
+    assert host.reloader.prepare(change).runs == runs
+    outcome = host.reloader.swap(change).outcome
+    assert outcome == ("swapped" if present == "{'a': [1]}" else "restart_required")
+    assert host.reloader.rollback("c").outcome == ("restart_required" if outcome == "swapped" else "swapped")
+    assert module.TABLE
 
 
 def test_a_container_that_was_filled_since_is_still_the_changes_own(host):

@@ -1,0 +1,184 @@
+"""Added functions and other new names in one name space: what is bound, what is in the way, and what is taken back.
+
+A change owns the names that it bound, and no others. A name that is there otherwise (a submodule, a star import, what
+the host set) is neither covered nor, at a rollback, taken away.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+from homeostat_agent.reload.additions import attribute_name, make_function
+from homeostat_agent.reload.bindings import CannotBind, binding_of, is_bound, is_given_otherwise
+from homeostat_agent.reload.census import Load
+from homeostat_agent.reload.change import Change
+from homeostat_agent.reload.exchange import Binding
+from homeostat_agent.reload.holders import bound_value, class_obstacle
+from homeostat_agent.reload.match import same_code
+from homeostat_agent.reload.neighbours import Watch
+from homeostat_agent.reload.newnames import NewName
+from homeostat_agent.reload.outline import ClassOutline
+
+if TYPE_CHECKING:
+    from homeostat_agent.reload.work import Returned, Target, Work
+
+
+def old_texts(change: Change, repository: str) -> dict[str, str]:
+    """Return the old sources of a change by real path: what the statements of its modules ran from."""
+    return {os.path.realpath(os.path.join(repository, item.path)): item.old_source for item in change.modules}
+
+
+def stars_of(sources: tuple[str, str]) -> list[ast.ImportFrom]:
+    """Return each `from ... import *` of both sources of a module."""
+    nodes = [node for source in sources if "*" in source for node in ast.walk(ast.parse(source.lstrip("\ufeff")))]
+    return [node for node in nodes if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"]
+
+
+def add_functions(load: Load, target: Target, work: Work) -> None:
+    watch = _Watching(load, target)
+    for owner, item in target.differences.added:
+        holder, name = _holder(load, owner), attribute_name(owner, item)
+        code = target.pairing.added[item.qualname]
+        where = f"{load.name}:{item.qualname}"
+        if load.module is None:
+            work.restart.append(f"{where}: its name space belongs to no module, so nothing can be added to it")
+            continue
+        if owner is not None:
+            reason = class_obstacle(holder, load.name, owner.qualname, name)
+            if reason:
+                work.restart.append(f"{where}: {reason}")
+                continue
+        value = _bound(holder, name)
+        if _is_of_new_source(value, load, code):
+            continue
+        if value is not None or _has(holder, name):
+            work.restart.append(f"{where}: `{name}` is there already")
+            continue
+        missed = watch.missed(name, is_member=owner is not None)
+        if missed:
+            work.restart.append(f"{where}: a new name, and {missed}")
+            continue
+        assert holder is not None
+        try:
+            function = make_function(
+                item, code, namespace=load.namespace, owner=holder if isinstance(holder, type) else None
+            )
+        except Exception as error:  # evaluating annotations runs subscripts of the host's objects
+            work.restart.append(f"{where}: its annotations cannot be evaluated ({type(error).__name__})")
+            continue
+        work.exchange.bindings.append(Binding(holder, name, function))
+        work.names.append(where)
+
+
+def bind_names(load: Load, target: Target, work: Work, *, runs_old: bool) -> None:
+    """Add the other new names of a module; after those of all modules, as one may be imported from another."""
+    watch = _Watching(load, target)
+    for item in target.differences.names:
+        where = f"{load.name}:{item.name}"
+        code = target.pairing.added.get(item.name)
+        if is_own(item.name, load, work) or (not runs_old and _came_with_it(item, load, code, target)):
+            continue
+        try:
+            binding = binding_of(item, load, code, work.exchange.bindings, target.neighbours)
+        except CannotBind as error:
+            work.restart.append(f"{where}: {error}")
+            continue
+        missed = watch.missed(item.name)
+        if missed:
+            work.restart.append(f"{where}: a new name, and {missed}")
+            continue
+        work.exchange.bindings.append(binding)
+        work.names.append(where)
+
+
+def _came_with_it(item: NewName, load: Load, code: CodeType | None, target: Target) -> bool:
+    """Tell whether a name is as the new source binds it and nothing else explains it, where no function tells."""
+    return is_bound(item, load.namespace, code, as_written=True) and not is_given_otherwise(
+        item.name, load.namespace, target.stars
+    )
+
+
+def bindings_to_remove(load: Load, target: Target, returned: Returned, work: Work) -> list[Binding]:
+    """Return the added names of this name space that go with the change; what cannot go is noted in `work`.
+
+    Those that this change bound do. Of others only those that were there from the start of a module that was loaded
+    from the new source, and that nothing else explains: what the host had, it keeps.
+    """
+    found = []
+    watch = _Watching(load, target)
+    for owner, item in target.differences.added:
+        holder, name = _holder(load, owner), attribute_name(owner, item)
+        value = _bound(holder, name)
+        if _is_of_new_source(value, load, target.pairing.added[item.qualname]):
+            assert holder is not None
+            found.append(Binding(holder, name, value))
+            work.stays.extend(watch.notes(name, item.qualname, is_member=owner is not None))
+    touched = any(binding.holder is load.namespace for binding in work.bound)
+    read_new = not touched and _reads_new(load, target, returned)
+    for new in target.differences.names:
+        if is_own(new.name, load, work):
+            work.stays.extend(watch.notes(new.name, new.name))
+            continue  # taken back with all that the change bound
+        if not is_bound(new, load.namespace, target.pairing.added.get(new.name), as_written=False):
+            continue
+        notes = watch.notes(new.name, new.name)
+        if notes or not read_new or is_given_otherwise(new.name, load.namespace, target.stars):
+            work.stays.extend(notes or [f"{load.name}:{new.name}: it stays, as the host may have had it before"])
+        else:
+            found.append(Binding(load.namespace, new.name, load.namespace[new.name]))
+    return found
+
+
+def is_own(name: str, load: Load, work: Work) -> bool:
+    """Tell whether a name of this name space means what this change bound it to."""
+    return any(binding.is_at(load.namespace, name) for binding in work.bound)
+
+
+def _reads_new(load: Load, target: Target, returned: Returned) -> bool:
+    """Tell whether functions show that the module was loaded from the new source, and not brought to it."""
+    if any(id(function) in returned for function in load.functions):
+        return False
+    standings = [target.standing(target.routes.new_of(function.__code__)) for function in load.functions]
+    return any(standing.old is None and standing.new is not None for standing in standings)
+
+
+def _is_of_new_source(value: Any, load: Load, code: CodeType) -> bool:
+    return isinstance(value, FunctionType) and value.__globals__ is load.namespace and same_code(value.__code__, code)
+
+
+class _Watching:
+    """Asks what other modules may have met of one; reads their sources only where it is asked."""
+
+    def __init__(self, load: Load, target: Target) -> None:
+        self._load, self._target = load, target
+        self._watch: Watch | None = None
+
+    def missed(self, name: str, *, is_member: bool = False) -> str:
+        if self._watch is None:
+            self._watch = self._target.neighbours.watch(self._load, self._target.texts)
+        return self._watch.missed(name, is_member=is_member)
+
+    def notes(self, name: str, qualname: str, *, is_member: bool = False) -> list[str]:
+        """Return what a rollback is to say of a name that others may have met."""
+        reason = self.missed(name, is_member=is_member)
+        return [f"{self._load.name}:{qualname}: {reason}"] if reason else []
+
+
+def _holder(load: Load, owner: ClassOutline | None) -> dict[str, Any] | type | None:
+    if owner is None:
+        return load.namespace
+    value = bound_value(load.namespace, owner.qualname.split("."))
+    return value if isinstance(value, type) else None
+
+
+def _has(holder: dict[str, Any] | type | None, name: str) -> bool:
+    return holder is not None and name in (holder if isinstance(holder, dict) else vars(holder))
+
+
+def _bound(holder: dict[str, Any] | type | None, name: str) -> Any:
+    if holder is None:
+        return None
+    return holder.get(name) if isinstance(holder, dict) else vars(holder).get(name)
