@@ -44,8 +44,9 @@ def risen_errors(service: Service) -> Result:
         return NoEvidence(reason=f"too few {service.what} to tell a rate")
     old = [past.total for past in service.past]
     usual = max(pool.count.rate for pool in old)
-    lately = _lately(service)
-    told = f"{lately.count.rate:.2%} of {service.what} failed in the last five minutes, {usual:.2%} before the change"
+    lately, lately_s = _lately(service)
+    failed = f"{lately.count.rate:.2%} of {service.what} failed in the last {lately_s:,.0f} s"
+    told = f"{failed}, {usual:.2%} before the change"
     since, by_ranks = _by_stretches(service)
     if since is None or not service.belongs(since, within_s=HOUR_S) or after.failures < LEAST_FAILURES:
         return Quiet(reason=told)
@@ -71,10 +72,13 @@ def risen_errors(service: Service) -> Result:
     )
 
 
-def _lately(service: Service) -> Pool:
+def _lately(service: Service) -> tuple[Pool, float]:
+    """Return the last five minutes, or where too little came in them all since the change; and how long that is."""
+    after, total = service.view.after, service.yardstick.total
     since = service.view.now - timedelta(seconds=300)
-    recent = service.yardstick.total(item for item in service.view.after if item.start >= since)
-    return recent if recent.units >= service.settings.min_requests else service.yardstick.total(service.view.after)
+    recent = [item for item in after if item.start >= since]
+    seen = recent if total(recent).units >= service.settings.min_requests else after
+    return total(seen), (seen[-1].end - seen[0].start).total_seconds()
 
 
 def _tolerated(service: Service, old: Pool) -> float:

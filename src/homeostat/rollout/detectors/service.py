@@ -96,6 +96,9 @@ class Minute:
     pool: Pool | None
     """None: too few requests in five minutes."""
 
+    seconds: int
+    """From the beginning of the first stretch that is pooled to the end of the last."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Yardstick:
@@ -124,14 +127,15 @@ class Yardstick:
         places = [round(item.start.timestamp()) // STRETCH_S for item in stretches]
         found = []
         for index, item in enumerate(stretches):
-            pool, known = Pool(), False
+            pool, known, pooled = Pool(), False, 0
             for back in range(index, -1, -1):
                 age = places[index] - places[back]
                 if age >= _MOST_POOLED or (known and age >= _POOLED):
                     break
-                pool += pools[back]
+                pool, pooled = pool + pools[back], age + 1
                 known = pool.units >= least
-            found.append(Minute(start=item.start, last=pools[index], pool=pool if known else None))
+            whole = pool if known else None
+            found.append(Minute(start=item.start, last=pools[index], pool=whole, seconds=pooled * STRETCH_S))
         return found
 
     def rates(self, stretches: Iterable[Stretch], *, least: int) -> list[tuple[datetime, float]]:

@@ -45,7 +45,8 @@ def judge_spell(service: Service, limit: Limit) -> Result:
     if service.silent_s() > SILENT_S:
         gap = f"no {service.what} for {service.silent_s():.0f} s"
         return NoEvidence(reason=gap) if spell is None else Holding(since=spell.since, reason=f"{gap}, bad before")
-    told = f"{limit.what} {limit.measure(present.pool):.3f} in the last minute, the limit is {limit.floor:.3f}"
+    measured = f"{limit.what} {limit.measure(present.pool):.3f} in the last {present.seconds} s"
+    told = f"{measured}, the limit is {limit.floor:.3f}"
     if spell is None:
         return Quiet(reason=told)
     if not service.belongs(spell.since, within_s=limit.within_s):

@@ -26,7 +26,13 @@ def test_a_rise_from_a_quarter_of_a_percent_to_two_is_confirmed():
     fired = said(view(after([6, 5, 7, 6] * 8)))
     assert isinstance(fired, Fired), fired
     assert fired.figures["e_value_units"] > 200 and fired.figures["e_value_stretches"] > 100
-    assert "2.00% of requests failed in the last five minutes, 0.25% before" in fired.reason
+    assert "2.00% of requests failed in the last 285 s, 0.25% before" in fired.reason
+
+
+def test_it_says_so_where_it_had_to_look_back_to_the_change():
+    """Nothing was watched for a while: the requests of the last five minutes are too few."""
+    told = said(view(after([6, 5, 7, 6] * 8 + [None] * 18 + [0])), replace(SETTINGS, min_requests=400)).reason
+    assert "failed in the last 765 s" in told
 
 
 def test_it_is_held_for_the_grace_time():

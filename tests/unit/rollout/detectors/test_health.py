@@ -44,7 +44,17 @@ def test_low_health_fires_after_the_grace_time_and_not_before():
     fired = said("health", view(after([0] * 4 + [60] * 6)))
     assert isinstance(fired, Fired)
     assert (fired.figures["bad"], fired.figures["units"], fired.figures["limit"]) == (240, 1200, 0.9)
-    assert "health 0.800 in the last minute" in fired.reason
+    assert "health 0.800 in the last 60 s" in fired.reason
+
+
+def test_it_says_how_long_it_had_to_look_back_for_enough_requests():
+    few = {"before": steady(3600, errors=(0,), until=CHANGE, requests=5), "day_ago": []}
+    told = said("health", view(series(CHANGE, [0] * 12, requests=5), **few)).reason
+    assert "in the last 90 s" in told
+    assert (
+        "in the last 105 s"
+        in said("health", view(series(CHANGE, [0] * 8 + [None] + [0] * 3, requests=5), **few)).reason
+    )
 
 
 def test_slow_requests_are_bad_health_too():
