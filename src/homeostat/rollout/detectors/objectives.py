@@ -2,7 +2,7 @@
 
 from homeostat.rollout.detectors.results import Fired, Holding, NoEvidence, Quiet, Result
 from homeostat.rollout.detectors.service import Pool, Service
-from homeostat.rollout.detectors.spells import Limit, judge_spell
+from homeostat.rollout.detectors.spells import Limit, Measure, judge_spell
 
 
 def breached_objective(service: Service) -> Result:
@@ -21,8 +21,7 @@ def breached_objective(service: Service) -> Result:
     return _gravest([_judge(service, limit) for limit in limits])
 
 
-def _limit(service: Service, what: str, measure: object, floor: float) -> Limit:
-    assert callable(measure)
+def _limit(service: Service, what: str, measure: Measure, floor: float) -> Limit:
     return Limit(what=what, measure=measure, floor=floor, within_s=service.settings.slo_within_s)
 
 
