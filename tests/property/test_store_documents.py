@@ -1,7 +1,9 @@
 """Every row reads back as it was written: no field is forgotten, none changes its type."""
 
+import json
 import tempfile
 import typing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from homeostat.adapters.keys import Ed25519Signer
 from homeostat.adapters.store import SqlStore
 from homeostat.adapters.store.documents import decode_proposal, encode_proposal
 from homeostat.adapters.store.sample_document import decode_sample, encode_sample
+from homeostat.audit.chain import utc_text
 from homeostat.model.canary import CanaryStage
 from homeostat.model.finding import CodeLocation, ErrorOccurrence
 from homeostat.model.proof import PolicyFinding, ProofReport, TestRun
@@ -64,6 +67,22 @@ ticks = every_field(VitalsTick)
 @given(proposals)
 def test_a_proposal_reads_back_from_its_columns(proposal):
     assert decode_proposal(encode_proposal(proposal)) == proposal
+
+
+@settings(deadline=None)
+@given(proposals, every_field(Application), every_field(CanaryStage), times)
+def test_of_a_canary_in_a_row_of_before_the_last_widening_is_known(proposal, application, stage, at):
+    def read(percent_since):
+        trying = replace(proposal, application=replace(application, canary=replace(stage, widened_at=())))
+        columns = encode_proposal(trying)
+        document = json.loads(columns["document"])
+        canary = document["application"]["canary"]
+        del canary["widened_at"]
+        canary["percent_since"] = canary["began_at"] if percent_since is None else utc_text(percent_since)
+        return decode_proposal({**columns, "document": json.dumps(document)}).application.canary
+
+    assert read(None) == replace(stage, widened_at=())
+    assert read(at).percent_since == at
 
 
 @settings(deadline=None)

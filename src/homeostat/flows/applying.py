@@ -189,8 +189,7 @@ def _to_be_tried(deps: Deps) -> CanaryStage | None:
     """Journal, before anything moves, that a share of the calls comes first: what goes on after a crash must know."""
     if not deps.settings.canary.steps:
         return None
-    now = deps.clock.now()
-    return CanaryStage(began_at=now, percent=0, percent_since=now)
+    return CanaryStage(began_at=deps.clock.now(), percent=0)
 
 
 def _has_yet_to_move(deps: Deps, proposal: Proposal) -> bool:

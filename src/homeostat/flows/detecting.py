@@ -57,7 +57,7 @@ def look_at_service(deps: Deps, proposal: Proposal) -> ServiceLook:
     moved = moved_since(deps, application.at - timedelta(seconds=HOUR_S))
     overlaps = overlaps_of(proposal, moved, now=deps.clock.now())
     settled = settled_since(proposal, moved)
-    steps = tuple(_steps(application))
+    steps = tuple(steps_of(application))
     # A change may be held for weeks: what begins then is not its doing, and nobody looks at weeks every time.
     last = steps[-1] + timedelta(seconds=max(reach_s, settings.slo_within_s)) + _LATEST_SPELL
     now = min(deps.clock.now(), last)
@@ -136,10 +136,10 @@ def _before(deps: Deps, application: Application, settled: datetime | None) -> S
     return own if len(own) * STRETCH_S >= deps.settings.detectors.baseline_s else found
 
 
-def _steps(application: Application) -> list[datetime]:
-    """Return when calls began to run the change, and when more did."""
+def steps_of(application: Application) -> list[datetime]:
+    """Return when calls began to run the change, and each time that more did."""
     canary = application.canary
     times = {application.observed_from}
     if canary is not None and canary.percent:
-        times |= {canary.began_at, canary.percent_since}
+        times |= {canary.began_at, *canary.widened_at}
     return sorted(time for time in times if time is not None) or [application.at]

@@ -28,9 +28,15 @@ class CanaryStage:
 
     began_at: datetime
     percent: int
-    percent_since: datetime
+    widened_at: tuple[datetime, ...] = ()
+    """When the share became larger than the first one, oldest first."""
+
     passed_at: datetime | None = None
     """When it was found fit for all calls. Only then are branch and files touched."""
+
+    @property
+    def percent_since(self) -> datetime:
+        return self.widened_at[-1] if self.widened_at else self.began_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -184,11 +184,12 @@ def _canary_step(proposal: Proposal, event: CanaryEvent, at: datetime) -> Step:
     facts: dict[str, JsonValue]
     match event:
         case CanaryStarted(percent=percent, detail=detail):
-            stage = CanaryStage(began_at=at, percent=percent, percent_since=at)
+            stage = CanaryStage(began_at=at, percent=percent)
             application = replace(application, live=True, live_detail=detail)
             state, kind, note, facts = S.CANARY, "canary_started", detail, {"percent": percent}
         case CanaryWidened(percent=percent, reason=reason):
-            stage = replace(_stage(application), percent=percent, percent_since=at)
+            stage = _stage(application)
+            stage = replace(stage, percent=percent, widened_at=(*stage.widened_at, at))
             note = f"{percent} % of the calls run it: {reason}"
             state, kind, facts = S.CANARY, "canary_widened", {"percent": percent}
         case CanaryPassed(reason=reason, doubt=doubt):

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from homeostat.flows.applying import request_apply
+from homeostat.flows.detecting import steps_of
 from homeostat.flows.observing import accept, look, oldest_vitals_needed
 from homeostat.flows.observing import observe as observe_one
 from homeostat.flows.proposing import Submission, submit
@@ -278,6 +279,25 @@ def test_a_prometheus_that_does_not_answer_lets_no_change_pass_and_takes_none_ba
     world.measures.put("q", world.clock.now() - timedelta(minutes=20), 3.0)
     observe(world)
     assert row(world).state is S.IMPLEMENTED
+
+
+def test_harm_may_begin_with_every_share_of_a_canary():
+    world = applied(replace(SETTINGS, canary=CanarySettings(steps=(10, 30, 50, 70), step_s=60.0)))
+    for _ in range(20):
+        if row(world).state is not S.CANARY:
+            break
+        try_out(world, seconds=20)
+        observe(world)
+    assert row(world).state is S.OBSERVING
+    application = row(world).application
+    shares = [
+        item.at
+        for item in world.deps.ledger.entries(subject=row(world).id)
+        if item.kind in ("proposal.canary_started", "proposal.canary_widened")
+    ]
+    steps = list(steps_of(application))
+    assert len(steps) == 5 and steps[-1] == application.observed_from
+    assert all(abs(step - at) < timedelta(milliseconds=10) for step, at in zip(steps, shares, strict=False))
 
 
 def test_a_prometheus_that_is_gone_for_hours_lets_no_change_pass_after_them_either():

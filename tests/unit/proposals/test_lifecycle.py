@@ -14,7 +14,7 @@ from homeostat.proposals import lifecycle as life
 
 S = ProposalState
 COMMIT = CommitId("c" * 40)
-STAGE = CanaryStage(began_at=NOW, percent=10, percent_since=NOW)
+STAGE = CanaryStage(began_at=NOW, percent=10)
 APPLICATION = Application(before_commit=BASE, commit=COMMIT, backup="b/x", at=NOW, canary=STAGE)
 REVIEW = Review(by=OWNER.id, at=NOW, decision="approved", change_digest=proposal().change.change_digest)
 
@@ -221,10 +221,10 @@ LEFT = {
         {
             "live": True,
             "live_detail": "10 % of the calls run it",
-            "canary": CanaryStage(began_at=LATER, percent=10, percent_since=LATER),
+            "canary": CanaryStage(began_at=LATER, percent=10),
         },
     ),
-    events.CanaryWidened: ({}, {"canary": replace(STAGE, percent=50, percent_since=LATER)}),
+    events.CanaryWidened: ({}, {"canary": replace(STAGE, percent=50, widened_at=(LATER,))}),
     events.CanaryPassed: ({}, {"canary": replace(STAGE, passed_at=LATER)}),
     events.CanaryEnded: (
         {},

@@ -197,7 +197,7 @@ def _encode_canary(stage: CanaryStage) -> JsonValue:
     return {
         "began_at": utc_text(stage.began_at),
         "percent": stage.percent,
-        "percent_since": utc_text(stage.percent_since),
+        "widened_at": [utc_text(at) for at in stage.widened_at],
         "passed_at": _time_text(stage.passed_at),
     }
 
@@ -208,9 +208,16 @@ def _decode_canary(value: Mapping[str, Any] | None) -> CanaryStage | None:
     return CanaryStage(
         began_at=parse_utc_text(value["began_at"]),
         percent=whole(value["percent"]),
-        percent_since=parse_utc_text(value["percent_since"]),
+        widened_at=_widenings(value),
         passed_at=_time(value["passed_at"]),
     )
+
+
+def _widenings(value: Mapping[str, Any]) -> tuple[datetime, ...]:
+    if "widened_at" in value:
+        return tuple(map(parse_utc_text, texts(value["widened_at"])))
+    # Rows of before have the last one alone, or when it began.
+    return (parse_utc_text(value["percent_since"]),) if value["percent_since"] != value["began_at"] else ()
 
 
 def _time_text(at: datetime | None) -> str | None:
