@@ -11,6 +11,8 @@ from homeostat.rollout.course import Judging
 from homeostat.rollout.detectors import Detection
 
 _KEPT = 16
+_KEPT_WORDS = 256
+"""Of as many changes as may be held at a time, and looked at each beat: their words are few, to count anew is not."""
 
 
 class Judgings:
@@ -45,6 +47,6 @@ class Judgings:
         found = ask()
         with self._lock:
             self._said[key] = found
-            while len(self._said) > _KEPT:
+            while len(self._said) > _KEPT_WORDS:
                 self._said.popitem(last=False)
         return found
