@@ -18,7 +18,7 @@ from pathlib import Path
 from canary_scene import terms
 from homeostat_agent.reload import Change, Module, Reloader
 from homeostat_agent.reload.plan import plan_module, routing_obstacles
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 from small_process import run_in_small_process
 
@@ -239,6 +239,11 @@ HEIRS{n} = len([heir for heir in ValueError.__subclasses__() if heir.__name__.st
 def find{n}():
     return [heir for heir in ValueError.__subclasses__() if heir.__name__.startswith("Added")] and K
 """,
+    """
+from stock import *
+def sold{n}(x):
+    return floor(x), X7, up7(K)
+""",
 ]  # fmt: skip
 
 NEW_CHUNKS = [
@@ -260,6 +265,10 @@ NEW_CHUNKS = [
     "import math\n",
     "from math import floor, ceil as up{n}\n",
     "import os.path as place{n}\n",
+    "from . import sub\n",
+    "from stock import floor\n",
+    "from stock import up7\nX8 = K\n",
+    "X7 = [K]\n",
     "from collections import OrderedDict\nclass Added{n}(OrderedDict):\n    pass\n"
     "class Heir{n}(Added{n}):\n    x = K\n",
 ]
@@ -272,8 +281,27 @@ NAMED = [
     "up7(1.5)",
     "len(place7.sep)",
     "OrderedDict(a=1)",
+    "sub.VALUE",
 ]
 """Uses of what a new chunk may bind."""
+
+STOCK = "from math import floor\nX7 = [1]\ndef up7(x):\n    return x\n"
+"""A module whose names others import all of; some are those of new chunks."""
+
+USERS = [
+    "import HOST\nTOOK = getattr(HOST, 'X7', 10), hasattr(HOST, 'added7')\n",
+    "try:\n    from HOST import X7\nexcept ImportError:\n    X7 = 10\n",
+    "import HOST as shop\ntry:\n    TOOK = shop.floor\nexcept AttributeError:\n    TOOK = None\n",
+    "from stock import *\nfrom HOST import *\ndef told():\n    return X7, floor(2.5)\n",
+    "import HOST\nALL = [name for name in sorted(vars(HOST)) if not name.startswith('__')]\n",
+    "import HOST\nALL = {name: getattr(HOST, name) for name in dir(HOST) if name.isupper()}\n",
+    "import HOST\nALL = {name: value for name, value in HOST.__dict__.items() if name.isupper()}\n",
+    "import HOST\nTOOK = [getattr(HOST, 'LIM' + f'IT{n}', None) for n in range(8)]\n",
+    "import HOST, inspect\nKINDS = [name for name, _ in inspect.getmembers(HOST, inspect.isclass)]\n",
+    "import HOST\ndef late():\n    return [getattr(HOST, 'LIMIT2', 1), HOST.plain0(2)]\n",
+    "import HOST\ndef late():\n    return HOST.plain0(2), HOST.sub.VALUE\n",
+]
+"""Modules that import the one that changes, and keep something of it or of what it has not."""
 
 NEW_METHODS = [
     "    def added(self, x=K):\n        return x + K\n",
@@ -283,6 +311,29 @@ NEW_METHODS = [
     "    def __str__(self):\n        return 'K'\n",
     "    def __eq__(self, other):\n        return K\n",
 ]
+
+
+F = "def f():\n    return 1\n"
+STARRED = "from stock import *\n\ndef f():\n    return up7('x'), X7\n"
+FIXED = "LIMIT2 = 10\ndef f():\n    return LIMIT2\n"
+HARD = [
+    ((F, "from . import sub\n\ndef f():\n    return 2\n"), ""),
+    ((STARRED, STARRED.replace("\n\n", "\nfrom stock import up7\n\n").replace("'x'", "'y'")), ""),
+    ((STARRED, STARRED.replace("\n\n", "\nX7 = [5]\n\n") + "def g():\n    return 0\n"), ""),
+    *(((F, "X7 = 20\n" + F.replace("1", "X7")), USERS[index]) for index in (0, 1, 3, 4, 5, 6)),
+    ((F, "def added7():\n    return 1\n" + F), USERS[0]),
+    ((F, "def up7():\n    return 1\n" + F), USERS[3]),
+    ((F, "class Added7:\n    pass\n" + F.replace("1", "Added7()")), USERS[8]),
+    *(((FIXED, FIXED.replace("10", "20")), USERS[index]) for index in (3, 5, 6, 7, 9)),
+]
+"""Sources and users that were swapped once, and should not have been; these are always tried."""
+
+
+def always(function):
+    """Try what is hard beside what is drawn."""
+    for sources, user in HARD:
+        function = example(sources=sources, user=user, with_held=False, prepared=False)(function)
+    return function
 
 
 def fill(template, draw, *, n, m):
@@ -306,7 +357,20 @@ def modules(draw):
 def edit(chunks, draw):
     kind = draw(
         st.sampled_from(
-            ["number", "number", "number", "line", "operator", "chunk", "named", "method", "order", "word", "layout"]
+            [
+                "number",
+                "number",
+                "number",
+                "line",
+                "operator",
+                "chunk",
+                "named",
+                "named",
+                "method",
+                "order",
+                "word",
+                "layout",
+            ]
         )
     )
     index = draw(st.integers(1, len(chunks) - 1))
@@ -380,11 +444,48 @@ def edit(chunks, draw):
         chunks[index] = draw(st.sampled_from(["# moved\n" + before, "\n\n" + before, before.replace("(a", "( a")]))
 
 
-def fresh(source, name):
+def fresh(source, name, **more):
     made = types.ModuleType(name)
     made.__file__ = "<fresh>"
+    made.__package__ = name
     exec(compile(source, made.__file__, "exec", dont_inherit=True), vars(made))
+    vars(made).update(more)
     return made
+
+
+def fresh_user(source, host):
+    """Return what a module that imports the host would be in a process that began with this one."""
+    live = sys.modules[host.__name__]
+    sys.modules[host.__name__] = host
+    try:
+        return fresh(source, "user")
+    finally:
+        sys.modules[host.__name__] = live
+
+
+def load(root, name, source):
+    """Import a package with this source, and a module below it; return it with the file it is from."""
+    folder = Path(root, name)
+    folder.mkdir()
+    Path(root, "stock.py").write_text(STOCK)
+    (folder / "sub.py").write_text("VALUE = 1\n")
+    path = folder / "__init__.py"
+    path.write_text(source)
+    importlib.invalidate_caches()
+    sys.dont_write_bytecode = True
+    importlib.import_module(f"{name}.sub")
+    return sys.modules[name], path
+
+
+def load_user(root, name, source):
+    Path(root, f"{name}.py").write_text(source)
+    importlib.invalidate_caches()
+    return importlib.import_module(name)
+
+
+def forget(*names):
+    for name in [found for found in sys.modules if found.split(".")[0] in names]:
+        del sys.modules[name]
 
 
 def observe(value, *, depth=0):
@@ -489,51 +590,61 @@ def test_a_swapped_module_behaves_as_a_fresh_import(tmp_path):
 def check_random_modules(root):
     sys.path.insert(0, root)
 
-    @given(sources=modules(), with_held=st.booleans(), prepared=st.booleans())
+    @always
+    @given(
+        sources=modules(),
+        user=st.sampled_from(["", "", "", *USERS]),
+        with_held=st.booleans(),
+        prepared=st.booleans(),
+    )
     @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-    def check(sources, with_held, prepared):
-        check_module(root, sources, with_held, prepared)
+    def check(sources, user, with_held, prepared):
+        check_module(root, sources, user, with_held, prepared)
 
     check()
 
 
-def check_module(root, sources, with_held, prepared):
+def check_module(root, sources, user, with_held, prepared):
     old, new = sources
     name = f"host{next(_numbers)}"
     try:
-        expected_module, old_module = fresh(new, name), fresh(old, name)
-    except Exception:
-        event("the new source does not even import")
-        return
-    path = Path(root, f"{name}.py")
-    path.write_text(old)
-    importlib.invalidate_caches()
-    sys.dont_write_bytecode = True
-    module = importlib.import_module(name)
-    try:
+        try:
+            module, path = load(root, name, old)
+            sub = sys.modules[f"{name}.sub"]
+            expected_module, old_module = fresh(new, name, sub=sub), fresh(old, name, sub=sub)
+        except Exception:
+            event("the new source does not even import")
+            return
+        user = user.replace("HOST", name)
+        using = load_user(root, f"user{name}", user)
+        expected_user, old_user = fresh_user(user, expected_module), fresh_user(user, old_module)
         reloader = Reloader(root, patience_s=0.0)
-        change = Change("c", (Module(path.name, old, new),), "safe")
+        file = f"{name}/{path.name}"
+        change = Change("c", (Module(file, old, new),), "safe")
         if prepared:  # what is held comes up after that, and may be old by the time of the swap
             reloader.prepare(change)
         held = hold(vars(module)) if with_held else {}
         behaviour(vars(module))
         gc.collect(1)
         path.write_text(new)
-        plan = plan_module(path.name, old, new)
+        plan = plan_module(file, old, new)
         outcome = reloader.swap(change)
         if outcome.outcome != "swapped":
             event("refused by the plan" if not plan.safe else f"refused in the process ({outcome.outcome})")
             assert not plan.safe or outcome.outcome == "restart_required", outcome.detail
             assert behaviour(vars(module)) == behaviour(vars(old_module))
+            assert behaviour(vars(using)) == behaviour(vars(old_user))
             return
         assert plan.safe
         event(f"swapped {min(3, len(outcome.functions))} functions")
         expected_held = {key: value for key, value in hold(vars(expected_module)).items() if key in held}
         assert behaviour(vars(module)) == behaviour(vars(expected_module))
         assert behaviour(held) == behaviour(expected_held)
+        assert behaviour(vars(using)) == behaviour(vars(expected_user)), user
         made_by_new = hold(vars(module))
         back = reloader.rollback("c")
         assert behaviour(vars(module)) == behaviour(vars(old_module))
+        assert behaviour(vars(using)) == behaviour(vars(old_user))
         if back.outcome == "swapped":
             expected = {
                 key: value
@@ -546,7 +657,7 @@ def check_module(root, sources, with_held, prepared):
             assert back.outcome == "restart_required"
             assert "still in use" in back.detail and made_by_new
     finally:
-        del sys.modules[name]
+        forget(name, f"user{name}")
 
 
 def test_a_module_under_canary_behaves_as_its_arm(tmp_path):
@@ -568,24 +679,22 @@ def check_canary(root, sources, promoted):
     old, new = sources
     name = f"host{next(_numbers)}"
     try:
-        new_module, old_module = fresh(new, name), fresh(old, name)
-    except Exception:
-        return
-    path = Path(root, f"{name}.py")
-    path.write_text(old)
-    importlib.invalidate_caches()
-    sys.dont_write_bytecode = True
-    module = importlib.import_module(name)
-    try:
+        try:
+            module, path = load(root, name, old)
+            sub = sys.modules[f"{name}.sub"]
+            new_module, old_module = fresh(new, name, sub=sub), fresh(old, name, sub=sub)
+        except Exception:
+            return
+        file = f"{name}/{path.name}"
         reloader = Reloader(root, patience_s=0.0)
-        change = Change("c", (Module(path.name, old, new),), "safe")
+        change = Change("c", (Module(file, old, new),), "safe")
         held = hold(vars(module))
         outcome = reloader.canary(change, terms(100))
         event(f"canary: {outcome.outcome}")
         if outcome.outcome != "swapped":
             assert behaviour(vars(module)) == behaviour(vars(old_module))
             return
-        assert not routing_obstacles([plan_module(path.name, old, new)])
+        assert not routing_obstacles([plan_module(file, old, new)])
         for percent, like in ((100, new_module), (0, old_module), (100, new_module)):
             reloader.renew("c", lease_s=60, percent=percent)
             space = {key: value for key, value in vars(module).items() if key in vars(like)}
@@ -600,7 +709,7 @@ def check_canary(root, sources, promoted):
         assert reloader.rollback("c").outcome in ("swapped", "restart_required")
         assert behaviour(vars(module)) == behaviour(vars(old_module))
     finally:
-        del sys.modules[name]
+        forget(name)
 
 
 def results(found):
