@@ -17,6 +17,7 @@ from homeostat.flows.beating import RECOVER_EVERY, beat
 from homeostat.flows.deciding import approve, defer, reject, resume
 from homeostat.flows.editing import Edit, edit
 from homeostat.flows.ingesting import ingest_logs
+from homeostat.flows.late_reverts import propose_revert
 from homeostat.flows.observing import observe
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
@@ -29,7 +30,7 @@ from homeostat.testing.fake_prover import test_run as a_run
 from homeostat.testing.faults import DEADLY, FaultPlan, Outcome, faulty
 from homeostat.testing.memory_repository import SimulatedDeath
 from homeostat.testing.simulation.hub import OwnErrorsOnly
-from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, WORLD_SETTINGS, World
+from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, WORLD_SETTINGS, World, file
 
 S = ProposalState
 OTHERWISE = DIFF.replace("+    return PRICES.get(coupon, 0)", "+    return PRICES.get(coupon, 2)")
@@ -54,10 +55,15 @@ class Scene:
 
     prepare: Callable = lambda world: None
     settings: Settings = WORLD_SETTINGS
+    others: Callable = lambda row: frozenset()
+    """Given the row of the proposal: the states of all others."""
+
     instead: dict = field(default_factory=dict)
     """Calls whose failure is an outcome of its own: (state, what then stands everywhere), and the reason says why."""
 
 
+LATER = MENDED.replace("PRICES = {'A': 1}", "PRICES = {'A': 1, 'B': 2}")
+OUT = SOURCE.replace("PRICES = {'A': 1}", "PRICES = {'A': 1, 'B': 2}")
 PROOF = {"prover.prove": (S.BLOCKED, SOURCE)}
 MOVE = {"deployed.advance": (S.FAILED, SOURCE)}
 
@@ -166,6 +172,28 @@ def left_unrecorded(world):
     applied(world)
     world.store.records.mark_recorded(row_of(world).id, 0)
     world.serve(seconds=70, requests=50, errors=0)
+
+
+def built_upon(world):
+    """What takes an applied change out of a file that was edited since is live; the change itself is as it was."""
+    applied(world)
+    original = row_of(world)
+    world.repository.user_commit({"shop.py": file(LATER)}, at=world.clock.now())
+    world.live.load(PROCESS, "shop.py", LATER)
+    propose_revert(world.deps, original.id, actor=BOT, reason="")
+    world.run()
+    request_apply(world.deps, row_of(world).id, actor=OWNER, seen=None)
+    world.run()
+    assert row_of(world).takes_back == original.id
+
+
+def taken_out(world):
+    built_upon(world)
+    observe(world.deps, row_of(world).id)
+
+
+def original_of(row):
+    return frozenset({S.OBSERVING if row.state is S.REVERTED else S.REVERTED})
 
 
 BEFORE = {S.AWAITING_APPROVAL: SOURCE}
@@ -282,6 +310,20 @@ SCENES = {
         ends={S.REVERTED: SOURCE},
         promised=frozenset({S.REVERTED}),
     ),
+    "take-out": Scene(
+        play=looking,
+        prepare=built_upon,
+        ends={S.OBSERVING: OUT},
+        promised=frozenset({S.OBSERVING}),
+        others=original_of,
+    ),
+    "revert-what-took-out": Scene(
+        play=asking(request_revert, reason="asked"),
+        prepare=taken_out,
+        ends={S.OBSERVING: OUT, S.REVERTED: LATER},
+        promised=frozenset({S.REVERTED}),
+        others=original_of,
+    ),
     "beat": Scene(
         play=beating,
         prepare=left_unrecorded,
@@ -341,6 +383,7 @@ def assert_all_is_well(world, scene, plan, answered):
         assert state in scene.ends, f"{state}: {place}"
         assert state in scene.promised or not isinstance(answered, Proposal), f"it was answered with yes: {place}"
         expected = scene.ends[state]
+    assert {item.state for item in world.deps.proposals.find()[1:]} == scene.others(row), place
     head = world.repository.at(world.repository.branches["main"])
     seen = {
         "branch": head.tree["shop.py"].content.decode(),

@@ -3,6 +3,9 @@
 `homeostat revert` puts back exactly the bytes that were there, and refuses where the files have moved on since. Then
 what is left of the change can still be taken out: the commit that would undo it right after it was applied is merged
 into the present head. Nobody has tried what comes of that, so it is a proposal, with its own proof and approval.
+When it is live on all calls the change is *reverted*, and in force again when it is taken back itself
+(`homeostat.flows.taking_out`).
+An open proposal of the very same diff that somebody else handed in stands for itself, and marks no other.
 """
 
 from dataclasses import dataclass
@@ -106,9 +109,8 @@ def propose_revert(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason:
         base_commit=seen.head,
         category=proposal.category,
         severity=proposal.severity,
-        provenance={"takes_back": proposal.id},
     )
-    return submit(deps, wanted, actor=actor)
+    return submit(deps, wanted, actor=actor, takes_back=proposal.id)
 
 
 def _drift(deps: Deps, back: TreeChange, head: CommitId) -> tuple[tuple[Drift, ...], str]:

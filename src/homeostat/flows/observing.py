@@ -11,6 +11,7 @@ from homeostat.flows.deciding import person_with_reason
 from homeostat.flows.deps import Deps
 from homeostat.flows.detecting import LOOKS_BACK, ServiceLook, look_at_service, settled_since
 from homeostat.flows.reverting import request_automatic_revert
+from homeostat.flows.taking_out import TAKES_OUT, take_out
 from homeostat.flows.transition import moved_since, must, read, read_all, transition
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.finding import Finding, FindingState
@@ -47,6 +48,9 @@ class Observation:
     first: Overlap | None = None
     """A later change that is taken back before this one, as nobody can tell which of both does harm."""
 
+    taken_out_by: Proposal | None = None
+    """A later change that took this one out, and is live: this one is judged no more."""
+
 
 def observe(deps: Deps, proposal_id: ProposalId, *, renew: bool = True) -> Observation | None:
     """Look at one proposal after its application and act when it can be judged; idempotent.
@@ -67,8 +71,11 @@ def observe(deps: Deps, proposal_id: ProposalId, *, renew: bool = True) -> Obser
         reason = "the restart command ended well, but the program did not stay: it failed, and no process of it is left"
         request_automatic_revert(deps, proposal.id, reason=reason)
         return None
+    take_out(deps, proposal)
     seen = look(deps, proposal)
-    if seen.first is not None:
+    if seen.taken_out_by is not None:
+        take_out(deps, seen.taken_out_by)  # its time is over: whatever is seen now is not its doing
+    elif seen.first is not None:
         reason = f"harm since proposal {proposal.id} and this one are live, and nobody can tell whose it is"
         told = f"{reason}: {seen.judgement.reason}"
         request_automatic_revert(deps, seen.first.change_id, reason=told, facts=seen.service.facts)
@@ -161,6 +168,7 @@ def look(deps: Deps, proposal: Proposal) -> Observation:
         judgement=judgement,
         # Harm that is shown to be its own is not excused by other harm that may be a later one's.
         first=None if isinstance(judgement, Worse) else found.first or service.first,
+        taken_out_by=next((item for item in moved if item.takes_back == proposal.id and item.state in TAKES_OUT), None),
     )
 
 

@@ -3,7 +3,7 @@
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from homeostat.core.digests import Digest
 from homeostat.core.errors import InvalidInput, NotFound
@@ -62,12 +62,17 @@ class Submission:
     """Why a diff that was taken back before is to be tried once more. Counts from a person only."""
 
 
-def submit(deps: Deps, submission: Submission, *, actor: Actor) -> Proposal | Denied:
+def submit(
+    deps: Deps, submission: Submission, *, actor: Actor, takes_back: ProposalId | None = None
+) -> Proposal | Denied:
     """Make a proposal of a submission, durably, and start its validation.
 
     The same diff on the same base, still open, answers with the proposal that exists. A diff that
     was taken back before is locked out, until a person says why it is tried `again`. One that carries a
     secret is refused before anything of it is stored: neither the store nor Git may ever hold it.
+
+    `takes_back` is the proposal whose change this one takes out whole: said by the flow that made the diff for it
+    (`homeostat.flows.late_reverts`), never by whoever hands something in.
     """
     check_texts(submission)
     refused = queue_is_full(deps, actor)
@@ -90,6 +95,7 @@ def submit(deps: Deps, submission: Submission, *, actor: Actor) -> Proposal | De
         return refused
     finding = _finding(deps, submission)
     proposal = _new_proposal(deps, submission, actor, base, change, finding, despite)
+    proposal = replace(proposal, takes_back=takes_back)
     with one_submission_at_a_time:
         # Looked at once more: the same diff may have been handed in while this one was read.
         known = known_diff(deps, ref.diff_digest, base, despite=despite)
@@ -116,6 +122,7 @@ def _insert(deps: Deps, proposal: Proposal, actor: Actor) -> None:
                 "diff_digest": proposal.change.diff_digest,
                 "base_commit": proposal.change.base_commit,
                 **({} if proposal.again_after is None else {"again_after": proposal.again_after}),
+                **({} if proposal.takes_back is None else {"takes_back": proposal.takes_back}),
             },
         ),
     )

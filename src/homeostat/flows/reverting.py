@@ -16,6 +16,7 @@ from homeostat.flows.applying import change_of
 from homeostat.flows.bringing_in_line import bring_back, take_out_at_once
 from homeostat.flows.deps import Deps
 from homeostat.flows.restart_back import restart_back
+from homeostat.flows.taking_out import put_back_in
 from homeostat.flows.transition import drop_candidate, moved_since, must, read, transition
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.change import TreeChange
@@ -129,6 +130,7 @@ def revert(deps: Deps, proposal_id: ProposalId) -> None:
     edited = deps.deployed.drift(change_of(deps, proposal))
     # The last look before the word: whoever dials in after it is brought in line at the next recovery.
     still = bring_back(deps, proposal, back, files_back_at=files_back_at)
+    put_back_in(deps, proposal)
     restart_back(deps, proposal, processes_left=bool(still))
     if still:
         # INVARIANT: it is called reverted only when no process runs it. Recovery asks again, until those

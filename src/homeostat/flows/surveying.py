@@ -64,7 +64,10 @@ def survey(
     traces: Mapping[str, Traces] = {}
     if head is not None:
         traces = _noting(
-            problems, "checkout", {}, lambda: {row.id: _traces(places, row, head, changes[row.id]) for row in looked}
+            problems,
+            "checkout",
+            {},
+            lambda: {row.id: _traces(places, row, head, changes[row.id], rows) for row in looked},
         )
     running = None if processes is None else _noting(problems, "processes", None, processes)
     candidates = _noting(problems, "candidates", no_ids, places.candidates.proposals)
@@ -130,7 +133,9 @@ def _change(places: Places, row: Proposal) -> TreeChange | None:
         return None
 
 
-def _traces(places: Places, row: Proposal, head: CommitId, change: TreeChange | None) -> Traces:
+def _traces(
+    places: Places, row: Proposal, head: CommitId, change: TreeChange | None, rows: Sequence[Proposal]
+) -> Traces:
     application = row.application
     assert application is not None
     revert = application.revert_commit
@@ -138,6 +143,11 @@ def _traces(places: Places, row: Proposal, head: CommitId, change: TreeChange | 
         revert = None  # an automatic revert whose files could not be had made no commit
     in_branch = _is_in(places, application.commit, head)
     taken_back = revert is not None and _is_in(places, revert, head)
+    by = next((item for item in rows if item.id == application.taken_out_by), None)
+    if by is not None and by.application is not None:
+        out_again = by.application.revert_commit
+        stays = out_again is None or not _is_in(places, out_again, head)
+        taken_back = by.takes_back == row.id and _is_in(places, by.application.commit, head) and stays
     at_application = head == (revert if taken_back else application.commit if in_branch else application.before_commit)
     return Traces(
         in_branch=in_branch,

@@ -168,6 +168,9 @@ class ProposalDetail(ProposalBody):
 
     diff: str
     evidence: list[str]
+    takes_back: str | None
+    """The proposal whose change this one takes out, where the hub made its diff for that."""
+
     provenance: dict[str, str]
     proof: dict[str, Any] | None
     proof_stage: str | None

@@ -43,6 +43,7 @@ def proposal_detail(deps: Deps, proposal: Proposal) -> ProposalDetail:
         **_common(proposal),
         diff=proposal.diff,
         evidence=list(proposal.evidence),
+        takes_back=proposal.takes_back,
         provenance=dict(proposal.provenance),
         proof=plain(proposal.proof) if proposal.proof else None,
         proof_stage=deps.prover.stage(proposal.id) if proposal.state is ProposalState.VALIDATING else None,

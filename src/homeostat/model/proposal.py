@@ -157,6 +157,9 @@ class Application:
     """Head of the deployed branch that the revert is put on."""
 
     revert_commit: CommitId | None = None
+    taken_out_by: ProposalId | None = None
+    """The proposal that took the change out of what was built upon it, where no revert of its own did."""
+
     revert_reason: str = ""
     automatic_revert: bool = False
 
@@ -210,6 +213,9 @@ class Proposal:
     finding_id: FindingId | None = None
     again_after: ProposalId | None = None
     """The proposal of the same diff that was taken back; a person handed the diff in again all the same."""
+
+    takes_back: ProposalId | None = None
+    """The proposal whose change this one takes out. The hub made the diff: no submitter can say so."""
 
     provenance: Mapping[str, str] = field(default_factory=dict)
     proof: ProofReport | None = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from homeostat.core.canonical_json import JsonValue
-from homeostat.core.ids import ActorId, CommitId
+from homeostat.core.ids import ActorId, CommitId, ProposalId
 from homeostat.model.proof import ProofReport
 from homeostat.model.proposal import Application, ChangeRef, Proposal, ProposalState, Review
 
@@ -181,6 +181,20 @@ class RevertAborted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOut:
+    """Another proposal, made by the hub for this, took the change out of branch and files, and is live."""
+
+    by: ProposalId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutBackIn:
+    """That proposal was taken back itself: the change is in branch and files as if it had never been taken out."""
+
+    by: ProposalId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Edited:
     """Somebody who may do so made a new revision; nothing that was said of the one before counts for it."""
 
@@ -216,7 +230,7 @@ class Restored:
 
 
 DecisionEvent = ValidationStarted | Proved | Approved | ApplyAsked | Rejected | Deferred | Resumed | Edited
-RevertEvent = RevertStarted | RevertReplanned | RevertWaits | Reverted | RevertAborted
+RevertEvent = RevertStarted | RevertReplanned | RevertWaits | Reverted | RevertAborted | TakenOut | PutBackIn
 CanaryEvent = CanaryStarted | CanaryWidened | CanaryPassed | CanaryEnded
 RestartEvent = RestartNeeded | RestartAsked | RestartSeen
 ApplicationEvent = (

@@ -31,6 +31,7 @@ from homeostat.proposals.events import (
     Event,
     ObservedWell,
     Proved,
+    PutBackIn,
     Rejected,
     RestartAsked,
     RestartEvent,
@@ -44,6 +45,7 @@ from homeostat.proposals.events import (
     RevertReplanned,
     RevertStarted,
     RevertWaits,
+    TakenOut,
     ValidationStarted,
     WentLive,
 )
@@ -77,6 +79,8 @@ ALLOWED_FROM: Mapping[type, frozenset[ProposalState]] = {
     RevertWaits: frozenset({S.REVERTING}),
     Reverted: frozenset({S.REVERTING}),
     RevertAborted: frozenset({S.REVERTING}),
+    TakenOut: frozenset({S.OBSERVING, S.AWAITING_RESTART, S.IMPLEMENTED}),
+    PutBackIn: frozenset({S.REVERTED}),
     Restored: frozenset(S),
 }
 
@@ -105,6 +109,8 @@ def step(proposal: Proposal, event: Event, *, at: datetime) -> Step | Denied:
     refused = refusal(proposal, type(event))
     if refused is not None:
         return refused
+    if isinstance(event, PutBackIn) and _application(proposal).taken_out_by != event.by:
+        return Denied(code="illegal-transition", reasons=(f"proposal {proposal.id} was not taken out by {event.by}",))
     match event:
         case ValidationStarted():
             return _move(proposal, S.VALIDATING, "validating", at, "policy and tests are running")
@@ -279,6 +285,8 @@ def _revert_step(proposal: Proposal, event: RevertEvent, at: datetime) -> Step:
         case Reverted(detail=detail, files_back_at=files_back_at):
             back = replace(proposal, application=replace(_application(proposal), files_back_at=files_back_at))
             return _move(back, S.REVERTED, "reverted", at, f"{_application(proposal).revert_reason}; {detail}")
+        case TakenOut() | PutBackIn():
+            return _taken_out(proposal, event, at)
         case RevertAborted(reason=reason):
             application = _application(proposal)
             back_to = S.FAILED if application.automatic_revert else application.reverting_from or S.OBSERVING
@@ -295,6 +303,25 @@ def _revert_step(proposal: Proposal, event: RevertEvent, at: datetime) -> Step:
             )
         case _:
             assert_never(event)
+
+
+def _taken_out(proposal: Proposal, event: TakenOut | PutBackIn, at: datetime) -> Step:
+    application = _application(proposal)
+    if isinstance(event, TakenOut):
+        note = f"proposal {event.by} took it out of what was built upon it, and is live"
+        state, kind = S.REVERTED, "taken_out"
+        application = replace(
+            application,
+            taken_out_by=event.by,
+            reverting_at=at,
+            reverting_from=proposal.state,
+            revert_reason=note,
+        )
+    else:
+        note = f"proposal {event.by}, which had taken it out, was taken back"
+        state, kind = application.reverting_from or S.OBSERVING, "put_back_in"
+        application = replace(application, taken_out_by=None, reverting_at=None, reverting_from=None)
+    return _move(replace(proposal, application=application), state, kind, at, note, facts={"by": event.by})
 
 
 def _restored(proposal: Proposal, event: Restored, at: datetime) -> Step:
@@ -315,6 +342,13 @@ def _edited(proposal: Proposal, event: Edited, at: datetime) -> Step:
     provenance = dict(proposal.provenance)
     if event.title != proposal.title:
         provenance.setdefault(FIRST_TITLE, proposal.title)  # the record's file is named after it for good
+    note = f"edited by {event.by}: revision {proposal.revision + 1}"
+    takes_back = proposal.takes_back
+    same = (proposal.change.diff_digest, proposal.change.base_commit)
+    if takes_back is not None and (event.change.diff_digest, event.change.base_commit) != same:
+        # What the hub made takes the other change out whole; what somebody made of it may not.
+        note += f"; it does not count as taking back {takes_back} any more"
+        takes_back = None
     revised = replace(
         proposal,
         revision=proposal.revision + 1,
@@ -325,6 +359,7 @@ def _edited(proposal: Proposal, event: Edited, at: datetime) -> Step:
         diff=event.diff,
         files=event.files,
         editors=tuple(dict.fromkeys((*proposal.editors, event.by))),
+        takes_back=takes_back,
         provenance=provenance,
         proof=None,
         review=None,
@@ -335,7 +370,7 @@ def _edited(proposal: Proposal, event: Edited, at: datetime) -> Step:
         S.PENDING,
         "edited",
         at,
-        f"edited by {event.by}: revision {revised.revision}",
+        note,
         facts={"revision": revised.revision, "base_commit": event.change.base_commit},
     )
 

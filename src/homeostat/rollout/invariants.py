@@ -198,6 +198,8 @@ def _not_applied(seen: Observed) -> Iterator[Violation]:
     }
     for process in seen.processes:
         for row in (off[change] for change in process.changes if change in off):
+            if row.application is not None and row.application.taken_out_by in process.changes:
+                continue  # what took it out was swapped in upon it, and counts
             yield _runs(4, process.pid, f"runs {row.id}, which is {row.state.value}")
 
 

@@ -4,8 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from homeostat.audit import proposal_story
+from homeostat.audit.proposal_story import approvals, diffs, group_moves
 from homeostat.core.errors import Conflict
 from homeostat.flows.applying import request_apply
+from homeostat.flows.editing import Edit
+from homeostat.flows.editing import edit as edited
 from homeostat.flows.late_reverts import preview, propose_revert
 from homeostat.flows.observing import observe
 from homeostat.flows.proposing import Submission, submit
@@ -13,7 +17,7 @@ from homeostat.flows.reverting import request_revert
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.settings import CanarySettings
 from homeostat.model.verdict import Denied
-from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, SOURCE, WORLD_SETTINGS, World, file
+from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, WORLD_SETTINGS, World, file
 
 S = ProposalState
 LATER = MENDED.replace("PRICES = {'A': 1}", "PRICES = {'A': 1, 'B': 2}")
@@ -51,7 +55,7 @@ def test_it_is_proposed_proved_approved_and_applied_like_any_other():
     edit(world, LATER)
     taken = propose_revert(world.deps, proposal.id, actor=BOT, reason="nobody used it")
     assert isinstance(taken, Proposal)
-    assert (taken.title, taken.provenance["takes_back"]) == ("Take back: Mend", proposal.id)
+    assert (taken.title, taken.takes_back) == ("Take back: Mend", proposal.id)
     assert "nobody used it" in taken.rationale and proposal.id in taken.rationale
     world.run()
     assert world.deps.proposals.get(taken.id).state is S.AWAITING_APPROVAL
@@ -142,6 +146,132 @@ def test_what_only_the_processes_were_brought_back_from_can_still_be_taken_out_o
     assert half.state is S.FAILED and half.application.automatic_revert
     assert not isinstance(preview(world.deps, proposal.id), Denied)
     assert isinstance(propose_revert(world.deps, proposal.id, actor=OWNER, reason=""), Proposal)
+
+
+def built_upon(world):
+    """A change, a later edit of the same file, and what takes the change out again, as far as being proved."""
+    proposal = applied(world)
+    edit(world, LATER)
+    world.live.load(PROCESS, "shop.py", LATER)
+    taker = propose_revert(world.deps, proposal.id, actor=BOT, reason="nobody used it")
+    world.run()
+    return proposal.id, taker.id
+
+
+def go_live(world, proposal_id):
+    request_apply(world.deps, proposal_id, actor=OWNER, seen=None)
+    world.run()
+
+
+def states(world, *ids):
+    return [world.deps.proposals.get(item).state for item in ids]
+
+
+def again(world):
+    return submit(world.deps, Submission(title="Mend again", rationale="why", diff=DIFF), actor=BOT)
+
+
+def observed(world, *ids):
+    for item in ids:
+        observe(world.deps, item)
+    world.run()
+
+
+def untrue(world):
+    """What `homeostat verify` finds wrong between rows and ledger."""
+    rows, moves = world.deps.proposals.find(), group_moves(world.deps.ledger.entries(limit=1000))
+    return [*proposal_story.states(rows, moves), *diffs(rows, moves), *approvals(rows, moves)]
+
+
+@pytest.mark.parametrize("first", ["original", "taker"])
+def test_what_was_taken_out_is_reverted_and_locked_out_and_judged_no_more(first):
+    world = World()
+    world.serve(seconds=30, requests=50, errors=0)
+    original, taker = built_upon(world)
+    go_live(world, taker)
+    world.serve(seconds=70, requests=50, errors=0)
+    observed(world, original if first == "original" else taker)
+    assert states(world, original) == [S.REVERTED]
+    (entry,) = [item for item in world.deps.ledger.entries(subject=original) if item.kind == "proposal.taken_out"]
+    assert entry.body["by"] == taker
+    observed(world, original, taker, original)
+    assert states(world, original, taker) == [S.REVERTED, S.IMPLEMENTED]
+    assert (world.violations(), untrue(world)) == ((), [])
+    edit(world, SOURCE)
+    assert again(world).code == "locked-out"
+
+
+def test_what_was_called_well_before_is_reverted_too():
+    world = World()
+    world.serve(seconds=30, requests=50, errors=0)
+    original, taker = built_upon(world)
+    world.serve(seconds=70, requests=50, errors=0)
+    observed(world, original)
+    assert states(world, original) == [S.IMPLEMENTED]
+    go_live(world, taker)
+    observed(world, taker)
+    assert states(world, original, taker) == [S.REVERTED, S.OBSERVING]
+    assert world.violations() == ()
+
+
+def test_until_it_is_live_on_all_calls_nothing_is_taken_out():
+    world = World()
+    original, taker = built_upon(world)
+    observed(world, original, taker)
+    assert states(world, original, taker) == [S.OBSERVING, S.AWAITING_APPROVAL]
+    world.deps = replace(world.deps, settings=replace(world.deps.settings, canary=CanarySettings(steps=(10,))))
+    go_live(world, taker)
+    observed(world, original, taker)
+    assert states(world, original, taker) == [S.OBSERVING, S.CANARY]
+    request_revert(world.deps, taker, actor=OWNER, reason="no")
+    world.run()
+    observed(world, original)
+    assert states(world, original, taker) == [S.OBSERVING, S.REVERTED]
+
+
+def test_when_the_taking_out_is_taken_back_the_change_is_in_force_again():
+    world = World()
+    world.serve(seconds=30, requests=50, errors=0)
+    original, taker = built_upon(world)
+    go_live(world, taker)
+    observed(world, taker)
+    assert states(world, original, taker) == [S.REVERTED, S.OBSERVING]
+    world.serve(seconds=5, requests=50, errors=10)
+    observed(world, taker)
+    assert states(world, original, taker) == [S.OBSERVING, S.REVERTED]
+    assert world.repository.disk["shop.py"].content.decode() == LATER
+    assert (world.violations(), untrue(world)) == ((), [])
+    observed(world, original, taker)
+    assert states(world, original, taker) == [S.OBSERVING, S.REVERTED]
+
+
+def test_nobody_can_say_of_a_change_that_another_was_taken_back_with_it():
+    """Only the hub says so, of a diff that it made itself: not whoever hands one in, nor whoever edits one."""
+    diff = DIFF.replace("-    return PRICES[coupon]", "-    return PRICES.get(coupon, 0)").replace(
+        "+    return PRICES.get(coupon, 0)", "+    return PRICES.get(coupon, 7)"
+    )
+    world = World()
+    proposal = applied(world)
+    said = {"takes_back": proposal.id}
+    forged = submit(world.deps, Submission(title="x", rationale="y", diff=diff, provenance=said), actor=BOT)
+    assert isinstance(forged, Proposal), forged
+    world.run()
+    go_live(world, forged.id)
+    observed(world, forged.id, proposal.id)
+    assert states(world, proposal.id, forged.id) == [S.OBSERVING, S.OBSERVING]
+
+
+def test_what_somebody_made_of_the_hubs_diff_takes_nothing_out():
+    world = World()
+    original, taker = built_upon(world)
+    proposed = world.deps.proposals.get(taker)
+    assert proposed.takes_back == original
+    other = proposed.diff.replace("+    return PRICES[coupon]", "+    return PRICES[coupon] or 0")
+    assert isinstance(edited(world.deps, taker, Edit(diff=other), actor=BOT), Proposal)
+    world.run()
+    go_live(world, taker)
+    observed(world, taker, original)
+    assert states(world, original, taker) == [S.OBSERVING, S.OBSERVING]
 
 
 def test_the_changes_that_came_later_are_named():

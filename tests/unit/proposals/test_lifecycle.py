@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 from builders import BASE, NOW, OWNER, proposal
 
-from homeostat.core.ids import CommitId
+from homeostat.core.ids import CommitId, ProposalId
 from homeostat.model.canary import CanaryStage
 from homeostat.model.proof import ProofReport, ProofVerdict
 from homeostat.model.proposal import FIRST_TITLE, STATUS_OF, Application, ProposalState, Review
@@ -14,6 +14,7 @@ from homeostat.proposals import lifecycle as life
 
 S = ProposalState
 COMMIT = CommitId("c" * 40)
+OTHER, LATEST = (ProposalId(f"00000000-0000-4000-8000-00000000000{end}") for end in "ef")
 STAGE = CanaryStage(began_at=NOW, percent=10)
 APPLICATION = Application(before_commit=BASE, commit=COMMIT, backup="b/x", at=NOW, canary=STAGE)
 REVIEW = Review(by=OWNER.id, at=NOW, decision="approved", change_digest=proposal().change.change_digest)
@@ -57,13 +58,16 @@ EVENTS = {
     events.RevertWaits: events.RevertWaits(reason="process 7 does not answer"),
     events.Reverted: events.Reverted(detail="seen"),
     events.RevertAborted: events.RevertAborted(reason="moved on"),
+    events.TakenOut: events.TakenOut(by=LATEST),
+    events.PutBackIn: events.PutBackIn(by=OTHER),
     events.Restored: events.Restored(state=S.FAILED, reason="restored"),
 }
 
 
 def at_state(state):
     reverting_from = S.OBSERVING if state is S.REVERTING else None
-    return proposal(state=state, application=replace(APPLICATION, reverting_from=reverting_from))
+    application = replace(APPLICATION, reverting_from=reverting_from, taken_out_by=OTHER)
+    return proposal(state=state, application=application)
 
 
 def go(start, *events):
@@ -141,6 +145,12 @@ TOLD = {
     events.RevertWaits: ("revert_waits", "process 7 does not answer", {}),
     events.Reverted: ("reverted", "asked for; seen", {}),
     events.RevertAborted: ("revert_aborted", "revert not done: moved on", {}),
+    events.TakenOut: (
+        "taken_out",
+        f"proposal {LATEST} took it out of what was built upon it, and is live",
+        {"by": LATEST},
+    ),
+    events.PutBackIn: ("put_back_in", f"proposal {OTHER}, which had taken it out, was taken back", {"by": OTHER}),
     events.Restored: ("restored", "restored", {"commit": COMMIT, "revert_commit": None}),
 }
 
@@ -185,6 +195,7 @@ FULL = replace(
     revert_parent=CommitId("d" * 40),
     revert_commit=CommitId("e" * 40),
     revert_reason="old",
+    taken_out_by=OTHER,
 )
 """Every field holds something, so that whatever an event leaves alone or empties is seen."""
 
@@ -256,6 +267,16 @@ LEFT = {
     events.RevertReplanned: ({}, {"revert_parent": BASE, "revert_commit": COMMIT}),
     events.RevertWaits: ({}, {"files_back_at": BACK}),
     events.Reverted: ({}, {"files_back_at": BACK}),
+    events.TakenOut: (
+        {},
+        {
+            "taken_out_by": LATEST,
+            "reverting_at": LATER,
+            "reverting_from": min(life.ALLOWED_FROM[events.TakenOut]),
+            "revert_reason": f"proposal {LATEST} took it out of what was built upon it, and is live",
+        },
+    ),
+    events.PutBackIn: ({}, {"taken_out_by": None, "reverting_at": None, "reverting_from": None}),
     events.RevertAborted: (
         {},
         {
@@ -379,9 +400,12 @@ def test_an_automatic_revert_that_could_not_be_finished_fails_and_may_be_asked_f
     assert go(failed, EVENTS[events.RevertStarted], EVENTS[events.Reverted]).state is S.REVERTED
 
 
-def test_a_reverted_or_rejected_proposal_moves_no_more_but_by_a_restoration():
+def test_a_reverted_or_rejected_proposal_moves_no_more_but_where_git_or_another_proposal_shows_it():
     for state in (S.REVERTED, S.REJECTED, S.EXPIRED):
-        assert [event for event, states in life.ALLOWED_FROM.items() if state in states] == [events.Restored]
+        assert {event for event, states in life.ALLOWED_FROM.items() if state in states} == {
+            events.Restored,
+            *([events.PutBackIn] if state is S.REVERTED else []),
+        }
 
 
 def test_a_resumed_proposal_has_lost_its_old_proof_and_review():
@@ -402,3 +426,28 @@ def test_a_new_revision_has_nothing_of_what_was_said_of_the_one_before():
 
 def test_every_state_has_a_word_on_the_wire():
     assert set(STATUS_OF) == set(S)
+
+
+@pytest.mark.parametrize("by", [None, LATEST])
+def test_only_the_one_that_took_a_change_out_puts_it_back_in(by):
+    start = proposal(state=S.REVERTED, application=replace(APPLICATION, taken_out_by=by))
+    assert isinstance(life.step(start, events.PutBackIn(by=OTHER), at=NOW), Denied)
+
+
+@pytest.mark.parametrize(
+    ("change", "takes_back"),
+    [({"title": "Another"}, OTHER), ({"diff_digest": "sha256:other"}, None), ({"base_commit": COMMIT}, None)],
+)
+def test_only_the_very_diff_that_the_hub_made_takes_another_change_back(change, takes_back):
+    start = proposal(state=S.PENDING, takes_back=OTHER)
+    moved = {name: value for name, value in change.items() if name != "title"}
+    event = replace(
+        EDITED,
+        title=change.get("title", start.title),
+        change=replace(start.change, **moved),
+        diff=start.diff,
+        files=start.files,
+    )
+    after = go(start, event)
+    assert after.takes_back == takes_back
+    assert ("does not count as taking back" in after.state_reason) is (takes_back is None)

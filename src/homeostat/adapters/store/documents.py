@@ -54,6 +54,7 @@ def encode_proposal(proposal: Proposal) -> dict[str, Any]:
         "files": proposal.files,
         "evidence": proposal.evidence,
         "again_after": proposal.again_after,
+        "takes_back": proposal.takes_back,
         "provenance": dict(proposal.provenance),
         "proof": None if proposal.proof is None else encode_proof(proposal.proof),
         "review": None if proposal.review is None else _encode_review(proposal.review),
@@ -111,6 +112,7 @@ def _decode(row: RowMapping, document: Mapping[str, Any]) -> Proposal:
         evidence=texts(document["evidence"]),
         finding_id=None if row["finding_id"] is None else FindingId(text(row["finding_id"])),
         again_after=_proposal(document.get("again_after")),  # rows of before have none
+        takes_back=_proposal(document.get("takes_back")),
         provenance={text(key): text(value) for key, value in document["provenance"].items()},
         proof=None if document["proof"] is None else decode_proof(document["proof"]),
         review=None if document["review"] is None else _decode_review(document["review"]),
@@ -163,6 +165,7 @@ def _encode_application(application: Application) -> JsonValue:
         "reverting_from": None if application.reverting_from is None else application.reverting_from.value,
         "revert_parent": application.revert_parent,
         "revert_commit": application.revert_commit,
+        "taken_out_by": application.taken_out_by,
         "revert_reason": application.revert_reason,
         "automatic_revert": application.automatic_revert,
     }
@@ -188,6 +191,7 @@ def _decode_application(value: Mapping[str, Any]) -> Application:
         reverting_from=None if reverting_from is None else ProposalState(reverting_from),
         revert_parent=_commit(value["revert_parent"]),
         revert_commit=_commit(value["revert_commit"]),
+        taken_out_by=_proposal(value.get("taken_out_by")),  # nor this
         revert_reason=text(value["revert_reason"]),
         automatic_revert=flag(value["automatic_revert"]),
     )
