@@ -44,9 +44,14 @@ What this version cannot do and would protect you is refused, so that nobody bel
 """
 
 
+def _shown(value):
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "empty"
+    return str(value).lower() if isinstance(value, bool) else str(value) or "empty"
+
+
 def _row(name, item):
-    default = item.default
-    shown = "empty" if default in ("", ()) else str(default).lower() if isinstance(default, bool) else str(default)
+    shown = _shown(item.default)
     low, high = item.metadata["low"], item.metadata["high"]
     bounds = f"{low} to {high}" if low is not None else ""
     return f"| `{name}` | {shown} | {bounds} | {item.metadata['doc']} |\n"
@@ -63,7 +68,9 @@ def rendered():
 def _profiles():
     rows = []
     for profile, sets in PROFILE_DEFAULTS.items():
-        words = ", ".join(f"`{name}` = {value}" for name, value in sets.items()) or "nothing: the defaults above"
+        words = (
+            ", ".join(f"`{name}` = {_shown(value)}" for name, value in sets.items()) or "nothing: the defaults above"
+        )
         rows.append(f"| `{profile.value}` | {words} |\n")
     return PROFILES + "".join(rows)
 
@@ -95,7 +102,8 @@ def test_no_profile_sets_what_is_no_setting_or_out_of_its_range():
     for sets in PROFILE_DEFAULTS.values():
         for name, value in sets.items():
             low, high = known[name].metadata["low"], known[name].metadata["high"]
-            assert low is None or low <= value <= high
+            values = value if isinstance(value, tuple) else (value,)
+            assert low is None or all(low <= one <= high for one in values)
             assert type(value) is type(known[name].default)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from e2e.support.load import COUPON, MANY, PLAIN, SMALL, Load
-from e2e.support.shop import BRANCH, HARM, MEND
+from e2e.support.shop import ALL_AT_ONCE, BRANCH, HARM, MEND
 
 STEPS = """
 [canary]
@@ -15,7 +15,7 @@ lease_s = 10
 def with_steps(shop):
     """Have changes tried on a share of the calls first; the settings are committed, as a team would."""
     settings = shop.root / "homeostat.toml"
-    settings.write_text(settings.read_text() + STEPS)
+    settings.write_text(settings.read_text().replace(ALL_AT_ONCE, STEPS))
     shop.git("add", "homeostat.toml")
     shop.git("commit", "-q", "-m", "Try changes on a share of the calls first")
 

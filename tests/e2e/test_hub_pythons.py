@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from e2e.hosts.environments import ROOT, run, uv
 from e2e.support.load import get
-from e2e.support.shop import MEND, Shop
+from e2e.support.shop import ALL_AT_ONCE, MEND, Shop
 from e2e.support.terminal import Terminal
 from interpreters import interpreter
 
@@ -37,6 +37,8 @@ def test_the_hub_runs_in_this_python_too(version: str, tmp_path: Path) -> None:
     terminal = Terminal(shop, tmp_path, homeostat=homeostat)
     try:
         assert terminal.ok("init", "--json").json["test_command"]
+        with (shop.root / "homeostat.toml").open("a") as settings:
+            settings.write(ALL_AT_ONCE)  # hardly anybody calls it here
         shop.git("add", "homeostat.toml")
         shop.git("commit", "--quiet", "-m", "Put the shop under care")
         python = interpreter("3.11")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from e2e.support.load import get
-from e2e.support.shop import MEND, Shop, environment
+from e2e.support.shop import ALL_AT_ONCE, MEND, Shop, environment
 from e2e.support.terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,6 +118,8 @@ def test_the_installed_command_takes_a_repository_under_care_and_changes_its_pro
     try:
         found = terminal.ok("init", "--json").json
         assert found["test_command"] and Path(found["file"]) == shop.root / "homeostat.toml"
+        with (shop.root / "homeostat.toml").open("a") as settings:
+            settings.write(ALL_AT_ONCE)  # hardly anybody calls it here
         shop.git("add", "homeostat.toml")
         shop.git("commit", "--quiet", "-m", "Put the shop under care")
         own = tmp_path / "own"

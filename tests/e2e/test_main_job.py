@@ -5,11 +5,11 @@ import time
 
 import pytest
 from e2e.support.load import COUPON, PLAIN, SMALL, Load, get
-from e2e.support.shop import BRANCH, MEND, Shop
+from e2e.support.shop import ALL_AT_ONCE, BRANCH, MEND, Shop
 from e2e.support.terminal import PROPOSALS, Terminal, wait_until_gone
 
 DEMANDING = (*PLAIN, *COUPON, *SMALL)
-SHORT_WATCH = "\n[observation]\nwindow_s = 2\nbaseline_s = 60\nmin_requests = 40\n"
+SHORT_WATCH = "\n[observation]\nwindow_s = 2\nbaseline_s = 60\nmin_requests = 40\n" + ALL_AT_ONCE
 
 
 def tracked(shop):

@@ -104,7 +104,7 @@ class CanarySettings:
     """Table ``[canary]``: trying a change on a share of the calls before it runs everywhere."""
 
     steps: tuple[int, ...] = setting(
-        (),
+        (10, 50),
         "Shares of the calls, in percent, on which a change is tried before all run it; none: it is not.",
         low=1,
         high=99,
@@ -241,12 +241,18 @@ class Settings:
 PROFILE_DEFAULTS: Mapping[Profile, Mapping[str, Any]] = MappingProxyType(
     {
         Profile.STANDARD: {},
-        Profile.DEV: {"observation.window_s": 300.0, "observation.min_requests": 10, "log.level": LogLevel.INFO},
+        Profile.DEV: {
+            "observation.window_s": 300.0,
+            "observation.min_requests": 10,
+            "canary.steps": (),
+            "log.level": LogLevel.INFO,
+        },
         Profile.PROD: {"observation.baseline_s": 3600.0, "observation.min_requests": 100},
         Profile.TEST: {
             "observation.window_s": 10.0,
             "observation.baseline_s": 30.0,
             "observation.min_requests": 10,
+            "canary.steps": (),
             "proof.timeout_s": 60.0,
             "hub.port": 0,
         },
@@ -256,7 +262,8 @@ PROFILE_DEFAULTS: Mapping[Profile, Mapping[str, Any]] = MappingProxyType(
 """What a profile sets where neither the file nor the environment does.
 
 A profile changes how long and how much is looked at, never whether: proof, consent and the watch are
-the same in all of them, and `prod` adds what `homeostat.rollout.consent` says.
+the same in all of them, and `prod` adds what `homeostat.rollout.consent` says. Only where nobody is served but
+the developer there is no share of the calls that would tell anything.
 """
 
 

@@ -20,7 +20,14 @@ from homeostat.model.actor import Actor, Role
 from homeostat.model.canary import ArmTick, ProcessTick
 from homeostat.model.change import REGULAR, FileState
 from homeostat.model.process import HostProcess
-from homeostat.model.settings import HmrSettings, HostSettings, ObservationSettings, PolicySettings, Settings
+from homeostat.model.settings import (
+    CanarySettings,
+    HmrSettings,
+    HostSettings,
+    ObservationSettings,
+    PolicySettings,
+    Settings,
+)
 from homeostat.model.vitals import LATENCY_BOUNDS_MS, RouteVitals, VitalsTick
 from homeostat.policy.document import policy_in_force
 from homeostat.ports.clock import Clock
@@ -56,6 +63,7 @@ WORLD_SETTINGS = Settings(
     host=HostSettings(python="/usr/bin/python3", test_command=("python3", "-m", "pytest")),
     hmr=HmrSettings(enabled=True),
     observation=ObservationSettings(window_s=60, baseline_s=60, min_requests=20),
+    canary=CanarySettings(steps=()),
 )
 
 

@@ -16,7 +16,7 @@ from e2e.hosts.sources import DEFECT, FAILS_AT, MENDED
 from e2e.support.load import get
 from e2e.support.mortal import start_up
 from e2e.support.processes import Processes, descendants, wait_for
-from e2e.support.shop import Shop, environment, replacing
+from e2e.support.shop import ALL_AT_ONCE, Shop, environment, replacing
 from e2e.support.stage import HubProcess
 from e2e.support.terminal import HOMEOSTAT, PROPOSALS
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 BAD = "/price?item=tea&coupon=spring10"
 GOOD = "/price?item=tea&coupon=SPRING10"
-SHORT_WATCH = "\n[observation]\nwindow_s = 600\nbaseline_s = 60\n"
+SHORT_WATCH = "\n[observation]\nwindow_s = 600\nbaseline_s = 60\n" + ALL_AT_ONCE
 
 
 class Host:

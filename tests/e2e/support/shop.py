@@ -149,6 +149,11 @@ enabled = true
 """
 """A program whose tests are unittest's, and which may be changed live."""
 
+ALL_AT_ONCE = """
+[canary]
+steps = []
+"""
+
 SETTINGS = (
     HOST_SETTINGS
     + """
@@ -157,6 +162,7 @@ window_s = 2
 baseline_s = 600
 min_requests = 40
 """
+    + ALL_AT_ONCE
 )
 
 Edit = Callable[[Path], None]

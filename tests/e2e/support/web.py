@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.support.processes import wait_for
-from e2e.support.shop import HOST_SETTINGS, Edit, Shop, replacing
+from e2e.support.shop import ALL_AT_ONCE, HOST_SETTINGS, Edit, Shop, replacing
 from e2e.support.terminal import Hub, Terminal
 
 ASGI = '''"""A web program."""
@@ -99,6 +99,7 @@ automatic = {automatic}
 health_path = "{health_path}"
 command = {command}
 """
+    + ALL_AT_ONCE
 )
 
 NEWER = replacing("web.py", "VERSION = 1", "VERSION = int(2)")

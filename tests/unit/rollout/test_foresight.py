@@ -33,7 +33,7 @@ PROCESS = HostProcess(
 
 
 LOST = replace(PROCESS, id="q", pid=7, connected=False)
-AT_ONCE = replace(SETTINGS, canary=CanarySettings())
+AT_ONCE = replace(SETTINGS, canary=CanarySettings(steps=()))
 
 
 def changed(new, *, path="app/m.py", old=OLD):

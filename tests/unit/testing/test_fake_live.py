@@ -85,13 +85,14 @@ def test_a_late_swap_has_happened_when_the_next_command_is_answered(live):
     assert (live.source(PROCESS, "a.py"), live.processes()[0].generation) == (OLD, 2)
 
 
-def test_a_process_whose_lease_ran_out_is_not_waited_for_and_comes_back_with_what_it_runs(live):
+def test_a_process_whose_lease_ran_out_is_not_known_to_be_gone_and_comes_back_with_what_it_runs(live):
     live.swap(PROCESS, CHANGE, timeout_s=1)
     live.lose(PROCESS)
     live.expire(PROCESS)
     assert live.processes() == []
-    assert live.wait_until_connected([PROCESS], timeout_s=0)
+    assert not live.wait_until_connected([PROCESS], timeout_s=0)
     live.reconnect(PROCESS)
+    assert live.wait_until_connected([PROCESS], timeout_s=0)
     assert (live.processes()[0].connected, live.processes()[0].changes) == (True, ("c1",))
 
 

@@ -17,6 +17,10 @@ _SETTINGS = """
 window_s = 8       # an hour in real life
 baseline_s = 30
 min_requests = 100
+
+[canary]
+steps = [50]      # 10, then 50, in real life
+step_s = 2        # a minute
 """
 
 
@@ -56,7 +60,7 @@ def set_up(root: Path) -> Stage:
 
 
 def tune(stage: Stage) -> None:
-    """Shorten the observation window in the homeostat.toml that `homeostat init` has written."""
+    """Shorten canary and observation window in the homeostat.toml that `homeostat init` has written."""
     path = stage.repository / "homeostat.toml"
     path.write_text(path.read_text(encoding="utf-8") + _SETTINGS, encoding="utf-8")
 

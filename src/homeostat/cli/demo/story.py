@@ -193,13 +193,18 @@ class _Story:
         took_ms = (time.monotonic() - began_s) * 1000
         if not body["ok"] or body["restart_required"]:
             raise Unavailable("demo-step-not-seen", f"not applied live: {body}")
-        detail = self._get(proposal["proposal_id"])["application"]["live_detail"]
+        seen = self._get(proposal["proposal_id"])
         if self._processes()[0]["pid"] != before:
             raise Unavailable("demo-step-not-seen", "the service was restarted")
-        self.tell(f"[bold]A person approves[/] that digest; applied in {took_ms:.0f} ms, same process ({before})")
-        self.tell(f"   [dim]{detail}[/]")
+        self.tell(f"[bold]A person approves[/] that digest; live in {took_ms:.0f} ms, same process ({before})")
+        canary = seen["canary"]
+        if canary is not None:
+            self.tell(
+                f"   on {canary['percent']} % of the calls first, beside the old code; branch and files are as before"
+            )
 
     def _see_it_mended(self, proposal: dict[str, Any]) -> None:
+        self._see_it_pass(proposal["proposal_id"])
         seen_before = self._load.seconds_seen()
         processes.wait_until(
             "two seconds under load without a failed request",
@@ -216,13 +221,21 @@ class _Story:
         self.tell(f"[bold]Implemented[/]: {self._get(proposal['proposal_id'])['state_reason']}")
         self._nobody_was_dropped()
 
+    def _see_it_pass(self, identity: str) -> None:
+        """Wait until the judge of both arms has seen enough for all calls to run the change."""
+        took_s = processes.wait_until(
+            "the change passes on to all calls", lambda: self._get(identity)["state"] == "observing", within_s=60
+        )
+        self.tell(f"[bold]It does well beside the old code[/]: all calls after {took_s:.1f} s, branch and files, too")
+        self.tell(f"   [dim]{self._get(identity)['application']['live_detail']}[/]")
+
     def _see_it_taken_back(self, proposal: dict[str, Any]) -> None:
         took_s = processes.wait_until(
             "the harmful change is taken back",
             lambda: self._get(proposal["proposal_id"])["state"] == "reverted",
             within_s=40,
         )
-        self.tell(f"[bold]Taken back by itself[/] after {took_s:.1f} s, live, on disk and in Git:")
+        self.tell(f"[bold]Taken back by itself[/] after {took_s:.1f} s; branch and files never had it:")
         self.tell(f"   [dim]{self._get(proposal['proposal_id'])['state_reason']}[/]")
         if "quantity out of range" in (self._stage.repository / "orders" / "pricing.py").read_text():
             raise Unavailable("demo-step-not-seen", "the harmful lines are still in the checkout")

@@ -265,7 +265,7 @@ _GOOD_MANNERS = Manners(crash=0, cut_off=0, restart=0, hang=0)
 def _canary(rng: random.Random) -> CanarySettings:
     """Have changes tried on a share of the calls first in about every second world."""
     if rng.random() < 0.5:
-        return CanarySettings()
+        return CanarySettings(steps=())
     return CanarySettings(
         steps=rng.choice(((50,), (20, 50), (10, 50))),
         step_s=rng.choice((5.0, 20.0)),
