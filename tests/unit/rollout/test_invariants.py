@@ -17,6 +17,7 @@ from homeostat.testing.fake_live import Misbehaviour
 from homeostat.testing.world import BOT, DIFF, MENDED, OWNER, PROCESS, SOURCE, World, file
 
 S = ProposalState
+UNDONE = DIFF.replace("-    return", "?").replace("+    return", "-    return").replace("?", "+    return")
 
 
 @pytest.fixture
@@ -214,3 +215,16 @@ def test_without_a_hub_nothing_is_said_of_processes_and_what_is_under_way_waits_
     under_way = [item for item in violations(seen) if item.number == 5]
     assert [(item.remedy, item.level) for item in under_way] == [("homeostat up", "warn")]
     assert not [item for item in violations(seen) if item.number == 10]
+
+
+@pytest.mark.parametrize("state", [S.AWAITING_APPROVAL, S.APPROVED])
+@pytest.mark.parametrize("says", [True, False])
+def test_a_change_that_only_its_row_calls_taken_out_is_in_the_branch_still(applied, state, says):
+    """The other one must be in the branch itself, and must have been made for this."""
+    original = row(applied)
+    other = submit(applied.deps, Submission(title="Other", rationale="why", diff=UNDONE), actor=BOT)
+    applied.run()
+    alter(applied, state=state, takes_back=original.id if says else None)
+    application = replace(original.application, taken_out_by=other.id)
+    applied.store.proposals.save(replace(original, state=S.REVERTED, application=application), None)
+    assert any(item.subject == original.id and "is in main" in item.detail for item in applied.violations())
