@@ -107,6 +107,9 @@ def accept(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) ->
         return refused
     seen = look(deps, proposal)
     judgement = seen.judgement
+    if seen.taken_out_by is not None:
+        taken_out = f"proposal {seen.taken_out_by.id} took it out, and is live"
+        return Denied(code="not-held", reasons=(taken_out,), hint="what is seen now is that one's: look at it")
     if not isinstance(judgement, Hold):
         return Denied(
             code="not-held",

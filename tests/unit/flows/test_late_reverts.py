@@ -11,7 +11,7 @@ from homeostat.flows.applying import request_apply
 from homeostat.flows.editing import Edit
 from homeostat.flows.editing import edit as edited
 from homeostat.flows.late_reverts import preview, propose_revert
-from homeostat.flows.observing import observe
+from homeostat.flows.observing import accept, observe
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
 from homeostat.model.proposal import Proposal, ProposalState
@@ -227,6 +227,18 @@ def test_until_it_is_live_on_all_calls_nothing_is_taken_out():
     world.run()
     observed(world, original)
     assert states(world, original, taker) == [S.OBSERVING, S.REVERTED]
+
+
+def test_nobody_accepts_what_was_just_taken_out():
+    """Its finding would be resolved by traffic that did not run it."""
+    world = World()
+    original, taker = built_upon(world)
+    go_live(world, taker)
+    world.serve(seconds=70, requests=50, errors=1)
+    world.live.lose(PROCESS)
+    outcome = accept(world.deps, original, actor=OWNER, reason="it is right")
+    assert isinstance(outcome, Denied) and taker in outcome.reasons[0]
+    assert states(world, original) == [S.OBSERVING]
 
 
 def test_when_the_taking_out_is_taken_back_the_change_is_in_force_again():
