@@ -181,11 +181,14 @@ print("well")
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("options", [(), ("-O",)], ids=["plain", "optimized"])
 def test_every_supported_python_swaps_and_rolls_back(version, options, tmp_path):
-    (tmp_path / "host.py").write_text(HOST)
+    driver, repository = tmp_path / "driver", tmp_path / "repository"
+    driver.mkdir()
+    repository.mkdir()
+    (driver / "host.py").write_text(HOST)  # not of the repository: it asks for the new names
     run = subprocess.run(
         [interpreter(version), "-X", "dev", "-W", "error", *options, "-c", "import host"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": f"{AGENT}{os.pathsep}{tmp_path}", "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=repository,
+        env={"PYTHONPATH": os.pathsep.join(map(str, (AGENT, driver, repository))), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         timeout=60,
