@@ -29,6 +29,7 @@ LISTED = {
     "restart_required",
     "restart_command",
     "rollback_token",
+    "takes_back",
     "unreviewed",
     "finding_id",
     "metrics",
