@@ -6,12 +6,12 @@ import json
 import shutil
 import subprocess
 import threading
-import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from agents_harness import wait_for
 
 from homeostat.adapters.prometheus import Prometheus
 from homeostat.model.settings import PrometheusQuery
@@ -21,14 +21,6 @@ from homeostat.testing.fake_measures import FakeMeasures
 
 QUEUED = PrometheusQuery(name="queue", query="shop_queue", above=10)
 _PATIENCE_S = 60
-
-
-def until(condition, what):
-    deadline = time.monotonic() + _PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {_PATIENCE_S} s"
-        time.sleep(0.05)  # between two looks
-    return found
 
 
 class FakeWorld:
@@ -92,8 +84,8 @@ class PrometheusWorld:
             stderr=self._log,
         )
         try:
-            self.url = until(self._address, "it listens")
-            until(self._ready, "it is ready")
+            self.url = wait_for(self._address, what="it listens", timeout_s=_PATIENCE_S)
+            wait_for(self._ready, what="it is ready", timeout_s=_PATIENCE_S)
         except BaseException:
             self.close()
             raise
@@ -160,7 +152,7 @@ def ask(world, query=QUEUED, *, since=None):
         found = world.measures.answer(query, since=since, until=datetime.now(UTC))
         return None if isinstance(found, Unanswered) else found
 
-    return until(answer, "an answer")
+    return wait_for(answer, what="an answer", timeout_s=_PATIENCE_S)
 
 
 def present(world, query=QUEUED):
@@ -175,19 +167,21 @@ def test_the_present_value_of_a_query_is_told_and_of_several_series_the_worst(wo
     assert isinstance(first, Unanswered), "it does not wait for an answer"
     assert present(world) is None, "nobody measured anything"
     world.measure(3.0, 12.5, 7.0)
-    answer = until(lambda: (found := ask(world))[-1].value and found, "a value")
+    answer = wait_for(lambda: (found := ask(world))[-1].value and found, what="a value", timeout_s=_PATIENCE_S)
     assert answer[-1].value == 12.5
     assert all(b.at - a.at == timedelta(seconds=5) for a, b in itertools.pairwise(answer))
     below = PrometheusQuery(name="least", query="shop_queue", below=5)
-    assert until(lambda: present(world, below), "a value") == 3.0
+    assert wait_for(lambda: present(world, below), what="a value", timeout_s=_PATIENCE_S) == 3.0
     world.measure(float("nan"))
-    until(lambda: present(world, PrometheusQuery(name="nan", query="shop_queue", above=1.5)) is None, "no number")
+    anew = PrometheusQuery(name="nan", query="shop_queue", above=1.5)
+    wait_for(lambda: present(world, anew) is None, what="no number", timeout_s=_PATIENCE_S)
     for since in (now - timedelta(minutes=10), now - timedelta(seconds=20)):
         assert abs(ask(world, since=since)[0].at - since) < timedelta(seconds=1), "of the time that was asked for"
     assert ask(world, since=now)
     world.fall_silent()
-    gone = until(
+    gone = wait_for(
         lambda: isinstance(found := measures.answer(QUEUED, since=now, until=datetime.now(UTC)), Unanswered) and found,
-        "it is gone",
+        what="it to be gone",
+        timeout_s=_PATIENCE_S,
     )
     assert gone.reason

@@ -262,31 +262,6 @@ class TestCanaries:
         store.canaries.record([])
         assert len(store.canaries.ticks(tick.change_id)) == 2
 
-    def test_the_whole_service_is_added_up_by_stretches_that_hold_what_ended_in_them(self, store):
-        first = stretch_start(example_tick(1).end)
-        at_s = [(first - START).total_seconds() + seconds for seconds in (1, STRETCH_S, STRETCH_S + 0.5)]
-        ticks = [example_tick(seconds) for seconds in at_s]
-        store.vitals.record_ticks([*ticks, replace(ticks[0], process_id="another", serves=True)])
-        until = first + timedelta(seconds=2 * STRETCH_S)
-        both = store.vitals.stretches(since=first, until=until)
-        assert [item.start for item in both] == [first, first + timedelta(seconds=STRETCH_S)]
-        assert (both[0].requests, both[0].errors, both[0].seconds, both[0].error_seconds) == (42, 6, 3.0, 3)
-        assert both[0].latency == (6,) * (len(LATENCY_BOUNDS_MS) + 1)
-        assert (both[0].serves, both[1].serves, both[1].requests) == (True, False, 14)
-        assert store.vitals.stretches(since=first + timedelta(seconds=1), until=until) == both[1:]
-        assert store.vitals.stretches(since=first, until=until - timedelta(seconds=1)) == both[:1]
-
-    def test_stretches_count_once_what_is_sent_again_and_nothing_that_is_not_attested(self, store):
-        tick = example_tick(1)
-        store.vitals.record_ticks([tick, tick])
-        store.vitals.record_ticks([tick, replace(tick, process_id=UNATTESTED + "x")])
-        assert [item.requests for item in store.vitals.stretches(since=at(-60), until=at(60))] == [14]
-
-    def test_old_stretches_are_forgotten_with_their_ticks(self, store):
-        store.vitals.record_ticks([example_tick(seconds) for seconds in (1, 100)])
-        store.vitals.prune(before=at(90))
-        assert [item.requests for item in store.vitals.stretches(since=at(-60), until=at(200))] == [14]
-
     def test_old_ticks_are_forgotten_and_counted(self, store):
         store.canaries.record([example_canary_tick(seconds) for seconds in (1, 2, 3)])
         assert store.canaries.prune(before=at(3)) == 2

@@ -44,6 +44,18 @@ def wait_while(
             time.sleep(_POLL_S)
 
 
+def follow_proof(client: HubClient, body: dict[str, Any], *, wait: bool = True, as_json: bool) -> None:
+    """Wait, unless told not to, until policy and tests have spoken, and show what they say; blocked is an exit code."""
+    if wait:
+        body = wait_while(client, body["proposal_id"], UNDECIDED, progress=Progress(quiet=as_json))
+    if as_json:
+        emit_json(body)
+    else:
+        print_summary(body)
+    if body["state"] == "blocked":
+        raise typer.Exit(1)
+
+
 def answer(body: dict[str, Any], as_json: bool, text: str) -> None:
     """Say in a line, or as JSON, what became of a decision."""
     if as_json:

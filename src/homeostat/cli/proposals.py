@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from homeostat.cli.following import BASE, UNDECIDED, ProposalId, answer, print_summary, wait_while
+from homeostat.cli.following import BASE, ProposalId, answer, follow_proof, print_summary
 from homeostat.cli.hub_client import HubClient, segment
 from homeostat.cli.options import AsJson, Repo, StateDir
-from homeostat.cli.output import Progress, emit_json, say, show, show_diff, show_table, show_text
+from homeostat.cli.output import emit_json, say, show, show_diff, show_table, show_text
 from homeostat.cli.place import Place, locate
 from homeostat.cli.seen import digest_to_approve, remember_shown
 from homeostat.core.errors import InvalidInput
@@ -78,14 +78,7 @@ def propose(
     identity = body["proposal_id"]
     if not as_json:
         say(f"proposal {identity} handed in; policy and tests are running ...")
-    if wait:
-        body = wait_while(client, identity, UNDECIDED, progress=Progress(quiet=as_json))
-    if as_json:
-        emit_json(body)
-    else:
-        print_summary(body)
-    if body["state"] == "blocked":
-        raise typer.Exit(1)
+    follow_proof(client, body, wait=wait, as_json=as_json)
 
 
 def list_proposals(
@@ -166,14 +159,7 @@ def edit(
     client = HubClient(place)
     _say_settings_wait(place)
     body = client.post(f"{BASE}/{segment(proposal_id)}/edit", wanted)
-    if wait:
-        body = wait_while(client, body["proposal_id"], UNDECIDED, progress=Progress(quiet=as_json))
-    if as_json:
-        emit_json(body)
-    else:
-        print_summary(body)
-    if body["state"] == "blocked":
-        raise typer.Exit(1)
+    follow_proof(client, body, wait=wait, as_json=as_json)
 
 
 def approve(

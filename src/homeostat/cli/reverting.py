@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from homeostat.cli.following import BASE, UNDECIDED, ProposalId, answer, print_summary, wait_while
+from homeostat.cli.following import BASE, ProposalId, answer, follow_proof, wait_while
 from homeostat.cli.hub_client import HubClient, segment
 from homeostat.cli.options import AsJson, Repo, StateDir
-from homeostat.cli.output import Progress, emit_json, say, show, show_diff
+from homeostat.cli.output import emit_json, say, show, show_diff
 from homeostat.cli.place import locate
 from homeostat.core.errors import InvalidInput
 from homeostat.model.proposal import MUST_RESTART, REVERT_WAITS
@@ -38,7 +38,7 @@ def revert(
     if preview:
         _show_preview(client.get(path), as_json)
     elif merge:
-        _propose_merge(client, path, reason, as_json)
+        follow_proof(client, client.post(f"{path}/merge", {"reason": reason}), as_json=as_json)
     else:
         _put_back(client, path, reason, as_json)
 
@@ -53,17 +53,6 @@ def _put_back(client: HubClient, path: str, reason: str, as_json: bool) -> None:
         say("it is called reverted as soon as they have followed; look again with `homeostat proposals show`")
         raise typer.Exit(4)
     if body["state"] != "reverted":
-        raise typer.Exit(1)
-
-
-def _propose_merge(client: HubClient, path: str, reason: str, as_json: bool) -> None:
-    identity = client.post(f"{path}/merge", {"reason": reason})["proposal_id"]
-    body = wait_while(client, identity, UNDECIDED, progress=Progress(quiet=as_json))
-    if as_json:
-        emit_json(body)
-    else:
-        print_summary(body)
-    if body["state"] == "blocked":
         raise typer.Exit(1)
 
 

@@ -21,7 +21,7 @@ from homeostat.core.digests import Digest
 from homeostat.core.errors import Conflict, IntegrityFailure, InvalidInput, Unavailable
 from homeostat.core.ids import ProcessId, ProposalId
 from homeostat.flows import canarying
-from homeostat.flows.bringing_in_line import bring_back, live_change
+from homeostat.flows.bringing_in_line import bring_back, is_gone, live_change
 from homeostat.flows.deciding import approve, policy_changed
 from homeostat.flows.deps import Deps
 from homeostat.flows.proposing import resolve_diff
@@ -344,16 +344,10 @@ def _put_back(deps: Deps, change_id: str, processes: Sequence[ProcessId]) -> Non
     answers = [deps.live.rollback(item, change_id, timeout_s=deps.settings.hmr.timeout_s) for item in processes]
     listed = {process.id: process.pid for process in deps.live.processes()}
     left = [item for item in answers if item.outcome is not LiveOutcome.SWAPPED]
-    # One that hangs may be off the list, and is not known to be gone for that.
-    left = [item for item in left if item.process_id in listed or not _is_gone(deps, item.process_id)]
+    left = [item for item in left if item.process_id in listed or not is_gone(deps, item.process_id)]
     if left:
         names = "; ".join(f"process {listed.get(item.process_id, item.process_id)}: {item.detail}" for item in left)
         raise Unavailable("not-put-back", f"the change may be still live in {names}")
-
-
-def _is_gone(deps: Deps, process_id: ProcessId) -> bool:
-    """Tell whether a process that is not listed is known to have ended."""
-    return deps.live.wait_until_connected([process_id], timeout_s=0)
 
 
 def _pid(processes: Sequence[HostProcess], result: LiveResult) -> str:

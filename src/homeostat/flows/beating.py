@@ -12,7 +12,7 @@ from homeostat.flows.recovering import recover
 from homeostat.flows.restarting import watch_restarts
 from homeostat.flows.transition import read_readable
 from homeostat.flows.troubles import Troubles
-from homeostat.model.proposal import ProposalState
+from homeostat.model.proposal import ON_TRIAL, ProposalState
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,6 @@ RENEW_EVERY = 4
 
 _OBSERVING = "observing"
 _NAMED = 5
-_TRYING = frozenset({ProposalState.CANARY})
 _PRUNE_EVERY = 7200
 _KEEP_VITALS = timedelta(hours=26)
 """A day and a margin: later detectors compare with the same hours of the day before."""
@@ -59,7 +58,7 @@ def heed(deps: Deps, troubles: Troubles) -> None:
 
     What fails is trouble of the beats: each of them looks at the same canaries, too, and knows when it is over.
     """
-    _try(troubles, _OBSERVING, lambda: _observe(deps, renew=False, states=_TRYING), between=True)
+    _try(troubles, _OBSERVING, lambda: _observe(deps, renew=False, states=ON_TRIAL), between=True)
 
 
 def _observe(deps: Deps, *, renew: bool, states: frozenset[ProposalState] = WATCHED) -> int:

@@ -87,6 +87,11 @@ def take_out_at_once(deps: Deps, proposal: Proposal) -> dict[ProcessId, LiveResu
     return {key: answer for key, answer in answers.items() if answer.outcome is not LiveOutcome.UNREACHABLE}
 
 
+def is_gone(deps: Deps, process_id: ProcessId) -> bool:
+    """Tell whether a process that is not listed is known to have ended; one that hangs may be off the list, too."""
+    return deps.live.wait_until_connected([process_id], timeout_s=0)
+
+
 def _take_out(
     deps: Deps, process: HostProcess, proposal: Proposal, back: TreeChange, *, read_from_disk: bool = True
 ) -> list[str]:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from homeostat.core.canonical_json import JsonValue
 from homeostat.core.errors import Unavailable
 from homeostat.core.ids import ProcessId
-from homeostat.flows.bringing_in_line import bring_back, live_change
+from homeostat.flows.bringing_in_line import bring_back, is_gone, live_change
 from homeostat.flows.deps import Deps
 from homeostat.flows.detecting import ServiceLook, look_at_service
 from homeostat.flows.transition import must, read, transition
@@ -170,7 +170,7 @@ def _out_of_sight(deps: Deps, proposal: Proposal) -> list[str]:
         return []
     routed = {*application.processes, *deps.judgings.of(proposal.id, deps.canaries, deps.settings.canary).processes}
     missing = routed - {process.id for process in deps.live.processes()}
-    lost = sorted(item for item in missing if not deps.live.wait_until_connected([item], timeout_s=0))
+    lost = sorted(item for item in missing if not is_gone(deps, ProcessId(item)))
     return [f"process {item[:8]} is out of sight; its lease ends at {ends_at:%H:%M:%S}" for item in lost]
 
 

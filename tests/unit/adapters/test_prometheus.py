@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from agents_harness import wait_for
 
 from homeostat.adapters.prometheus import NoPrometheus, Prometheus, parse_answer
 from homeostat.model.settings import PrometheusQuery
@@ -96,14 +97,13 @@ def server():
 def ask(url, *, timeout_s=1.0):
     measures = Prometheus(url, timeout_s=timeout_s, fresh_s=600.0)
     now = datetime.now(UTC)
-    deadline = time.monotonic() + _PATIENCE_S
+
+    def said():
+        found = measures.answer(QUERY, since=now - timedelta(seconds=20), until=now)
+        return None if isinstance(found, Unanswered) and "not asked yet" in found.reason else found
+
     try:
-        while True:
-            found = measures.answer(QUERY, since=now - timedelta(seconds=20), until=now)
-            if not (isinstance(found, Unanswered) and "not asked yet" in found.reason):
-                return found
-            assert time.monotonic() < deadline
-            time.sleep(0.01)  # between two looks
+        return wait_for(said, what="a word", timeout_s=_PATIENCE_S)
     finally:
         measures.close()
 
@@ -186,11 +186,7 @@ def test_what_was_fetched_since_one_time_answers_nothing_of_a_longer_one_and_is_
         return None if isinstance(found, Unanswered) else found
 
     def until_answered(since):
-        deadline = time.monotonic() + _PATIENCE_S
-        while not (found := answered(since)):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)  # between two looks
-        return found
+        return wait_for(lambda: answered(since), what="an answer", timeout_s=_PATIENCE_S)
 
     assert until_answered(late)[0].at == late
     assert answered(early) is None, "the answer to another question"

@@ -3,6 +3,8 @@
 import gc
 
 import pytest
+from canary_scene import Clock, Requests
+from homeostat_agent.reload import Reloader
 from reload_host import Host
 
 
@@ -18,3 +20,16 @@ def the_tests_own_thresholds():
 def host(tmp_path):
     with Host.at(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def clock(host):
+    """Return the clock of the host's leases, which stands still."""
+    clock = Clock()
+    host.reloader = Reloader(str(host.root), patience_s=0.3, clock_s=clock)
+    return clock
+
+
+@pytest.fixture
+def requests():
+    return Requests()

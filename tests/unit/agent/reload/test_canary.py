@@ -9,9 +9,9 @@ import types
 import weakref
 
 import pytest
-from canary_scene import Clock, Requests, terms, units
+from canary_scene import terms, units
 from homeostat_agent.canary.key import parse_key
-from homeostat_agent.reload import Change, Reloader
+from homeostat_agent.reload import Change
 
 SOURCE = '''
 import functools
@@ -81,18 +81,6 @@ def words(value):
     if isinstance(value, (tuple, list)):
         return set().union(*map(words, value)) if value else set()
     return {value} & {"old", "new"}
-
-
-@pytest.fixture
-def clock(host):
-    clock = Clock()
-    host.reloader = Reloader(str(host.root), patience_s=0.3, clock_s=clock)
-    return clock
-
-
-@pytest.fixture
-def requests():
-    return Requests()
 
 
 @pytest.fixture

@@ -7,25 +7,13 @@ import types
 import weakref
 
 import pytest
-from canary_scene import Clock, Requests, terms, units
+from canary_scene import terms, units
 from homeostat_agent.capture.frames import Repository
-from homeostat_agent.reload import Change, Reloader
+from homeostat_agent.reload import Change
 
 CACHED = "import functools\n@functools.lru_cache\ndef f(x):\n    return 1\ndef g(x):\n    return 1\n"
 LOOKING = "import sys\ndef f(x):\n    return sys._getframe(1).f_code.co_name\ndef g(x):\n    return 1\n"
 ROUND = "import functools\ndef f(x):\n    return 1\nremembered = functools.lru_cache(f)\n"
-
-
-@pytest.fixture
-def clock(host):
-    clock = Clock()
-    host.reloader = Reloader(str(host.root), patience_s=0.3, clock_s=clock)
-    return clock
-
-
-@pytest.fixture
-def requests():
-    return Requests()
 
 
 def test_after_promoting_functions_have_exactly_the_new_code(host):
