@@ -1,27 +1,13 @@
-"""One swap and one rollback, step by step. Called by `Reloader`, which holds the lock and the record."""
+"""One swap, step by step: plan, verify, commit. Called by `Reloader`, which holds the lock and the record."""
 
 from __future__ import annotations
 
-import functools
 import os
 import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from types import CodeType, FunctionType
-from typing import Any, Union
+from typing import Any
 
-from homeostat_agent.haste import Haste
-from homeostat_agent.reload.census import (
-    Census,
-    Files,
-    Load,
-    Memory,
-    has_gil,
-    is_importing,
-    running,
-    suspended,
-    take_census,
-)
+from homeostat_agent.reload.census import Census, Load, Memory, has_gil, is_importing, running, suspended
 from homeostat_agent.reload.change import (
     FAILED,
     MODES,
@@ -33,126 +19,15 @@ from homeostat_agent.reload.change import (
     refusal,
 )
 from homeostat_agent.reload.exchange import Binding, Exchange, ExchangeFailed, Value
-from homeostat_agent.reload.naming import bind_names, bindings_to_remove, old_texts
-from homeostat_agent.reload.neighbours import Neighbours
 from homeostat_agent.reload.patience import Patience
-from homeostat_agent.reload.plan import ModulePlan, compile_plan, routing_obstacles
-from homeostat_agent.reload.routes import Router, Routes
+from homeostat_agent.reload.plan import ModulePlan, routing_obstacles
+from homeostat_agent.reload.routes import Router
 from homeostat_agent.reload.routing import CACHED
-from homeostat_agent.reload.work import (
-    Exchanged,
-    Returned,
-    Target,
-    Work,
-    copies_elsewhere,
-    plan_back,
-    plan_forward,
-)
-
-_QUIET_POLL_S = 0.05
-_MAX_ROUNDS = 4
-"""How often the process is looked through for functions made while the others were exchanged."""
+from homeostat_agent.reload.step import MAX_ROUNDS, Step, Surroundings
+from homeostat_agent.reload.work import Target, Work, copies_elsewhere, plan_forward
 
 
-Targets = dict[tuple[str, str], Union[Target, ModulePlan]]
-"""Plans by path and file name; what cannot be carried out has no more than the plan."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What all steps of one reloader share."""
-
-    repository: str
-    patience_s: float
-    haste: Haste
-    real_paths: dict[str, str] = field(default_factory=dict)
-    routes: Routes = field(default_factory=Routes)
-    neighbours: Neighbours = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "neighbours", Neighbours(self.repository))
-
-    def files(self, paths: tuple[str, ...]) -> Files:
-        return Files(self.repository, paths, self.real_paths)
-
-
-class _Step:
-    """What a swap and a rollback have in common."""
-
-    def __init__(
-        self, change: Change, surroundings: Surroundings, files: Files, targets: Targets, anchors: tuple[Any, ...]
-    ) -> None:
-        self.change = change
-        self.files = files
-        self.targets = targets
-        self.anchors = anchors
-        """From an earlier census of the same files: what leads to every function (see `take_census`)."""
-
-        self._surroundings = surroundings
-        self._modules = {module.path: module for module in change.modules}
-        self._patience = Patience(surroundings.patience_s, surroundings.haste)
-
-    def _look(
-        self,
-        plan: Callable[[Load, Target, Census, Work], None],
-        *,
-        since: Census | None = None,
-        codes: Sequence[CodeType] = (),
-        memory: Memory | None = None,
-    ) -> tuple[Work, Census]:
-        """Look through the process, or what is new in it since, and work out what is to be done."""
-        if since is None and (self.anchors or memory is not None):
-            self._surroundings.haste.hold()
-        elif since is None:
-            self._surroundings.haste.hurry()  # a complete look takes long, and lets other threads in
-        remembered = memory.look(self.files, codes) if memory is not None else None
-        census = remembered or take_census(self.files, since=since, anchors=self.anchors, codes=codes)
-        self.anchors = census.anchors
-        work = Work(bound=self._own())
-        for load in census.loads:
-            target = self._target(load.path, load.filename)
-            if isinstance(target, Target):
-                plan(load, target, census, work)
-            else:
-                work.restart.extend(target.restart_reasons)
-        for load, target, runs_old in work.naming:
-            bind_names(load, target, work, runs_old=runs_old)
-        work.naming.clear()
-        return work, census
-
-    def _target(self, path: str, filename: str) -> Target | ModulePlan:
-        """Plan and compile a module as the file name says under which it was (or would be) loaded."""
-        found = self.targets.get((path, filename))
-        if found is None:
-            module = self._modules[path]
-            planned = compile_plan(path, module.old_source, module.new_source, filename=filename)
-            if isinstance(planned, ModulePlan):
-                found = planned
-            else:
-                around, sources = self._surroundings, (module.old_source, module.new_source)
-                texts = old_texts(self.change, around.repository)
-                found = Target(planned, around.routes, around.neighbours, sources=sources, texts=texts)
-            self.targets[(path, filename)] = found
-        return found
-
-    def _own(self) -> list[Binding]:
-        """Return what the change bound so far."""
-        raise NotImplementedError
-
-    def _clear_caches(self, work: Work) -> list[str]:
-        """Empty the caches; again when calls that were in flight, and may fill them, have ended."""
-        if not work.caches:
-            return []
-        codes = set(map(id, work.left_codes))
-        for cache in work.caches:
-            cache.cache_clear()
-        ended = self._patience.wait_until(lambda: running(codes) == 0)
-        for cache in work.caches:
-            cache.cache_clear()
-        return [] if ended else ["a call in flight may still put an old result into a cache"]
-
-
-class Attempt(_Step):
+class Attempt(Step):
     """A swap: `plan`, `verify`, and, only when both found nothing, `commit`.
 
     What `plan` and `verify` found out of the texts and of code objects stays true: an attempt that was
@@ -272,7 +147,7 @@ class Attempt(_Step):
         census = self._census
         bound_before = len(self.bound)
         waiting = census.suspended if census.suspended is not None else suspended(first.left_codes)
-        for _ in range(_MAX_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             if not work.exchange:
                 break
             try:
@@ -365,107 +240,6 @@ class Attempt(_Step):
                 if isinstance(target, Target):
                     found.append((path, target))
         return found
-
-
-class Retreat(_Step):
-    """A rollback."""
-
-    def __init__(self, attempt: Attempt) -> None:
-        # Nothing here asks the disk: what does lets go of the interpreter, and the old code is waited for.
-        super().__init__(attempt.change, attempt._surroundings, attempt.files, attempt.targets, attempt.anchors)
-        self._exchanged = attempt.exchanged
-        self._bound = attempt.bound
-        self._values = attempt.values
-        self._given_back: set[str] = set()
-        self.leftover: list[tuple[Binding, list[CodeType]]] = []
-        """Added names that calls in flight may still need, with the code of such calls."""
-
-    def _own(self) -> list[Binding]:
-        return self._bound
-
-    def run(self) -> Outcome:
-        """Put everything back, then look whether something of the new code stays in use."""
-        try:
-            # What `swap` exchanged goes back at once: a process that runs bad code cannot wait for a look.
-            returned, took_us = self._return()
-        except ExchangeFailed as error:
-            return refusal(FAILED, [f"an assignment was refused, the change stays in force ({error})"])
-        with self._surroundings.haste.hurried():
-            return self._find_the_rest(returned, took_us)
-
-    def _find_the_rest(self, returned: Returned, took_us: int) -> Outcome:
-        """Put back what else there is of the new code, and say what stays in use."""
-        work, census = self._look(functools.partial(plan_back, returned=returned))
-        bindings = [
-            binding
-            for load in census.loads
-            if isinstance(target := self._target(load.path, load.filename), Target)
-            for binding in bindings_to_remove(load, target, returned, work)
-        ]
-        bindings.extend(self._bound)
-        first = work
-        names = sorted(self._given_back)
-        for turn in range(_MAX_ROUNDS):
-            if not work.exchange:
-                break
-            try:
-                took_us += work.exchange.commit()
-            except ExchangeFailed as error:
-                if turn == 0:
-                    return refusal(FAILED, [f"an assignment was refused, the change stays in force ({error})"])
-                break
-            names.extend(work.names)
-            work, census = self._look(functools.partial(plan_back, returned={}), since=census)
-        del census
-        notes = self._clear_caches(first)
-        notes.extend(self._remove(bindings, first.left_codes))
-        staying = self._still_in_use(first, work)
-        if staying:
-            return refusal(RESTART_REQUIRED, [f"everything was put back, but {staying}", *notes])
-        functions = tuple(dict.fromkeys(names))
-        detail = f"{', '.join(functions[:10])} put back" if functions else "nothing of this change runs here"
-        return Outcome(SWAPPED, "; ".join([detail, *notes]), swap_us=took_us or None, functions=functions)
-
-    def _return(self) -> tuple[Returned, int]:
-        """Give old code back to what `swap` exchanged and is still as it left it; with the microseconds it took."""
-        exchange = Exchange()
-        returned = {}
-        for reference, old, new in self._exchanged:
-            function = reference()
-            if function is not None and function.__code__ is new:
-                exchange.add(function, new, old)
-                returned[id(function)] = Exchanged(function, old, new)
-        exchange.values.extend(value.reversed() for value in self._values if value.present is value.new)
-        self._given_back = {value.where for value in exchange.values}
-        return returned, exchange.commit() if exchange else 0
-
-    def _remove(self, bindings: list[Binding], left_codes: list[CodeType]) -> list[str]:
-        # A call in flight on the new code looks added names up when it gets there. They go when it is through.
-        if not bindings:
-            return []
-        if self._patience.wait_until(lambda: is_quiet(left_codes), poll_s=_QUIET_POLL_S):
-            for binding in bindings:
-                binding.take()
-            return []
-        self.leftover = [(binding, left_codes) for binding in bindings]
-        return ["names that the change added stay until the calls in flight have ended"]
-
-    def _still_in_use(self, first: Work, last: Work) -> str:
-        found = [*((item[0], item[2]) for work in (first, last) for item in work.products)]
-        found.extend(item for work in (first, last) for item in work.strangers)
-        stays = [words for work in (first, last) for words in work.stays]
-        words = refusal(RESTART_REQUIRED, [*stays, *(item[1] for item in found)]).detail
-        references = [weakref.ref(item[0]) for item in found]
-        found.clear()
-        for work in (first, last):  # nothing here may keep alive what is waited for
-            work.products.clear()
-            work.strangers.clear()
-        return "" if self._patience.wait_until_gone(references) and not stays else words
-
-
-def is_quiet(codes: list[CodeType]) -> bool:
-    """Tell whether no call runs or waits on any of these code objects."""
-    return running(set(map(id, codes))) == 0 and suspended(codes) == 0
 
 
 class _Late:

@@ -21,7 +21,7 @@ from types import CodeType
 from homeostat_agent.canary.report import CanaryReport
 from homeostat_agent.canary.switch import Switch, Terms
 from homeostat_agent.haste import Haste
-from homeostat_agent.reload.attempt import Attempt, Retreat, Surroundings, is_quiet
+from homeostat_agent.reload.attempt import Attempt
 from homeostat_agent.reload.calm import Calm
 from homeostat_agent.reload.change import (
     FAILED,
@@ -35,7 +35,9 @@ from homeostat_agent.reload.change import (
 from homeostat_agent.reload.exchange import Binding
 from homeostat_agent.reload.look import CANARY, Look
 from homeostat_agent.reload.patience import Patience
+from homeostat_agent.reload.retreat import Retreat, is_quiet
 from homeostat_agent.reload.routes import Router
+from homeostat_agent.reload.step import Surroundings
 from homeostat_agent.reload.targets import EVERYBODY, HandOver, Target, Targets
 
 _MAX_ENDED = 100

@@ -8,8 +8,8 @@ import homeostat_agent
 import pytest
 from homeostat_agent.canary.switch import Terms
 from homeostat_agent.reload import Reloader
-from homeostat_agent.reload.attempt import Retreat
 from homeostat_agent.reload.change import Outcome
+from homeostat_agent.reload.retreat import Retreat
 from homeostat_agent.reload.targets import EVERYBODY, Targets, is_well
 
 ENGINE = """
