@@ -137,11 +137,10 @@ class DurableStarter:
         if retry and self._is_busy(proposal_id):
             return
         # The row was written before and says what is due: what could not be started, recovery starts.
-        with translated(committing=True), SetWorkflowID(self._workflow_id(name, proposal_id, retry)):
+        # Each start has an id of its own: the same event comes again in a proposal's life (applying goes on after a
+        # canary), and DBOS runs no id a second time.
+        with translated(committing=True), SetWorkflowID(f"{name}:{proposal_id}:{self._new_id()}"):
             DBOS.start_workflow(self._workflow, name, proposal_id)
-
-    def _workflow_id(self, name: str, proposal_id: ProposalId, retry: bool) -> str:
-        return f"{name}:{proposal_id}:{self._new_id()}" if retry else f"{name}:{proposal_id}"
 
     def _is_busy(self, proposal_id: ProposalId) -> bool:
         with self._busy_guard:

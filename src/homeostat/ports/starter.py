@@ -6,9 +6,9 @@ from homeostat.core.ids import ProposalId
 
 
 class Starter(Protocol):
-    """Each method returns at once; the same event for the same proposal twice starts one workflow.
+    """Each method returns at once, and starts a workflow whenever it is told: the row says what is left to do.
 
-    `retry` marks a start by recovery: it makes a new workflow even where an earlier one ended.
+    `retry` marks a start by recovery, which does nothing while a workflow of the proposal is at work.
     """
 
     def submitted(self, proposal_id: ProposalId, *, retry: bool = False) -> None: ...

@@ -21,6 +21,7 @@ min_requests = 100
 [canary]
 steps = [50]      # 10, then 50, in real life
 step_s = 2        # a minute
+quick_ms = 100    # no customer of this shop notices less: whatever takes longer is judged
 """
 
 

@@ -17,6 +17,7 @@ from homeostat.core.errors import HomeostatError, Unavailable
 
 _PROPOSALS = "/api/selfimprove/proposals"
 _RATE = 120.0
+_TELL_EVERY_S = 10.0
 
 _out = Console(highlight=False, soft_wrap=True)
 
@@ -223,9 +224,17 @@ class _Story:
 
     def _see_it_pass(self, identity: str) -> None:
         """Wait until the judge of both arms has seen enough for all calls to run the change."""
-        took_s = processes.wait_until(
-            "the change passes on to all calls", lambda: self._get(identity)["state"] == "observing", within_s=60
-        )
+        began_s = told_s = time.monotonic()
+
+        def passed() -> bool:
+            nonlocal told_s
+            body = self._get(identity)
+            if body["canary"] and time.monotonic() - told_s > _TELL_EVERY_S:
+                told_s = time.monotonic()
+                self.tell(f"   [dim]after {told_s - began_s:.0f} s: {body['canary']['reason']}[/]")
+            return bool(body["state"] == "observing")
+
+        took_s = processes.wait_until("the change passes on to all calls", passed, within_s=180)
         self.tell(f"[bold]It does well beside the old code[/]: all calls after {took_s:.1f} s, branch and files, too")
         self.tell(f"   [dim]{self._get(identity)['application']['live_detail']}[/]")
 

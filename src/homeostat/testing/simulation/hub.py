@@ -57,18 +57,17 @@ class OwnErrorsOnly(Troubles):
 
 @dataclass(slots=True)
 class Workflows:
-    """What is durable of started workflows: which were started, and which of them have not ended."""
+    """What is durable of started workflows: how many were started, and which of them have not ended."""
 
-    started: set[str] = field(default_factory=set)
+    started: int = 0
     open: dict[str, tuple[str, ProposalId]] = field(default_factory=dict)
 
 
 class SimulatedStarter:
     """`homeostat.ports.starter.Starter` with the rules of `homeostat.adapters.durable`, in simulated time.
 
-    A start is written down before it runs, the same start twice is one workflow, an interrupted one runs
-    again at the next hub's start; flows of one proposal exclude each other, and so do proofs, and moves of
-    the deployed tree.
+    A start is written down before it runs, an interrupted one runs again at the next hub's start; flows of one
+    proposal exclude each other, and so do proofs, and moves of the deployed tree.
     """
 
     def __init__(self, workflows: Workflows, hub: "SimulatedHub", timeline: Timeline) -> None:
@@ -97,11 +96,10 @@ class SimulatedStarter:
     def _start(self, name: str, proposal_id: ProposalId, retry: bool) -> None:
         if retry and self._busy[proposal_id].taken:
             return
-        key = f"{name}:{proposal_id}" + (f":{len(self._workflows.started)}" if retry else "")
-        if key not in self._workflows.started:
-            self._workflows.started.add(key)
-            self._workflows.open[key] = (name, proposal_id)
-            self._spawn(key, name, proposal_id)
+        self._workflows.started += 1
+        key = f"{name}:{proposal_id}:{self._workflows.started}"
+        self._workflows.open[key] = (name, proposal_id)
+        self._spawn(key, name, proposal_id)
 
     def _spawn(self, key: str, name: str, proposal_id: ProposalId) -> None:
         self._hub.spawn(f"{name} {proposal_id[-3:]}", lambda: self._handle(key, name, proposal_id))
