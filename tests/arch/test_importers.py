@@ -9,7 +9,7 @@ ONLY_IMPORTERS = {
     "dbos": ("src/homeostat/adapters/durable.py",),
     "sqlalchemy": ("src/homeostat/adapters/store/", "src/homeostat/adapters/durable.py"),
     "alembic": ("src/homeostat/adapters/store/",),
-    "cryptography": ("src/homeostat/adapters/keys.py",),
+    "cryptography": ("src/homeostat/adapters/keys.py", "src/homeostat/audit/notes.py"),
     "fastapi": ("src/homeostat/hub/",),
     "typer": ("src/homeostat/cli/",),
 }
