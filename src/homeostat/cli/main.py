@@ -10,6 +10,7 @@ from homeostat import __version__
 from homeostat.cli import (
     checks,
     findings,
+    patching,
     planning,
     proposals,
     restarting,
@@ -40,6 +41,7 @@ for module in (serving, setting_up, status, checks, saving, restarting):
 proposals.register(app)
 reverting.register(app)
 planning.register(app)
+patching.register(app)
 findings.register(app)
 
 

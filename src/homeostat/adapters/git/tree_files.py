@@ -39,6 +39,8 @@ class Obstacle:
     """Something that is not a regular file, at the path or on the way to it."""
 
     what: str
+    too_large: bool = False
+    """A regular file it is, but larger than what was asked for."""
 
 
 OnDisk: TypeAlias = DiskFile | Obstacle | None
@@ -54,11 +56,11 @@ class TreeFiles:
     def close(self) -> None:
         os.close(self._root_fd)
 
-    def look(self, path: str) -> OnDisk:
-        """Read what stands at `path`. Only regular files are opened."""
+    def look(self, path: str, *, most_bytes: int | None = None) -> OnDisk:
+        """Read what stands at `path`. Only regular files are opened, and none with more bytes than that."""
         try:
             with self._folder(path) as (folder, name):
-                return _read(folder, name)
+                return _read(folder, name, most_bytes)
         except FileNotFoundError:
             return None
         except _NotAFolder as error:
@@ -73,12 +75,25 @@ class TreeFiles:
             return seen is None
         return isinstance(seen, DiskFile) and _signature(now) == seen.signature
 
-    def stage(self, path: str, content: bytes, *, executable: bool, like: OnDisk) -> None:
+    def entries(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Yield name and mode of everything in a folder of the tree, empty for its root; nothing where there is none.
+
+        Links are not followed. A name that is not UTF-8 has lone surrogates.
+        """
+        try:
+            with self._open_folders(encode_path(folder.rstrip("/")).split(b"/") if folder else []) as opened:
+                for entry in os.scandir(opened):
+                    yield entry.name, entry.stat(follow_symlinks=False).st_mode
+        except (FileNotFoundError, _NotAFolder):
+            return
+
+    def stage(self, path: str, content: bytes, *, executable: bool, like: OnDisk, mtime_ns: int | None = None) -> None:
         """Write the temporary file for `path`, synced, with its folders; `like` is the file it replaces.
 
         Permissions and owner of the replaced file are kept, except for the executable bits. Its
         modification time is in a later second than that of the replaced file: Python's byte-code
-        cache tells sources apart by whole seconds and size, and would else run the old code.
+        cache tells sources apart by whole seconds and size, and would else run the old code. Or it is `mtime_ns`,
+        for contents that are put back.
         """
         with self._folder(path, make=True) as (folder, _):
             temporary = temporary_name(path)
@@ -95,7 +110,7 @@ class TreeFiles:
                 if isinstance(like, DiskFile):
                     now = os.fstat(fd).st_mtime_ns
                     later = (like.mtime_ns // _SECOND_NS + 1) * _SECOND_NS
-                    os.utime(fd, ns=(now, max(now, later)))
+                    os.utime(fd, ns=(now, max(now, later) if mtime_ns is None else mtime_ns))
                 os.fsync(fd)
 
     def place(self, path: str) -> None:
@@ -201,7 +216,7 @@ def _step(folder: int, name: bytes, *, where: bytes, make: bool) -> int:
     return below
 
 
-def _read(folder: int, name: bytes) -> DiskFile | Obstacle:
+def _read(folder: int, name: bytes, most_bytes: int | None) -> DiskFile | Obstacle:
     found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if not stat.S_ISREG(found.st_mode):
         return Obstacle(what=_kind(found.st_mode))
@@ -211,8 +226,11 @@ def _read(folder: int, name: bytes) -> DiskFile | Obstacle:
         opened = os.fstat(fd)
         if not stat.S_ISREG(opened.st_mode):
             return Obstacle(what=_kind(opened.st_mode))
+        content = file.read(-1 if most_bytes is None else most_bytes + 1)
+        if most_bytes is not None and len(content) > most_bytes:
+            return Obstacle(what=f"a file of more than {most_bytes} bytes", too_large=True)
         return DiskFile(
-            content=file.read(),
+            content=content,
             executable=bool(opened.st_mode & stat.S_IXUSR),
             permissions=stat.S_IMODE(opened.st_mode),
             uid=opened.st_uid,
