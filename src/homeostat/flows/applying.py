@@ -14,26 +14,24 @@ A crash before 3 leaves nothing that anybody sees. From 3 on, `apply` called aga
 row: 4 and 5 are idempotent. A failure in 4 or 5 puts everything back and ends in *failed*.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from homeostat.core.digests import Digest
 from homeostat.core.errors import Conflict, IntegrityFailure, InvalidInput, Unavailable
-from homeostat.core.ids import ProcessId, ProposalId
+from homeostat.core.ids import ProposalId
 from homeostat.flows import canarying
-from homeostat.flows.bringing_in_line import bring_back, is_gone, live_change
+from homeostat.flows.bringing_in_line import bring_back, live_change
 from homeostat.flows.deciding import approve, policy_changed
 from homeostat.flows.deps import Deps
 from homeostat.flows.proposing import resolve_diff
+from homeostat.flows.swapping import NotSwapped, swap_into_all
 from homeostat.flows.transition import drop_candidate, must, read, read_all, transition
 from homeostat.flows.vouching import check_recorded
 from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.canary import CanaryStage
 from homeostat.model.change import TreeChange
-from homeostat.model.process import HostProcess, LiveOutcome, LiveResult
 from homeostat.model.proposal import MOVES_TREE, ON_TRIAL, Application, Proposal, ProposalState
 from homeostat.model.verdict import Denied
-from homeostat.ports.live import LiveChange
 from homeostat.proposals.events import ApplyAsked, ApplyFailed, ApplyStarted, RestartNeeded, WentLive
 from homeostat.rollout.consent import change_ref
 from homeostat.rollout.live import plan_change
@@ -275,11 +273,7 @@ def _out_of_processes(deps: Deps, proposal: Proposal, change: TreeChange, failed
 
 
 def swap_everywhere(deps: Deps, change_id: str, change: TreeChange) -> WentLive | RestartNeeded | ApplyFailed:
-    """Swap a change into every attached process, all or none; files are on disk already.
-
-    A process that starts meanwhile has read the new files; one that attached between the listing
-    and the files is caught by listing again until nobody is left out.
-    """
+    """Swap a change into every attached process, all or none; files are on disk already."""
     plan = plan_change(change)
     if not plan.needs_live:
         return WentLive(detail="no running process loads the changed files")
@@ -287,68 +281,16 @@ def swap_everywhere(deps: Deps, change_id: str, change: TreeChange) -> WentLive 
         return RestartNeeded(detail="hot module reload is disabled (`hmr.enabled`)")
     if plan.restart_reasons:
         return RestartNeeded(detail="; ".join(plan.restart_reasons))
-    wanted = live_change(change_id, change, mode=deps.settings.hmr.mode)
-    lost = [item for item in deps.live.processes() if not item.connected]
-    if lost:
-        # They were waited for. What runs there cannot be exchanged, and all or none is the rule.
-        return RestartNeeded(detail="; ".join(f"process {item.pid} cannot be reached" for item in lost))
-    swapped: dict[ProcessId, LiveResult] = {}
-    while True:
-        waiting = [item for item in deps.live.processes() if item.connected and item.id not in swapped]
-        if not waiting:
-            break
-        results = _swap_all(deps, wanted, waiting)
-        bad = [item for item in results if item.outcome is not LiveOutcome.SWAPPED]
-        if bad:
-            _put_back(deps, change_id, [*swapped, *(item.id for item in waiting)])  # or `Unavailable`
-            detail = "; ".join(f"process {_pid(waiting, item)}: {item.detail}" for item in bad)
-            if all(item.outcome is LiveOutcome.RESTART_REQUIRED for item in bad):
-                return RestartNeeded(detail=detail)
-            return ApplyFailed(reason=f"HMR application failed: {detail}")
-        swapped |= {item.process_id: item for item in results}
-    if not swapped:
+    done = swap_into_all(deps, live_change(change_id, change, mode=deps.settings.hmr.mode))
+    if isinstance(done, NotSwapped):
+        if done.needs_restart:
+            return RestartNeeded(detail=done.reason)
+        return ApplyFailed(reason=f"HMR application failed: {done.reason}")
+    if not done.processes:
         return RestartNeeded(detail="no running process is attached")
-    functions = sorted({name for item in swapped.values() for name in item.functions})
+    functions = done.functions
     named = [*functions[:_NAMED], f"{len(functions) - _NAMED} more"] if len(functions) > _NAMED else functions
-    slowest_us = max((item.swap_us or 0) for item in swapped.values())
     return WentLive(
-        detail=f"swapped {', '.join(named) or 'nothing that is loaded'} in {len(swapped)} "
-        f"process{'es' if len(swapped) > 1 else ''}, {slowest_us} us"
+        detail=f"swapped {', '.join(named) or 'nothing that is loaded'} in {len(done.processes)} "
+        f"process{'es' if len(done.processes) > 1 else ''}, {done.slowest_us} us"
     )
-
-
-def _swap_all(deps: Deps, wanted: LiveChange, waiting: Sequence[HostProcess]) -> list[LiveResult]:
-    """Prepare everywhere, and only when all could, swap everywhere; the last result is the first bad one."""
-    timeout_s = deps.settings.hmr.timeout_s
-    for process in waiting:
-        prepared = deps.live.prepare(process.id, wanted, timeout_s=timeout_s)
-        if prepared.outcome is LiveOutcome.FAILED:
-            # Nothing was tried yet: what runs there is not what the change was made from, and only
-            # a restart brings it to the files on disk.
-            prepared = replace(prepared, outcome=LiveOutcome.RESTART_REQUIRED)
-        if prepared.outcome is not LiveOutcome.SWAPPED:
-            return [prepared]
-    results = []
-    for process in waiting:
-        results.append(deps.live.swap(process.id, wanted, timeout_s=timeout_s))
-        if results[-1].outcome is not LiveOutcome.SWAPPED:
-            break
-    return results
-
-
-def _put_back(deps: Deps, change_id: str, processes: Sequence[ProcessId]) -> None:
-    """Ask every process that may have swapped to take it back; `Unavailable` while one may still run the change.
-
-    The row then stays *applying* and recovery goes on from there. One that is gone has nothing to take back.
-    """
-    answers = [deps.live.rollback(item, change_id, timeout_s=deps.settings.hmr.timeout_s) for item in processes]
-    listed = {process.id: process.pid for process in deps.live.processes()}
-    left = [item for item in answers if item.outcome is not LiveOutcome.SWAPPED]
-    left = [item for item in left if item.process_id in listed or not is_gone(deps, item.process_id)]
-    if left:
-        names = "; ".join(f"process {listed.get(item.process_id, item.process_id)}: {item.detail}" for item in left)
-        raise Unavailable("not-put-back", f"the change may be still live in {names}")
-
-
-def _pid(processes: Sequence[HostProcess], result: LiveResult) -> str:
-    return next((str(item.pid) for item in processes if item.id == result.process_id), result.process_id)
