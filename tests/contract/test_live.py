@@ -397,3 +397,49 @@ def test_a_function_behind_a_cache_is_not_routable_and_can_be_swapped_for_all_ca
     assert (shown(world).generation, shown(world).changes, world.price()) == (0, (), 20)
     assert world.live.swap(world.id, asked, timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
     assert world.price() == 30
+
+
+# EditedProcesses
+
+
+def test_a_process_names_the_files_of_the_repository_that_it_has_loaded(world):
+    told = world.live.loaded(world.id, timeout_s=TIMEOUT_S)
+    assert "prices.py" in told.files and told.parent is None
+    assert not [path for path in told.files if path.startswith(("/", "..")) or "site-packages" in path]
+
+
+def test_what_was_not_imported_is_not_named(make_world):
+    world = make_world(imported=False)
+    assert "prices.py" not in world.live.loaded(world.id, timeout_s=TIMEOUT_S).files
+
+
+def test_a_process_that_is_not_there_names_nothing(world):
+    assert world.live.loaded(STRANGER, timeout_s=0.1) is None
+    assert not world.live.settle(STRANGER, "c1", timeout_s=0.1)
+
+
+def test_a_settled_change_stands_and_is_in_force_no_more(world):
+    assert world.live.swap(world.id, change(), timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+    assert world.live.settle(world.id, "c1", timeout_s=TIMEOUT_S)
+    assert world.live.processes()[0].changes == ()
+    assert world.live.rollback(world.id, "c1", timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+    assert world.price() == 30
+    assert world.live.settle(world.id, "c1", timeout_s=TIMEOUT_S)  # once more is as once
+    back = world.live.swap(world.id, change("c2", NEW, OLD), timeout_s=TIMEOUT_S)
+    assert (back.outcome, world.price()) == (LiveOutcome.SWAPPED, 20)
+
+
+def test_what_a_settled_change_was_made_upon_cannot_be_taken_back_in_part(world):
+    world.live.swap(world.id, change(), timeout_s=TIMEOUT_S)
+    world.live.swap(world.id, change("c2", NEW, NEWER), timeout_s=TIMEOUT_S)
+    assert world.live.settle(world.id, "c2", timeout_s=TIMEOUT_S)
+    assert world.live.rollback(world.id, "c1", timeout_s=TIMEOUT_S).outcome is LiveOutcome.RESTART_REQUIRED
+    assert world.price() == 40
+    assert world.live.processes()[0].changes == ("c1",)
+
+
+def test_a_canary_is_not_settled(world):
+    share = Share(percent=50, lease_s=30, key="")
+    assert world.live.swap(world.id, change(), share=share, timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+    assert not world.live.settle(world.id, "c1", timeout_s=TIMEOUT_S)
+    assert world.live.processes()[0].changes == ("c1",)

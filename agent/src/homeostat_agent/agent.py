@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from homeostat_agent.capture import Capture
     from homeostat_agent.capture.failures import Failures
+    from homeostat_agent.capture.frames import Repository
     from homeostat_agent.connection import HubConnection
     from homeostat_agent.handover.member import Member
     from homeostat_agent.haste import Haste
@@ -57,9 +58,11 @@ class Agent:
             hmr_enabled=launch.hmr_enabled,
             hmr_mode=launch.hmr_mode,
             make_reloader=self._make_reloader,
+            loaded=self._loaded_files,
         )
         self._sender = Sender(source=self, control=self._control, dial=self._dial)
         self._member: Member | None = None
+        self._repository: Repository | None = None
 
     @property
     def connected(self) -> bool:
@@ -195,6 +198,14 @@ class Agent:
             service_name=self._launch.service_name,
             process_id=self.process_id,
         )
+
+    def _loaded_files(self) -> list[str]:
+        from homeostat_agent.capture.frames import Repository
+        from homeostat_agent.loaded import loaded_files
+
+        if self._repository is None:
+            self._repository = Repository(self._launch.repository)
+        return loaded_files(self._repository)
 
     def _make_reloader(self, haste: Haste) -> Reloader:
         from homeostat_agent.reload import Reloader

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-COMMANDS = frozenset({"prepare", "swap", "canary", "renew", "promote", "rollback", "ping"})
+COMMANDS = frozenset({"prepare", "swap", "canary", "renew", "promote", "rollback", "settle", "loaded", "ping"})
 
 
 class Command:

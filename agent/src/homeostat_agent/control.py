@@ -45,8 +45,12 @@ class Control:
         hmr_enabled: bool,
         hmr_mode: str,
         make_reloader: Callable[[Haste], Reloader],
+        loaded: Callable[[], list[str]] = list,
     ) -> None:
+        """`loaded` names the files of the repository that this process has loaded."""
         self.process_id = process_id
+        self._parent_id = ""
+        self._loaded = loaded
         self.faults = 0
         """Exceptions that came out of a command; each was answered as *failed*."""
         self.haste = Haste()
@@ -124,7 +128,7 @@ class Control:
 
     def become_forked_child(self, process_id: str) -> None:
         """Go on in a forked child. One that was copied in the middle of a change takes no more of them."""
-        self.process_id = process_id
+        self._parent_id, self.process_id = self.process_id, process_id
         self.haste.end()
         if self._reloader is not None:
             self._reloader.become_forked_child()
@@ -136,7 +140,9 @@ class Control:
     def _carry_out(self, command: Command) -> Answer:
         if command.kind == "ping":
             return self._answer(command, PONG, "")
-        if command.kind in ("rollback", "promote", "renew"):
+        if command.kind == "loaded":
+            return {**self._answer(command, PONG, ""), "files": self._loaded(), "parent": self._parent_id}
+        if command.kind in ("rollback", "promote", "renew", "settle"):
             return self._of_change_in_force(command)
         change = self._change(command.body)
         if isinstance(change, str):
@@ -164,15 +170,15 @@ class Control:
         renewal = (lease_s, percent) if _is_lease(lease_s) and (percent is None or _is_percent(percent)) else None
         if command.kind == "renew" and renewal is None:
             return self._answer(command, REFUSED, _NO_TERMS, code="malformed")
-        if command.kind == "rollback" and change_id not in self.changes:
+        if command.kind in ("rollback", "settle") and change_id not in self.changes:
             return self._answer(command, SWAPPED, "this change is not in force here")
         if self._disabled:
             return self._answer(command, RESTART_REQUIRED, self._disabled)
         reloader = self._reload()
         if command.kind == "renew" and renewal is not None:
             return self._from_outcome(command, reloader.renew(change_id, lease_s=renewal[0], percent=renewal[1]))
-        end = reloader.promote if command.kind == "promote" else reloader.rollback
-        return self._from_outcome(command, end(change_id))
+        ends = {"promote": reloader.promote, "rollback": reloader.rollback, "settle": reloader.settle}
+        return self._from_outcome(command, ends[command.kind](change_id))
 
     def _reload(self) -> Reloader:
         if self._reloader is None:

@@ -68,6 +68,17 @@ class RunningSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedFiles:
+    """What a process says it has loaded of the repository."""
+
+    files: frozenset[str]
+    """Python files, relative to the repository; a link by what it leads to."""
+
+    parent: ProcessId | None
+    """The process that it was forked from, with everything that was loaded there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveResult:
     """One process's answer to a prepare, swap or rollback."""
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from homeostat.core.ids import ProcessId
 from homeostat.model.canary import Share
-from homeostat.model.process import HostProcess, LiveResult
+from homeostat.model.process import HostProcess, LiveResult, LoadedFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,5 +76,20 @@ class LiveProcesses(Protocol):
 
         Until then `processes` may leave out some that are there. It is a matter of seconds after the
         hub's start, and of nothing later.
+        """
+        ...
+
+
+class EditedProcesses(Protocol):
+    """What it takes beside `LiveProcesses` to follow files that a person edits."""
+
+    def loaded(self, process_id: ProcessId, *, timeout_s: float) -> LoadedFiles | None:
+        """Ask what the process has loaded of the repository; None when it did not answer."""
+        ...
+
+    def settle(self, process_id: ProcessId, change_id: str, *, timeout_s: float) -> bool:
+        """Let a change that was swapped in stand for good: it is no change in force any more. False: not answered.
+
+        It cannot be taken back then, nor can an earlier change of its files (``restart_required``).
         """
         ...

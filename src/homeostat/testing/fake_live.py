@@ -11,7 +11,7 @@ from homeostat_agent.reload.plan import plan_module
 
 from homeostat.core.ids import ProcessId
 from homeostat.model.canary import Share
-from homeostat.model.process import HostProcess, LiveOutcome, LiveResult, RunningSource
+from homeostat.model.process import HostProcess, LiveOutcome, LiveResult, LoadedFiles, RunningSource
 from homeostat.ports.live import LiveChange, ModuleChange
 
 
@@ -58,6 +58,10 @@ class _Process:
     routed: dict[str, Routed] = field(default_factory=dict)
     """Changes that a share of the calls runs; `loaded` is what the others run."""
 
+    parent: ProcessId | None = None
+    covered: set[str] = field(default_factory=set)
+    """Changes in force that a settled one was made upon."""
+
     stopped: bool = False
     script: dict[str, deque[Misbehaviour]] = field(default_factory=dict)
     late: list[Callable[[], object]] = field(default_factory=list)
@@ -65,7 +69,7 @@ class _Process:
 
 
 class FakeLive:
-    """Implements `homeostat.ports.live.LiveProcesses`. Thread safe.
+    """Implements `homeostat.ports.live.LiveProcesses` and `EditedProcesses`. Thread safe.
 
     A process has loaded some sources; a swap is refused where neither of its sources is the loaded one,
     as the reloader would. `calls` lists every command that was made, in order. A wait takes no longer
@@ -90,10 +94,12 @@ class FakeLive:
             self._gathered = done
             self._lock.notify_all()
 
-    def attach(self, process: HostProcess, *, loaded: dict[str, str] | None = None) -> None:
+    def attach(
+        self, process: HostProcess, *, loaded: dict[str, str] | None = None, parent: ProcessId | None = None
+    ) -> None:
         """Add a process that has loaded these sources (path → text), or let one that was lost come back."""
         with self._lock:
-            self._processes[process.id] = _Process(shown=process, loaded=dict(loaded or {}))
+            self._processes[process.id] = _Process(shown=process, loaded=dict(loaded or {}), parent=parent)
             self._gone.discard(process.id)
             self._lock.notify_all()
 
@@ -205,6 +211,29 @@ class FakeLive:
 
     def rollback(self, process_id: ProcessId, change_id: str, *, timeout_s: float) -> LiveResult:
         return self._command("rollback", process_id, change_id, None)
+
+    def loaded(self, process_id: ProcessId, *, timeout_s: float) -> LoadedFiles | None:
+        with self._lock:
+            process = self._answering(process_id)
+            return None if process is None else LoadedFiles(files=frozenset(process.loaded), parent=process.parent)
+
+    def settle(self, process_id: ProcessId, change_id: str, *, timeout_s: float) -> bool:
+        with self._lock:
+            process = self._answering(process_id)
+            if process is None or change_id in process.routed:
+                return False
+            settled = process.undo.get(change_id, ())
+            earlier = list(process.undo)[: list(process.undo).index(change_id)] if settled else []
+            paths = {item.path for item in settled}
+            process.covered |= {name for name in earlier if paths & {item.path for item in process.undo[name]}}
+            if process.undo.pop(change_id, None) is not None:
+                process.shown = replace(process.shown, changes=(*process.undo, *process.routed))
+            return True
+
+    def _answering(self, process_id: ProcessId) -> _Process | None:
+        process = self._processes.get(process_id)
+        there = process is not None and process.listed and process.shown.connected and not process.stopped
+        return process if there else None
 
     def wait_until_connected(self, process_ids: Sequence[str], *, timeout_s: float) -> bool:
         return self._wait(lambda: all(map(self._settled, process_ids)), timeout_s)
@@ -320,6 +349,8 @@ class FakeLive:
             return LiveResult(process_id=process_id, outcome=LiveOutcome.SWAPPED, detail="", swap_us=10)
         if change_id not in process.undo:
             return _result(process_id, LiveOutcome.SWAPPED, "this change is not in force here")
+        if change_id in process.covered:
+            return _result(process_id, LiveOutcome.RESTART_REQUIRED, "a later change touched the same files: it stands")
         modules = process.undo.pop(change_id)
         # Whether it was swapped or imported since: what runs the new source gets the old.
         process.loaded |= {

@@ -194,3 +194,14 @@ def test_with_the_real_reloader_a_file_that_is_not_loaded_can_be_swapped(tmp_pat
     assert subject.generation == 0
     assert ask(subject, "swap")["outcome"] == "swapped"
     assert (subject.generation, subject.changes) == (1, ["c1"])
+
+
+def test_a_forked_child_names_the_process_it_was_forked_from(tmp_path):
+    subject = Control(
+        process_id=PROCESS, hmr_enabled=True, hmr_mode="safe", make_reloader=pytest.fail, loaded=lambda: ["shop.py"]
+    )
+    answer = ask(subject, "loaded", {})
+    assert (answer["files"], answer["parent"]) == (["shop.py"], "")
+    subject.become_forked_child("child")
+    answer = ask(subject, "loaded", {}, process_id="child")
+    assert (answer["files"], answer["parent"]) == (["shop.py"], PROCESS)

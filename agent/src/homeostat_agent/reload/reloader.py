@@ -82,6 +82,9 @@ class Reloader:
         self._calm = Calm(clock_s)
         self._generation = 0
         self._applied: dict[str, _Applied] = {}
+        self._covered: dict[str, str] = {}
+        """Changes in force that a settled one was made upon, with its id."""
+
         self._prepared: Attempt | None = None
         self._leftover: list[tuple[Binding, list[CodeType]]] = []
         self._ended: deque[CanaryReport] = deque(maxlen=_MAX_ENDED)
@@ -188,6 +191,26 @@ class Reloader:
         with self._lock:
             return self._roll_back(change_id)
 
+    def settle(self, change_id: str) -> Outcome:
+        """Let a change stand for good: how to take it back is forgotten, and with it how to take back what it is upon.
+
+        A change that is not in force is settled. One that is under canary is ``failed``, and goes on.
+        """
+        with self._lock:
+            applied = self._applied.get(change_id)
+            if applied is None:
+                return Outcome(SWAPPED, "this change is not in force here")
+            if applied.switch is not None:
+                return refusal(FAILED, [f"the change {change_id} is under canary: end that first"])
+            paths = {module.path for module in applied.attempt.change.modules}
+            earlier = list(self._applied)[: list(self._applied).index(change_id)]
+            for other in earlier:
+                if not paths.isdisjoint(module.path for module in self._applied[other].attempt.change.modules):
+                    self._covered[other] = change_id
+            del self._applied[change_id]
+            self._covered.pop(change_id, None)
+            return Outcome(SWAPPED, "it stands")
+
     def give_back_lapsed(self) -> None:
         """Roll back every canary whose lease ran out. Cheap where there is none: to be called again and again.
 
@@ -293,7 +316,8 @@ class Reloader:
             return Outcome(SWAPPED, "this change is not in force here; nothing was to be put back")
         later = self._later(change_id)
         if later:
-            return refusal(RESTART_REQUIRED, [f"the later change {later} touched the same files: take it back first"])
+            stands = "stands for good" if change_id in self._covered else "take it back first"
+            return refusal(RESTART_REQUIRED, [f"the later change {later} touched the same files: {stands}"])
         if applied.switch is not None:
             # Every call from here on, and should the exchange fail, too.
             self._ended.append(applied.switch.end(new=False))
@@ -362,7 +386,7 @@ class Reloader:
         for other in ids[ids.index(change_id) + 1 :]:
             if not paths.isdisjoint(module.path for module in self._applied[other].attempt.change.modules):
                 return other
-        return ""
+        return self._covered.get(change_id, "")
 
     def _remove_leftover(self) -> None:
         """Take away names of changes rolled back earlier, whose calls were still in flight then."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from homeostat_agent.commands import Command, digest_of
+from homeostat_agent.loaded import MAX_FILES
 from homeostat_agent.protocol import KEY_BYTES, ProtocolError
 from homeostat_agent.sender import BACKOFF_MAX_S
 from homeostat_agent.stream import FramedSocket
@@ -39,7 +40,7 @@ from homeostat.adapters.process_start import process_started
 from homeostat.core.errors import Unavailable
 from homeostat.core.ids import ProcessId
 from homeostat.model.canary import Share
-from homeostat.model.process import HostProcess, LiveOutcome, LiveResult, RunningSource
+from homeostat.model.process import HostProcess, LiveOutcome, LiveResult, LoadedFiles, RunningSource
 from homeostat.ports.clock import Clock
 from homeostat.ports.live import LiveChange
 
@@ -57,9 +58,10 @@ _JOIN_S = 2.0
 _TELEMETRY = frozenset({"logs", "metrics"})
 _MAX_WORDS = 500
 _MAX_FUNCTIONS = 1_000
+_MAX_ID = 64
 _MAX_SWAP_US = 3_600_000_000
 _RUNS = {item.value: item for item in RunningSource}
-_AT_ANY_GENERATION = frozenset({"prepare", "canary", "rollback"})
+_AT_ANY_GENERATION = frozenset({"prepare", "canary", "rollback", "settle", "loaded"})
 """Commands that are asked once more when the process has moved on unseen: they change nothing, or nothing for good."""
 
 _OUTCOMES = {item.value: item for item in LiveOutcome if item is not LiveOutcome.UNREACHABLE}
@@ -191,9 +193,26 @@ class AgentGateway:
         if self._closing.is_set():
             raise Unavailable("hub-stopping", "the hub is being stopped; the next one goes on from here")
 
+    # EditedProcesses
+
+    def loaded(self, process_id: ProcessId, *, timeout_s: float) -> LoadedFiles | None:
+        answer = self._exchange(process_id, "loaded", {}, timeout_s=timeout_s)
+        return None if isinstance(answer, LiveResult) else _loaded(answer)
+
+    def settle(self, process_id: ProcessId, change_id: str, *, timeout_s: float) -> bool:
+        answer = self._command(process_id, "settle", {"change_id": change_id}, timeout_s=timeout_s)
+        return answer.outcome is LiveOutcome.SWAPPED
+
     # Commands
 
     def _command(self, process_id: ProcessId, kind: str, body: dict[str, Any], *, timeout_s: float) -> LiveResult:
+        answer = self._exchange(process_id, kind, body, timeout_s=timeout_s)
+        return answer if isinstance(answer, LiveResult) else _result(process_id, answer)
+
+    def _exchange(
+        self, process_id: ProcessId, kind: str, body: dict[str, Any], *, timeout_s: float
+    ) -> Answer | LiveResult:
+        """Return what the process answered, or that it did not."""
         self._check_open()
         deadline_s = time.monotonic() + timeout_s
         found = self._roster.find(process_id)
@@ -215,7 +234,7 @@ class AgentGateway:
         if isinstance(answer, Unanswered):
             self._check_open()
             return _unreachable(process_id, answer.reason if answer.sent else f"{answer.reason}; nothing was done")
-        return _result(process_id, answer)
+        return answer
 
     def _ask(self, session: Session, kind: str, body: dict[str, Any], *, deadline_s: float) -> Answer | Unanswered:
         found = self._roster.find(session.process_id)
@@ -400,6 +419,20 @@ def _result(process_id: ProcessId, answer: Answer) -> LiveResult:
         functions=tuple(map(_words, functions[:_MAX_FUNCTIONS])) if isinstance(functions, list) else (),
         runs=_RUNS.get(runs) if isinstance(runs, str) else None,
     )
+
+
+def _loaded(answer: Answer) -> LoadedFiles | None:
+    """Read which files a process has loaded; None where that is no list of paths inside the repository."""
+    files, parent = answer.get("files"), answer.get("parent")
+    if not isinstance(files, list) or len(files) > MAX_FILES:
+        return None
+    inside = frozenset(item for item in files if isinstance(item, str) and _is_inside(item))
+    return LoadedFiles(files=inside, parent=ProcessId(parent[:_MAX_ID]) if isinstance(parent, str) and parent else None)
+
+
+def _is_inside(path: str) -> bool:
+    parts = path.split("/")
+    return len(path) <= _MAX_WORDS and path.isprintable() and not {"", ".", "..", ".git", ".homeostat"} & set(parts)
 
 
 def _words(value: object) -> str:
