@@ -18,7 +18,15 @@ from urllib.parse import urlsplit
 
 from homeostat.core.errors import InvalidInput
 from homeostat.model.documented import DOCUMENTED, Honoured, Loosens, NothingReadsIt, TellsWhere, Tightens, is_no
-from homeostat.model.settings import PROFILE_DEFAULTS, HmrMode, Profile, PrometheusQuery, Settings, table_names
+from homeostat.model.settings import (
+    AUTO_RELOAD_IN,
+    PROFILE_DEFAULTS,
+    HmrMode,
+    Profile,
+    PrometheusQuery,
+    Settings,
+    table_names,
+)
 
 FILE_NAME = "homeostat.toml"
 
@@ -256,7 +264,22 @@ def _build(values: Mapping[str, _Raw], warnings: tuple[str, ...]) -> LoadedSetti
     if settings.detectors.prometheus and not settings.detectors.prometheus_url:
         source = values["detectors.prometheus"].source
         raise InvalidInput("bad-setting", f"{source}: `detectors.prometheus` needs `detectors.prometheus_url`")
+    _check_auto_reload(settings, values)
     return LoadedSettings(settings=settings, origins=tuple(origins), warnings=warnings)
+
+
+def _check_auto_reload(settings: Settings, values: Mapping[str, _Raw]) -> None:
+    if not settings.hmr.auto_reload:
+        return
+    source = values["hmr.auto_reload"].source
+    if settings.profile not in AUTO_RELOAD_IN:
+        raise InvalidInput(
+            "bad-setting",
+            f"{source}: `hmr.auto_reload` is for the profiles dev and test, and this is {settings.profile.value}",
+            hint='hand the change in (`homeostat propose --diff FILE`), or set profile = "dev" where you develop',
+        )
+    if not settings.hmr.enabled:
+        raise InvalidInput("bad-setting", f"{source}: `hmr.auto_reload` needs `hmr.enabled`")
 
 
 def _value(

@@ -59,12 +59,19 @@ def up(
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     from homeostat.hub.serving import HubServer  # takes a second to import: only where a hub is started
 
-    server = HubServer(settings=settings, repository=place.repository, state_dir=place.state_dir)
+    server = HubServer(
+        settings=settings,
+        repository=place.repository,
+        state_dir=place.state_dir,
+        tell=lambda report: say(report.line()),
+    )
     host = _Host(place, settings, command)
 
     def ready() -> None:
         say(f"homeostat is ready at {server.url}")
         say(f"state: {place.state_dir}   stop: Ctrl-C")
+        if settings.hmr.auto_reload:
+            say("auto-reload is on: what you save goes live at once, proved by nobody (hmr.auto_reload)")
         if not host.command:
             say("no program is started with it: start yours with `homeostat run -- COMMAND`")
         if host.command:

@@ -53,6 +53,7 @@ def _look(client: HubClient) -> dict[str, Any]:
             "url": client.url,
             "uptime_s": engine.get("service", {}).get("uptime_s"),
             "troubles": engine.get("status", {}).get("troubles", {"store": engine.get("error", "")}),
+            "auto_reload": engine.get("status", {}).get("auto_reload"),
         },
         "programs": restart["programs"],
         "processes": client.get("/api/processes")["processes"],
@@ -72,7 +73,14 @@ def _hub_rows(found: dict[str, Any]) -> list[Row]:
     troubles = [("trouble", name, reason) for name, reason in sorted(hub["troubles"].items())]
     how = "well" if not troubles else "in trouble"
     uptime = f", up for {span(hub['uptime_s'])}" if hub["uptime_s"] is not None else ""
-    return [("hub", hub["url"], how + uptime), *troubles]
+    return [("hub", hub["url"], how + uptime), *troubles, *_reload_rows(hub["auto_reload"])]
+
+
+def _reload_rows(found: dict[str, Any] | None) -> list[Row]:
+    if found is None:
+        return []
+    last = found["last"]
+    return [("auto-reload", "on", f"{last['at']}: {last['line']}" if last else "nothing was saved yet")]
 
 
 def _program_rows(found: dict[str, Any]) -> list[Row]:

@@ -76,6 +76,20 @@ def request_restart(deps: Deps, *, actor: Actor, proposal_id: ProposalId | None 
     )
 
 
+def restart_for_saves(deps: Deps) -> bool:
+    """Restart every program because what a person saved cannot be swapped in; False where nobody here can.
+
+    Only where the settings say so (`restart.automatic`). A restart that is under way is left to end.
+    """
+    programs = tuple(deps.restarter.programs())
+    if not deps.settings.restart.automatic or not programs:
+        return False
+    if _under_way(programs) is None:
+        waiting = [item for item in read_all(deps.proposals, states=_WAITING) if not _request_of(item)]
+        _ask(deps, deps.ids.new_uuid(), programs, waiting, actor=SYSTEM)
+    return True
+
+
 def watch_restarts(deps: Deps, *, look_anyway: bool) -> None:
     """Take every restart a step on; idempotent. Without a change that waits, only when `look_anyway`."""
     waiting = read_all(deps.proposals, states=_WAITING)

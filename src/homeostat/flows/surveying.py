@@ -56,7 +56,7 @@ def survey(
     problems: dict[str, str] = {}
     no_ids: Sequence[ProposalId] = ()
     no_lag: Sequence[tuple[ProposalId, int]] = ()
-    no_entries: Mapping[str, LedgerEntry] = {}
+    no_entries: tuple[Mapping[str, LedgerEntry], frozenset[str]] = ({}, frozenset())
     rows = _rows(problems, places)
     head = _noting(problems, "branch", None, places.commits.head)
     looked = [row for row in rows if row.application is not None][:_LOOKED_AT]
@@ -72,7 +72,7 @@ def survey(
     running = None if processes is None else _noting(problems, "processes", None, processes)
     candidates = _noting(problems, "candidates", no_ids, places.candidates.proposals)
     unrecorded = _noting(problems, "records", no_lag, places.records.pending_records)
-    entries = _noting(problems, "ledger", no_entries, lambda: _last_moves(places.ledger))
+    entries, reloads = _noting(problems, "ledger", no_entries, lambda: _last_moves(places.ledger))
     left_by = _noting(problems, "lock", "", lock)
     still = _rows(problems, places)
     unmoved = {(row.id, row.version) for row in rows} & {(row.id, row.version) for row in still}
@@ -89,6 +89,7 @@ def survey(
         candidates=candidates,
         unrecorded=frozenset(proposal_id for proposal_id, _ in unrecorded),
         processes=running,
+        reloads=reloads,
         swappable=frozenset(row.id for row in looked if row.state in APPLIED and _is_swappable(changes[row.id])),
         lock=left_by,
         proof_takes=proof_takes,
@@ -112,15 +113,18 @@ def _noting(problems: dict[str, str], part: str, instead: _T, look: Callable[[],
         return instead
 
 
-def _last_moves(ledger: LedgerStore) -> Mapping[str, LedgerEntry]:
+def _last_moves(ledger: LedgerStore) -> tuple[Mapping[str, LedgerEntry], frozenset[str]]:
+    """Return the entry that moved each proposal last, and what else the ledger knows to have been swapped in."""
     last: dict[str, LedgerEntry] = {}
+    reloads: set[str] = set()
     after = 0
     while page := ledger.entries(after=after, limit=_PAGE):
         last |= {
             entry.subject: entry for entry in page if entry.kind.startswith(PROPOSAL_PREFIX) and "to" in entry.body
         }
+        reloads.update(entry.subject for entry in page if entry.kind == "reload.begun")
         after = page[-1].seq
-    return last
+    return last, frozenset(reloads)
 
 
 def _change(places: Places, row: Proposal) -> TreeChange | None:

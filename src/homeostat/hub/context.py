@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from homeostat.flows.deps import Deps
+from homeostat.flows.reloading import Reloading
 from homeostat.flows.troubles import Troubles
 from homeostat.hub.metrics import HubMetrics
 from homeostat.telemetry.otlp import CumulativeReader
@@ -21,3 +22,5 @@ class HubContext:
     troubles: Troubles
     version: str
     started_at: datetime
+    reloading: Reloading | None = None
+    """None: what a developer saves does not go live by itself (`hmr.auto_reload`)."""

@@ -16,7 +16,8 @@ from homeostat.core.limits import MAX_HTTP_CONNECTIONS, MAX_HTTP_HEAD_BYTES
 from homeostat.flows.deps import Deps
 from homeostat.hub.app import create_app
 from homeostat.hub.http_guard import GuardedProtocol
-from homeostat.hub.wiring import Hub
+from homeostat.hub.wiring import Hub, log_reload
+from homeostat.model.reload import ReloadReport
 from homeostat.model.settings import Settings
 
 _BACKLOG = 128
@@ -25,7 +26,7 @@ _BACKLOG = 128
 class HubServer:
     """One hub and its HTTP server. `run` blocks; `stop` may be called from any thread or signal.
 
-    `wrap` is handed on to `Hub`.
+    `wrap` and `tell` are handed on to `Hub`.
     """
 
     def __init__(
@@ -35,10 +36,11 @@ class HubServer:
         repository: Path,
         state_dir: Path,
         wrap: Callable[[Deps], Deps] = lambda deps: deps,
+        tell: Callable[[ReloadReport], None] = log_reload,
     ) -> None:
         self._socket = _listen(settings.hub.bind, settings.hub.port)
         try:
-            self._hub = Hub(settings=settings, repository=repository, state_dir=state_dir, wrap=wrap)
+            self._hub = Hub(settings=settings, repository=repository, state_dir=state_dir, wrap=wrap, tell=tell)
         except BaseException:
             self._socket.close()
             raise

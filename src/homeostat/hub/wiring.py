@@ -15,6 +15,7 @@ from homeostat.adapters.agents.socket_place import choose_socket_path
 from homeostat.adapters.backups import FolderBackupStore
 from homeostat.adapters.clock import HubClock, RandomIds
 from homeostat.adapters.durable import DurableStarter
+from homeostat.adapters.edited_files import DiskEditedFiles
 from homeostat.adapters.git.candidate import GitCandidateBranch
 from homeostat.adapters.git.deployed import GitDeployedTree
 from homeostat.adapters.git.merging import GitCommitMerger
@@ -38,6 +39,7 @@ from homeostat.flows.deps import Deps
 from homeostat.flows.ingesting import ingest_logs, ingest_vitals
 from homeostat.flows.observing import last_evidence
 from homeostat.flows.recovering import recover
+from homeostat.flows.reloading import Reloading
 from homeostat.flows.reverting import revert
 from homeostat.flows.troubles import Troubles
 from homeostat.flows.validating import validate
@@ -45,10 +47,12 @@ from homeostat.hub.context import HubContext
 from homeostat.hub.isolation_watch import IsolationWatch
 from homeostat.hub.measured_live import MeasuredLive
 from homeostat.hub.metrics import HubMetrics
+from homeostat.hub.reload_watch import ReloadWatch
 from homeostat.hub.ticker import Ticker
 from homeostat.model.actor import Actor, Role
 from homeostat.model.finding import AGENTS
 from homeostat.model.process import HostProcess
+from homeostat.model.reload import ReloadReport
 from homeostat.model.settings import Settings
 from homeostat.policy.document import policy_in_force
 from homeostat.ports.live import LiveProcesses
@@ -60,6 +64,11 @@ from homeostat.telemetry.own_word import OwnWord
 _log = logging.getLogger(__name__)
 
 
+def log_reload(report: ReloadReport) -> None:
+    """Write what became of a developer's save to the log."""
+    _log.info("[SI] %s", report.line())
+
+
 class Hub:
     """A wired hub: `context` for the HTTP application, `close` to stop everything in order.
 
@@ -68,7 +77,8 @@ class Hub:
     what an earlier run left. When any step fails, the steps before it are undone.
 
     `wrap` may put something around the ports before anything uses them: a test that ends the process
-    at a chosen call, a tracer. It gets and returns all of them.
+    at a chosen call, a tracer. It gets and returns all of them. `tell` gets what became of each save of
+    a developer, from a thread (`hmr.auto_reload`).
     """
 
     def __init__(
@@ -78,7 +88,9 @@ class Hub:
         repository: Path,
         state_dir: Path,
         wrap: Callable[[Deps], Deps] = lambda deps: deps,
+        tell: Callable[[ReloadReport], None] = log_reload,
     ) -> None:
+        self._tell = tell
         with ExitStack() as undo:
             keys = load_or_create_keys(state_dir)
             undo.callback(hold_state(state_dir))
@@ -148,6 +160,7 @@ class Hub:
             troubles=troubles,
             version=__version__,
             started_at=clock.now(),
+            reloading=_follow_saves(deps, gateway, git, troubles, self._tell, undo),
         )
 
 
@@ -206,6 +219,24 @@ def _go_on_from(latest: datetime | None, clock: HubClock) -> None:
     lead = clock.lead()
     if lead:
         _log.warning("[SI] the machine's clock was set back: the hub's time is %.0f s ahead", lead.total_seconds())
+
+
+def _follow_saves(
+    deps: Deps,
+    gateway: AgentGateway,
+    git: GitRepository,
+    troubles: Troubles,
+    tell: Callable[[ReloadReport], None],
+    undo: ExitStack,
+) -> Reloading | None:
+    """Follow what a developer saves, where the settings say so."""
+    if not deps.settings.hmr.auto_reload:
+        return None
+    reloading = Reloading(deps, gateway, DiskEditedFiles(git.root), tell=tell)
+    watch = ReloadWatch(reloading, troubles)
+    watch.start()
+    undo.callback(watch.close)
+    return reloading
 
 
 def _measures(settings: Settings) -> Measures:

@@ -30,5 +30,8 @@ class Actor:
         return self.role is Role.OWNER
 
 
+AT_THE_FILES = Actor(id=ActorId("person-at-the-files"), role=Role.OWNER, name=None)
+"""Whoever edits the files of the checkout by hand. No credential says who that is: they can write the files."""
+
 SYSTEM = Actor(id=ActorId("system-homeostat"), role=Role.AGENT, name="homeostat")
 """The hub itself, when nobody asked: ticks, recoveries, automatic rollbacks."""

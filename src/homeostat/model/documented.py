@@ -65,7 +65,7 @@ DOCUMENTED: Mapping[str, Treatment] = MappingProxyType(
         "AETHERRA_HMR_MODE": Honoured("hmr.mode"),
         "AETHERRA_LOG_LEVEL": Honoured("log.level"),
         "AETHERRA_QUIET": Honoured("profile"),
-        "AETHERRA_HMR_AUTO_RELOAD": Loosens("a change goes live when it was approved"),
+        "AETHERRA_HMR_AUTO_RELOAD": Honoured("hmr.auto_reload"),
         "AETHERRA_HMR_STRICT": Tightens("asks that only signed sources are swapped in", _APPROVED),
         "AETHERRA_HMR_ALLOWED_SOURCES": Tightens("asks for a list of sources that may be swapped in", _APPROVED),
         "AETHERRA_HMR_AUDIT_PATH": _AUDIT_FILE,

@@ -57,13 +57,16 @@ class HubSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HmrSettings:
-    """Table ``[hmr]``: hot module reload (``AETHERRA_HMR_ENABLED``, ``AETHERRA_HMR_MODE``)."""
+    """Table ``[hmr]``: hot module reload (``AETHERRA_HMR_ENABLED``, ``_MODE``, ``_AUTO_RELOAD``)."""
 
     enabled: bool = setting(False, "Whether changes may be swapped into running processes.")
     mode: HmrMode = setting(
         HmrMode.SAFE, "`safe` or `aggressive` (`force` is read so); both swap the same safe set today."
     )
     timeout_s: float = setting(10.0, "How long one process may take over a swap.", low=0.1, high=300)
+    auto_reload: bool = setting(
+        False, "Whether what is saved in the checkout goes live at once, unproved; only in `dev` and `test`."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,6 +268,10 @@ A profile changes how long and how much is looked at, never whether: proof, cons
 the same in all of them, and `prod` adds what `homeostat.rollout.consent` says. Only where nobody is served but
 the developer there is no share of the calls that would tell anything.
 """
+
+
+AUTO_RELOAD_IN = frozenset({Profile.DEV, Profile.TEST})
+"""Where a person may let their saves go live: nobody is served there but the developer."""
 
 
 def table_names() -> tuple[str, ...]:

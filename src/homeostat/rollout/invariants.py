@@ -89,6 +89,9 @@ class Observed:
     swappable: frozenset[str] = frozenset()
     """Applied proposals that concern running processes, and can be swapped into them."""
 
+    reloads: frozenset[str] = frozenset()
+    """Ids of what developers saved and the ledger knows to have been swapped in."""
+
     lock: str = ""
     """A lock of Git's index that a move of ours left or holds: its path."""
 
@@ -294,7 +297,7 @@ def _live(seen: Observed) -> Iterator[Violation]:
     known = {*(row.id for row in seen.proposals), *seen.moved}
     for process in seen.processes:
         for change in process.changes:
-            if change.removesuffix(_REVERSE) not in known:
+            if change.removesuffix(_REVERSE) not in known and change not in seen.reloads:
                 yield _runs(10, process.pid, f"runs the change {change}, which no row knows")
     for row in seen.proposals:
         application = row.application

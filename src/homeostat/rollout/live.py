@@ -103,11 +103,11 @@ def _sources(item: FileChange) -> tuple[str, str] | None:
     if item.kind is not ChangeKind.MODIFY or not item.path.endswith(".py"):
         return None
     assert item.before is not None and item.after is not None
-    before, after = _text(item.before.content), _text(item.after.content)
+    before, after = source_text(item.before.content), source_text(item.after.content)
     return None if before is None or after is None else (before, after)
 
 
-def _text(content: bytes) -> str | None:
+def source_text(content: bytes) -> str | None:
     """Decode as the compiler would: by byte order mark, coding comment, or UTF-8; None when it could not."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)

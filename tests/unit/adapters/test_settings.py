@@ -175,9 +175,26 @@ def test_approval_cannot_be_switched_off(load, refused):
     assert "homeostat.toml:2" in refused("[self_improvement]\nrequire_approval = false\n")
 
 
-def test_automatic_reload_is_said_not_to_be_honoured(load):
-    assert "AETHERRA_HMR_AUTO_RELOAD" in load(AETHERRA_HMR_AUTO_RELOAD="1").warnings[0]
-    assert load(AETHERRA_HMR_AUTO_RELOAD="0").warnings == ()
+@pytest.mark.parametrize("profile", ["dev", "test"])
+def test_auto_reload_is_for_developers(load, profile):
+    text = f'profile = "{profile}"\n[hmr]\nenabled = true\n'
+    assert load(text).settings.hmr.auto_reload is False
+    loaded = load(text, AETHERRA_HMR_AUTO_RELOAD="1")
+    assert loaded.settings.hmr.auto_reload and source_of(loaded, "hmr.auto_reload") == "AETHERRA_HMR_AUTO_RELOAD"
+    assert load(text + "auto_reload = true\n", AETHERRA_HMR_AUTO_RELOAD="0").settings.hmr.auto_reload is False
+
+
+@pytest.mark.parametrize("profile", ["standard", "prod", "quiet"])
+def test_auto_reload_is_refused_where_others_are_served(load, refused, profile):
+    text = f'profile = "{profile}"\n[hmr]\nenabled = true\nauto_reload = true\n'
+    told = refused(text)
+    assert "homeostat.toml:4" in told and profile in told
+    assert "AETHERRA_HMR_AUTO_RELOAD" in refused(f'profile = "{profile}"\n', AETHERRA_HMR_AUTO_RELOAD="1")
+    assert load(f'profile = "{profile}"\n', AETHERRA_HMR_AUTO_RELOAD="0").settings.hmr.auto_reload is False
+
+
+def test_auto_reload_without_hot_reload_is_a_mistake(refused):
+    assert "needs `hmr.enabled`" in refused('profile = "dev"\n[hmr]\nauto_reload = true\n')
 
 
 def test_other_variables_of_ours_are_not_settings_and_an_unknown_one_is_said(load):

@@ -5,7 +5,10 @@ import json
 import pytest
 
 from homeostat.cli.output import span
+from homeostat.flows.reloading import Reloading
+from homeostat.model.reload import ReloadOutcome, ReloadReport
 from homeostat.model.restart import RestartPhase
+from homeostat.testing.memory_files import MemoryEditedFiles
 
 DIFF = (
     "--- a/shop.py\n+++ b/shop.py\n@@ -2,4 +2,4 @@\n     return PRICES[coupon]\n \n \n"
@@ -72,3 +75,19 @@ def test_without_a_hub_it_is_a_4_with_the_way_out(repository, typed):
 )
 def test_times_are_shown_in_their_two_largest_units(seconds, words):
     assert span(seconds) == words
+
+
+def test_it_says_whether_saves_go_live_and_what_became_of_the_last(hub, typed):
+    assert "auto-reload" not in typed("status").out
+    told = []
+    files = MemoryEditedFiles(hub.world.clock.now)
+    reloading = Reloading(hub.world.deps, hub.world.live, files, tell=told.append)
+    object.__setattr__(hub.context, "reloading", reloading)
+    assert "auto-reload\ton\tnothing was saved yet" in typed("status").out
+    at = hub.world.clock.now()
+    reloading.last = ReloadReport(
+        at=at, outcome=ReloadOutcome.RELOADED, files=("shop.py",), functions=("shop:price",), processes=2, took_ms=14.2
+    )
+    assert "reloaded shop.py: price in 2 processes, 14 ms" in typed("status").out
+    last = json.loads(typed("status", "--json").out)["hub"]["auto_reload"]["last"]
+    assert (last["outcome"], last["files"], last["processes"]) == ("reloaded", ["shop.py"], 2)

@@ -52,6 +52,7 @@ def test_the_maintenance_status_has_every_documented_field(served, owner):
             "improvement_active": True,
             "total_proposals": 1,
             "hmr_enabled": True,
+            "auto_reload": None,
             "awaiting_restart": 0,
             "host_processes": 1,
             "troubles": {},

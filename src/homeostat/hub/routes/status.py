@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from homeostat.core.errors import HomeostatError
 from homeostat.hub.context import HubContext
 from homeostat.hub.routes import Context
+from homeostat.hub.views import plain
 from homeostat.model.proposal import IN_MOTION, ProposalState
 from homeostat.rollout.token import rollback_token
 
@@ -142,6 +143,7 @@ def maintenance_status(context: Context) -> MaintenanceStatus:
         "improvement_active": deps.settings.self_improvement.enabled,
         "total_proposals": total,
         "hmr_enabled": deps.settings.hmr.enabled,
+        "auto_reload": _auto_reload(context),
         "awaiting_restart": counts.get(ProposalState.AWAITING_RESTART, 0),
         "host_processes": sum(1 for process in deps.live.processes() if process.connected),
         "troubles": dict(context.troubles.last),
@@ -156,6 +158,14 @@ def maintenance_status(context: Context) -> MaintenanceStatus:
         self_incorporation={"available": False},
         kpis=_kpis(total, executed, accepted, last),
     )
+
+
+def _auto_reload(context: HubContext) -> dict[str, Any] | None:
+    """Return what became of a developer's last save; None where saves do not go live by themselves."""
+    if context.reloading is None:
+        return None
+    last = context.reloading.last
+    return {"last": None if last is None else {**plain(last), "line": last.line()}}
 
 
 def _service(context: HubContext) -> dict[str, Any]:
