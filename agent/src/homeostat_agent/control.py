@@ -122,7 +122,10 @@ class Control:
             return self._carry_out(command)
         except BaseException as error:  # the edge to the host, whose annotations may run and raise anything
             self.faults += 1
-            return self._answer(command, FAILED, f"{type(error).__name__} in the agent while it carried this out")
+            where = _place(error)
+            return self._answer(
+                command, FAILED, f"{type(error).__name__} in the agent ({where}) while it carried this out"
+            )
         finally:
             self._busy = False
 
@@ -250,6 +253,16 @@ class Control:
             "changes": self.changes,
             "canaries": self.canaries,
         }
+
+
+def _place(error: BaseException) -> str:
+    """Return where in the agent an error came out, as `reload/plan.py:12`: what it says may be the host's."""
+    found, trace = "", error.__traceback__
+    while trace is not None:
+        _, own, path = trace.tb_frame.f_code.co_filename.rpartition("homeostat_agent/")
+        found = f"{path}:{trace.tb_lineno}" if own else found
+        trace = trace.tb_next
+    return found
 
 
 _NO_TERMS = f"a canary has a percent from 0 to 100, and a lease_s above 0 and up to {MAX_LEASE_S}"

@@ -137,7 +137,7 @@ def test_whatever_is_raised_in_a_swap_becomes_the_answer_failed(error):
     subject = control(reloader=ScriptedReloader(error=error))
     answer = ask(subject, "swap")
     assert answer["outcome"] == "failed"
-    assert type(error).__name__ in answer["detail"]
+    assert answer["detail"].startswith(f"{type(error).__name__} in the agent (control.py:")
     assert subject.faults == 1
 
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _STANDARD = os.path.realpath(os.path.dirname(os.__file__)) + os.sep
 _NOT_STANDARD = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
 
+_AGENT = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep
+"""The agent's own modules take nothing of the host's along, and are not swapped. A copy of them that `homeostat run`
+lends lies in the state directory, which is in the repository as a rule."""
+
 _MAX_ONLOOKERS = 2000
 """Sources that are remembered as read; more are read anew."""
 
@@ -123,6 +127,7 @@ class Neighbours:
                 continue
             real = self._real.get(origin) or self._real.setdefault(origin, os.path.realpath(origin))
             inside = real.startswith(self._root) and not any(part in real for part in _NOT_STANDARD)
+            inside = inside and not real.startswith(_AGENT)
             if inside or (top and name.partition(".")[0] == top):
                 found.append((name, real, self._text(real)))
         return found

@@ -168,6 +168,9 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work, *, rout
     if load.name in ("__main__", "__mp_main__"):
         work.restart.append(f"{load.path} is the program itself (`{load.name}`), which is not swapped")
         return
+    if load.name.partition(".")[0] == "homeostat_agent":
+        work.restart.append(f"{load.path} is of the agent itself, which is not swapped")
+        return
     at_old, at_new, made = 0, 0, []
     changed: list[FunctionType] = []
     for function in load.functions:
