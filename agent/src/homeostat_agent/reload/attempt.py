@@ -63,6 +63,11 @@ class Attempt(Step):
         self._memory: Memory | None = None
         """What an earlier `verify` saw, for the next one."""
 
+    @property
+    def codes_to_leave(self) -> list[CodeType]:
+        """The live code of changed functions, as `verify` found it: calls in flight go on with it."""
+        return list(self._work.left_codes)
+
     def rest(self) -> None:
         """Let go of everything that belongs to the host."""
         self._codes = self._work.left_codes

@@ -266,6 +266,11 @@ def running(codes: set[int]) -> int:
     return count
 
 
+def is_quiet(codes: Sequence[CodeType]) -> bool:
+    """Tell whether no call runs or waits on any of these code objects."""
+    return running(set(map(id, codes))) == 0 and suspended(codes) == 0
+
+
 def is_importing(namespace: dict[str, Any]) -> bool:
     """Tell whether this module's top level is running at the moment."""
     return bool(getattr(namespace.get("__spec__"), "_initializing", False))

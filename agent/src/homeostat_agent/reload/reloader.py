@@ -23,6 +23,7 @@ from homeostat_agent.canary.switch import Switch, Terms
 from homeostat_agent.haste import Haste
 from homeostat_agent.reload.attempt import Attempt
 from homeostat_agent.reload.calm import Calm
+from homeostat_agent.reload.census import is_quiet
 from homeostat_agent.reload.change import (
     FAILED,
     NOT_ROUTABLE,
@@ -35,7 +36,7 @@ from homeostat_agent.reload.change import (
 from homeostat_agent.reload.exchange import Binding
 from homeostat_agent.reload.look import CANARY, Look
 from homeostat_agent.reload.patience import Patience
-from homeostat_agent.reload.retreat import Retreat, is_quiet
+from homeostat_agent.reload.retreat import Retreat
 from homeostat_agent.reload.routes import Router
 from homeostat_agent.reload.step import Surroundings
 from homeostat_agent.reload.targets import EVERYBODY, HandOver, Target, Targets
@@ -269,7 +270,8 @@ class Reloader:
         self._calm.end()  # the host's code may run for long, and makes garbage
         with HandOver(targets, self._haste) as hand_over:
             # What was verified may have gone on while the host came to rest.
-            refused = hand_over.quiesce()
+            patience = Patience(self._surroundings.patience_s, self._haste)
+            refused = hand_over.quiesce(attempt.codes_to_leave, patience)
             outcome = refusal(FAILED, [refused]) if refused else attempt.verify() or attempt.commit()
             if outcome.outcome == SWAPPED:
                 refused = hand_over.take_in() or hand_over.check()
@@ -327,6 +329,10 @@ class Reloader:
         retreat = Retreat(applied.attempt)
         outcome = retreat.run()
         notes = [words for words in (kept, hand_over.take_in()) if words]
+        ill = hand_over.check_state() if outcome.outcome == SWAPPED else ""
+        if ill:  # the old code is back, and works on what the new one left
+            outcome = replace(outcome, outcome=RESTART_REQUIRED)
+            notes.append(f"{ill}: what the new code left needs a restart")
         if notes:
             outcome = replace(outcome, detail="; ".join([outcome.detail, *notes]))
         if outcome.outcome != FAILED:

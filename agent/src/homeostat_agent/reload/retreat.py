@@ -7,7 +7,7 @@ import weakref
 from types import CodeType
 
 from homeostat_agent.reload.attempt import Attempt
-from homeostat_agent.reload.census import running, suspended
+from homeostat_agent.reload.census import is_quiet
 from homeostat_agent.reload.change import FAILED, RESTART_REQUIRED, SWAPPED, Outcome, refusal
 from homeostat_agent.reload.exchange import Binding, Exchange, ExchangeFailed
 from homeostat_agent.reload.naming import bindings_to_remove
@@ -111,8 +111,3 @@ class Retreat(Step):
             work.products.clear()
             work.strangers.clear()
         return "" if self._patience.wait_until_gone(references) and not stays else words
-
-
-def is_quiet(codes: list[CodeType]) -> bool:
-    """Tell whether no call runs or waits on any of these code objects."""
-    return running(set(map(id, codes))) == 0 and suspended(codes) == 0

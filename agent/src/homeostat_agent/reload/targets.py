@@ -4,10 +4,12 @@ Functions need none of this: they are exchanged at once, and their state stays w
 has a form that the code knows (a cache of its own, a pool, a running machine) may ask to be told, by having methods
 of these names, plain or async; any of them may be missing:
 
-- ``quiesce()``: come to rest; no call of the code that changes is begun afterwards until ``resume``.
+- ``quiesce()``: come to rest; no call of the code that changes is begun afterwards until ``resume``. Whoever waits for
+  that waits outside of it: a call that waits inside goes on in the old code, on the new state. Where state is handed
+  over this is looked at, and ends the swap.
 - ``export_state()``: return the state in a form that the next code will understand; called on the old code.
 - ``import_state(state)``: take it in; called on the new code, and on the old one again where the swap is taken back.
-- ``health()``: say whether all is well, on the new code (see `is_well`).
+- ``health()``: say whether all is well, on the new code (see `is_well`); on the old one where the swap is taken back.
 - ``resume()``: go on. Called on every way out for whatever was asked to come to rest.
 
 Each call has its time. One that takes longer is given up, and counts as failed.
@@ -21,9 +23,12 @@ import sys
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from types import CodeType
 from typing import Any, Optional
 
 from homeostat_agent.haste import Haste
+from homeostat_agent.reload.census import is_quiet
+from homeostat_agent.reload.patience import Patience
 
 QUIESCE_TIMEOUT = "quiesce_timeout"
 QUIESCE_FAILED = "quiesce_failed"
@@ -178,6 +183,7 @@ class HandOver:
         self._haste = haste
         self._resting: list[Target] = []
         self._states: list[tuple[Target, Any]] = []
+        self._took_in: list[Target] = []
         self.notes: list[str] = []
 
     def __enter__(self) -> HandOver:
@@ -189,8 +195,8 @@ class HandOver:
             if failed:
                 self.notes.append(f"{target.name} could not resume: {failed}")
 
-    def quiesce(self) -> str:
-        """Bring all to rest, then take their states."""
+    def quiesce(self, codes: Sequence[CodeType] = (), patience: Optional[Patience] = None) -> str:
+        """Bring all to rest, then take their states, once no call is in these codes of theirs any more."""
         for target in self._targets:
             if target.has("resume"):
                 self._resting.append(target)  # before: one that failed half way must resume, too
@@ -198,6 +204,13 @@ class HandOver:
                 _, failed = self._call(target, "quiesce", QUIESCE_FAILED)
                 if failed:
                     return failed
+        handing_over = [target for target in self._targets if target.hands_over]
+        if handing_over and patience is not None:
+            files = set().union(*(target.files() for target in handing_over))
+            inside = [code for code in codes if os.path.realpath(code.co_filename) in files]
+            if not patience.wait_until(lambda: is_quiet(inside)):
+                names = ", ".join(dict.fromkeys(target.name for target in handing_over))
+                return f"{QUIESCE_TIMEOUT}: {names}: {_still_in(inside)}"
         return self.export()
 
     def export(self) -> str:
@@ -217,6 +230,7 @@ class HandOver:
                 _, failed = self._call(target, "import_state", STATE_IMPORT_FAILED, state)
                 if failed:
                     return failed
+                self._took_in.append(target)
         return ""
 
     def give_back(self) -> None:
@@ -234,6 +248,13 @@ class HandOver:
                 if failed or not is_well(said):
                     return failed or f"{POST_SWAP_FAILED}: {target.name} is not well: {_words(said)}"
         return ""
+
+    def check_state(self) -> str:
+        """Say what is not well with those that hand state over: it says so, or has no `health` and got no state."""
+        for target in self._targets:
+            if target.hands_over and not target.has("health") and target not in self._took_in:
+                return f"{POST_SWAP_FAILED}: {target.name} has no state of this code's form"
+        return self.check() if any(target.hands_over for target in self._targets) else ""
 
     def _call(self, target: Target, hook: str, code: str, *arguments: Any) -> tuple[Any, str]:
         try:
@@ -266,6 +287,13 @@ def _words(said: object) -> str:
         shown = {key: said[key] for key in ("healthy", "ok") if isinstance(said.get(key), bool)}
         return f"it said {shown}" if shown else "its answer says nothing of health"
     return f"it said {said!r}" if said is None or isinstance(said, bool) else f"it said a {type(said).__name__}"
+
+
+def _still_in(codes: Sequence[CodeType]) -> str:
+    """Say which of these codes calls are in: `quiesce` let them wait there, or did not wait for them."""
+    names = sorted({code.co_name for code in codes if not is_quiet([code])})
+    where = f"a call in `{names[0]}`" if len(names) == 1 else f"calls in {', '.join(f'`{name}`' for name in names[:5])}"
+    return f"{where if names else 'calls'} did not end, and would go on in the old code on the new state"
 
 
 def _running_loop() -> Optional[Any]:

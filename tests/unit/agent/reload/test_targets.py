@@ -384,3 +384,90 @@ def test_a_program_registers_without_an_agent():
 )
 def test_only_what_plainly_says_so_is_well(said, well):
     assert is_well(said) is well
+
+
+LOCKED = """
+    import threading
+
+    class Engine:
+        def __init__(self):
+            self.lock, self.waiting = threading.Lock(), threading.Event()
+            self.orders = {"a": 1}
+
+        def quiesce(self):
+            self.lock.acquire()
+
+        def export_state(self):
+            return dict(self.orders)
+
+        def import_state(self, state):
+            self.orders = state
+
+        def health(self):
+            return True
+
+        def resume(self):
+            self.lock.release()
+
+        def add(self, name):
+            self.waiting.set()
+            with self.lock:
+                self.orders[name] = 1
+"""
+PAIRS = (
+    ("self.orders = state", "self.orders = list(state.items())"),
+    ("self.orders[name] = 1", "self.orders.append((name, 1))"),
+)
+
+
+def test_a_call_that_waits_inside_of_what_changes_ends_the_swap(host, targets):
+    """It would go on in the old code, on the state of the new one."""
+    engine = host.load("shop", LOCKED).Engine()
+    targets.add(engine)
+    late = threading.Thread(target=engine.add, args=("b",))
+    rest = engine.quiesce
+
+    def quiesce():
+        rest()
+        late.start()
+        assert engine.waiting.wait(30)
+
+    engine.quiesce = quiesce
+    outcome = host.swap("shop", *PAIRS)
+    late.join(30)
+    assert outcome.outcome == "failed"
+    assert outcome.detail.startswith("quiesce_timeout: Engine: a call in `add` did not end, and would go on in the old")
+    assert engine.orders == {"a": 1, "b": 1}
+
+
+def test_a_call_in_flight_that_ends_has_done_its_work_before_the_state_is_taken(host, targets):
+    engine = host.load("shop", LOCKED).Engine()
+    targets.add(engine)
+    engine.lock.acquire()
+    early = threading.Thread(target=engine.add, args=("b",))
+    early.start()
+    assert engine.waiting.wait(30)
+
+    def quiesce():  # lets the one call end that has begun, and no other begin
+        engine.lock.release()
+
+    engine.quiesce, engine.resume = quiesce, lambda: None
+    outcome = host.swap("shop", *PAIRS)
+    early.join(30)
+    assert outcome.outcome == "swapped", outcome.detail
+    assert engine.orders == [("a", 1), ("b", 1)]
+
+
+@pytest.mark.parametrize("says", ["is ill", "takes no state and has no health"])
+def test_a_rollback_onto_a_state_that_the_old_code_cannot_use_needs_a_restart(host, engine, says):
+    change = host.edit("shop", *LISTS)
+    assert host.reloader.swap(change).outcome == "swapped"
+    if says == "is ill":
+        engine.health = lambda: {"healthy": isinstance(engine.orders, dict)}
+        engine.export_state = lambda: [("a", 1)]  # as a new code may: the old one takes it, and cannot use it
+    else:
+        engine.health, engine.import_state = None, lambda state: 1 / 0
+    outcome = host.reloader.rollback(change.id)
+    assert outcome.outcome == "restart_required"
+    assert "post_swap_failed: Engine" in outcome.detail and outcome.detail.endswith("needs a restart")
+    assert host.reloader.changes == ()
