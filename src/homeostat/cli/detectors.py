@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-_WORDS = {"quiet": "quiet", "holding": "holding", "fired": "fired", "noevidence": "cannot tell"}
+CANNOT_TELL = "cannot tell"
+
+_WORDS = {"quiet": "quiet", "holding": "holding", "fired": "fired", "noevidence": CANNOT_TELL}
 
 WATCHED = ("canary", "observing")
 """States of a change in which detectors are asked."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from homeostat.cli.detectors import WATCHED, said_of
+from homeostat.cli.detectors import CANNOT_TELL, WATCHED, said_of
 from homeostat.cli.hub_client import HubClient
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, show_table, span
@@ -32,6 +32,10 @@ def status(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = Fals
         emit_json(found)
         return
     show_table(("what", "which", "how it is"), [*_hub_rows(found), *_program_rows(found), *_change_rows(found)])
+    if found["requests"] and found["requests"]["bad"] and found["taken_back_lately"]:
+        names = ", ".join(identity[:8] for identity in found["taken_back_lately"])
+        say(f"many requests fail though a change was taken back ({names}): the program may keep what it did in memory")
+        say("look: homeostat findings list; to start anew from the old code: homeostat restart")
     if not found["processes"]:
         say("no process has called: start your program with `homeostat up -- COMMAND` or `homeostat run -- COMMAND`")
 
@@ -55,6 +59,8 @@ def _look(client: HubClient) -> dict[str, Any]:
             "troubles": engine.get("status", {}).get("troubles", {"store": engine.get("error", "")}),
             "auto_reload": engine.get("status", {}).get("auto_reload"),
         },
+        "requests": engine.get("status", {}).get("requests"),
+        "taken_back_lately": engine.get("status", {}).get("taken_back_lately", []),
         "programs": restart["programs"],
         "processes": client.get("/api/processes")["processes"],
         "changes": changes,
@@ -89,13 +95,26 @@ def _program_rows(found: dict[str, Any]) -> list[Row]:
         runs = f"process {item['pid']}" if item["pid"] is not None else "does not run, or elsewhere"
         last = f", last restart {item['phase']}" if item["phase"] else ""
         rows.append(("program", item["command"], runs + last + (f": {item['reason']}" if item["reason"] else "")))
+    rows += _request_rows(found["requests"])
     for item in found["processes"]:
         how = "connected" if item["connected"] else "lost its connection"
         code = f"commit {item['commit'][:12]}" if item["commit"] else "no commit"
-        swapped = f", generation {item['generation']}" if item["generation"] else ""
+        swapped = f", live: {_names(item['changes'])}" if item["changes"] else ""
         hmr = "" if item["hmr_enabled"] else ", hot reload off"
         rows.append(("process", f"{item['pid']} {item['command']}", f"{how}, {code}{swapped}{hmr}"))
     return rows
+
+
+def _request_rows(lately: dict[str, Any] | None) -> list[Row]:
+    if not lately or not lately["requests"] or not lately["seconds"]:
+        return []
+    rate, failed = lately["requests"] / lately["seconds"], lately["failed"] / lately["requests"]
+    return [("requests", f"{rate:.3g}/s", f"{failed:.2%} of {lately['requests']} in the last minute failed")]
+
+
+def _names(changes: list[str]) -> str:
+    shown = [identity[:8] for identity in changes[-3:]]
+    return ", ".join(shown) + (f" and {len(changes) - 3} earlier" if len(changes) > 3 else "")
 
 
 def _change_rows(found: dict[str, Any]) -> list[Row]:
@@ -103,7 +122,7 @@ def _change_rows(found: dict[str, Any]) -> list[Row]:
     rows += [
         ("detector", item["proposal_id"][:8], f"{item['name']}: {item['says']}")
         for item in found["detectors"]
-        if not item["says"].startswith("quiet")
+        if not item["says"].startswith(("quiet", f"{CANNOT_TELL}: off"))
     ]
     for word, total in found["under_way"].items():
         if total > _AT_MOST:

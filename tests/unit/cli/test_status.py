@@ -1,6 +1,7 @@
 """`homeostat status`: what runs, and what is under way."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -91,3 +92,21 @@ def test_it_says_whether_saves_go_live_and_what_became_of_the_last(hub, typed):
     assert "reloaded shop.py: price in 2 processes, 14 ms" in typed("status").out
     last = json.loads(typed("status", "--json").out)["hub"]["auto_reload"]["last"]
     assert (last["outcome"], last["files"], last["processes"]) == ("reloaded", ["shop.py"], 2)
+
+
+def test_it_says_how_requests_fare_and_what_may_have_stayed_of_a_change_that_was_taken_back(hub, typed):
+    assert "requests\t" not in typed("status").out
+    identity = hub.submit()
+    assert hub.client().post("/api/selfimprove/apply", json={"proposal_id": identity}).json()["ok"]
+    assert f", live: {identity[:8]}\n" in typed("status").out
+    assert typed("revert", identity).code == 0
+    hub.world.serve(seconds=60, requests=10, errors=1)
+    quiet = typed("status")
+    assert "requests\t10/s\t10.00% of 600 in the last minute failed\n" in quiet.out and "though" not in quiet.err
+    hub.world.serve(seconds=60, requests=10, errors=9)
+    told = typed("status")
+    assert "90.00% of 600 in the last minute failed" in told.out
+    assert f"though a change was taken back ({identity[:8]})" in told.err and "homeostat restart" in told.err
+    hub.world.clock.move(timedelta(hours=2))
+    hub.world.serve(seconds=60, requests=10, errors=9)
+    assert "though" not in typed("status").err

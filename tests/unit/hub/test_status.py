@@ -55,6 +55,8 @@ def test_the_maintenance_status_has_every_documented_field(served, owner):
             "auto_reload": None,
             "awaiting_restart": 0,
             "host_processes": 1,
+            "requests": None,
+            "taken_back_lately": [],
             "troubles": {},
         },
     }

@@ -1,6 +1,7 @@
 """Health, statistics, metrics, and the maintenance status of the source document."""
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -12,6 +13,7 @@ from homeostat.hub.context import HubContext
 from homeostat.hub.routes import Context
 from homeostat.hub.views import plain
 from homeostat.model.proposal import IN_MOTION, ProposalState
+from homeostat.rollout.arms import watched_time_s
 from homeostat.rollout.token import rollback_token
 
 router = APIRouter(tags=["status"])
@@ -29,6 +31,9 @@ _EXECUTED = (
 
 _LAST_REVERTED = 100
 """Rows that are looked through for the last one that was taken back; they come by the time they were made."""
+
+_LAST_MINUTE = timedelta(minutes=1)
+_LATELY = timedelta(hours=1)
 
 _STORE_FAILS = "the store cannot be read"
 
@@ -134,6 +139,7 @@ def maintenance_status(context: Context) -> MaintenanceStatus:
     try:
         counts = deps.proposals.count_by_state()
         reverted = deps.proposals.find(states=frozenset({ProposalState.REVERTED}), limit=_LAST_REVERTED)
+        requests = _requests(context)
     except HomeostatError:
         return _status_without_store(context)
     total = sum(counts.values())
@@ -146,6 +152,8 @@ def maintenance_status(context: Context) -> MaintenanceStatus:
         "auto_reload": _auto_reload(context),
         "awaiting_restart": counts.get(ProposalState.AWAITING_RESTART, 0),
         "host_processes": sum(1 for process in deps.live.processes() if process.connected),
+        "requests": requests,
+        "taken_back_lately": [row.id for row in reverted if row.updated_at >= deps.clock.now() - _LATELY],
         "troubles": dict(context.troubles.last),
     }
     last = rollback_token(max(reverted, key=lambda row: row.updated_at)) if reverted else None
@@ -158,6 +166,24 @@ def maintenance_status(context: Context) -> MaintenanceStatus:
         self_incorporation={"available": False},
         kpis=_kpis(total, executed, accepted, last),
     )
+
+
+def _requests(context: HubContext) -> dict[str, Any] | None:
+    """Return how the requests of the last minute fared, as attested agents counted them; None where none did."""
+    deps = context.deps
+    now = deps.clock.now()
+    ticks = [tick for tick in deps.vitals.ticks(since=now - _LAST_MINUTE, until=now) if tick.attested and tick.routes]
+    if not ticks:
+        return None
+    total, failed = sum(tick.requests for tick in ticks), sum(tick.errors for tick in ticks)
+    seconds = min(watched_time_s(ticks), _LAST_MINUTE.total_seconds())
+    least = deps.settings.detectors.health
+    return {
+        "seconds": round(seconds, 3),
+        "requests": total,
+        "failed": failed,
+        "bad": total >= deps.settings.detectors.min_requests and total - failed < least * total,
+    }
 
 
 def _auto_reload(context: HubContext) -> dict[str, Any] | None:

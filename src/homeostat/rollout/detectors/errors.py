@@ -48,6 +48,8 @@ def risen_errors(service: Service) -> Result:
     failed = f"{lately.count.rate:.2%} of {service.what} failed in the last {lately_s:,.0f} s"
     told = f"{failed}, {usual:.2%} before the change"
     since, by_ranks = _by_stretches(service)
+    if since is None and lately.count.rate > max(_tolerated(service, pool) for pool in old):
+        return Quiet(reason=f"{told}: more, and its stretches of {STRETCH_S} s are too few or too uneven to confirm it")
     if since is None or not service.belongs(since, within_s=HOUR_S) or after.failures < LEAST_FAILURES:
         return Quiet(reason=told)
     if lately.count.rate <= max(_tolerated(service, pool) for pool in old):

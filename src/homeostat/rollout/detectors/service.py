@@ -108,6 +108,12 @@ class Yardstick:
     slow_from: int
     """Index of the first bucket of slow requests."""
 
+    @property
+    def slow_above_ms(self) -> float | None:
+        """What a slow request takes longer than; None where none is slow."""
+        index = self.slow_from - 1
+        return LATENCY_BOUNDS_MS[index] if self.by_requests and index < len(LATENCY_BOUNDS_MS) else None
+
     def pool(self, stretch: Stretch) -> Pool:
         if not self.by_requests:
             return Pool(units=stretch.seconds, failures=stretch.error_seconds)

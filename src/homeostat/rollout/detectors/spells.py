@@ -39,6 +39,8 @@ def judge_spell(service: Service, limit: Limit) -> Result:
     by it than any spell of that kind in the references, and has too many bad units for a service at the limit.
     """
     settings, present = service.settings, service.present
+    if not service.after:
+        return NoEvidence(reason=f"too early: the first {STRETCH_S} s since the change are not over")
     if present is None or present.pool is None:
         return NoEvidence(reason=f"too few {service.what} since the change (at least {settings.min_requests} a minute)")
     spell = _open_spell(service.after, limit)
@@ -46,7 +48,7 @@ def judge_spell(service: Service, limit: Limit) -> Result:
         gap = f"no {service.what} for {service.silent_s():.0f} s"
         return NoEvidence(reason=gap) if spell is None else Holding(since=spell.since, reason=f"{gap}, bad before")
     measured = f"{limit.what} {limit.measure(present.pool):.3f} in the last {present.seconds} s"
-    told = f"{measured}, the limit is {limit.floor:.3f}"
+    told = f"{measured}{_made_of(service, present.pool)}, the limit is {limit.floor:.3f}"
     if spell is None:
         return Quiet(reason=told)
     if not service.belongs(spell.since, within_s=limit.within_s):
@@ -74,6 +76,13 @@ def judge_spell(service: Service, limit: Limit) -> Result:
             "e_value": evidence,
         },
     )
+
+
+def _made_of(service: Service, pool: Pool) -> str:
+    """Say what is bad about it: a service that is slow for another's sake shall not look like one that fails."""
+    failed = f"{1 - pool.availability:.1%} of {service.what} failed"
+    bound_ms = service.yardstick.slow_above_ms
+    return f" ({failed})" if bound_ms is None else f" ({failed}, {1 - pool.quick:.1%} took over {bound_ms:g} ms)"
 
 
 def spells(minutes: Sequence[Minute], limit: Limit) -> Iterator[Spell]:

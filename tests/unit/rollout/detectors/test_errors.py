@@ -35,6 +35,13 @@ def test_it_says_so_where_it_had_to_look_back_to_the_change():
     assert "failed in the last 765 s" in told
 
 
+def test_a_rise_that_is_plain_and_not_confirmed_yet_is_not_passed_over_in_silence():
+    told = said(view(after([270])))
+    assert isinstance(told, Quiet)
+    assert "90.00% of requests failed" in told.reason and "too few or too uneven to confirm it" in told.reason
+    assert "confirm" not in said(view(after([1]))).reason
+
+
 def test_it_is_held_for_the_grace_time():
     long = replace(SETTINGS, grace_s=3600)
     assert isinstance(said(view(after([6, 5, 7, 6] * 8)), long), Holding)

@@ -60,6 +60,12 @@ def test_it_says_how_long_it_had_to_look_back_for_enough_requests():
 def test_slow_requests_are_bad_health_too():
     fired = said("health-drop", view(after([0] * 8, slow=60)))
     assert isinstance(fired, Fired)
+    assert "health 0.800 in the last 60 s (0.0% of requests failed, 20.0% took over 50 ms), the limit" in fired.reason
+
+
+def test_before_the_first_stretch_is_over_it_is_too_early_and_no_lack_of_requests():
+    assert "too early: the first 15 s" in said("health", view(after([]))).reason
+    assert "too few requests" in said("health", view(after([0] * 2, requests=1))).reason
 
 
 def test_what_is_slow_follows_from_the_time_before_unless_there_is_an_objective():
