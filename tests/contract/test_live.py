@@ -438,6 +438,18 @@ def test_what_a_settled_change_was_made_upon_cannot_be_taken_back_in_part(world)
     assert world.live.processes()[0].changes == ("c1",)
 
 
+def test_what_a_settled_change_was_made_upon_is_taken_back_when_it_is_what_runs(world):
+    world.live.swap(world.id, change(), timeout_s=TIMEOUT_S)
+    for name, old, new in (("c2", NEW, NEWER), ("c3", NEWER, NEW)):  # edited, and the edit undone
+        assert world.live.swap(world.id, change(name, old, new), timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+        assert world.live.settle(world.id, name, timeout_s=TIMEOUT_S)
+    assert world.live.swap(world.id, change(), timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED  # in force still
+    assert world.live.rollback(world.id, "c1", timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+    assert (world.price(), world.live.processes()[0].changes) == (20, ())
+    assert world.live.swap(world.id, change(), timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED
+    assert world.price() == 30
+
+
 def test_a_canary_is_not_settled(world):
     share = Share(percent=50, lease_s=30, key="")
     assert world.live.swap(world.id, change(), share=share, timeout_s=TIMEOUT_S).outcome is LiveOutcome.SWAPPED

@@ -90,6 +90,6 @@ class EditedProcesses(Protocol):
     def settle(self, process_id: ProcessId, change_id: str, *, timeout_s: float) -> bool:
         """Let a change that was swapped in stand for good: it is no change in force any more. False: not answered.
 
-        It cannot be taken back then, nor can an earlier change of its files (``restart_required``).
+        It cannot be taken back then. An earlier change of its files can, where what runs is that one's new source.
         """
         ...

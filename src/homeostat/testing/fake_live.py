@@ -349,8 +349,11 @@ class FakeLive:
             return LiveResult(process_id=process_id, outcome=LiveOutcome.SWAPPED, detail="", swap_us=10)
         if change_id not in process.undo:
             return _result(process_id, LiveOutcome.SWAPPED, "this change is not in force here")
-        if change_id in process.covered:
-            return _result(process_id, LiveOutcome.RESTART_REQUIRED, "a later change touched the same files: it stands")
+        if change_id in process.covered and _unlike(process, process.undo[change_id]):
+            return _result(
+                process_id, LiveOutcome.RESTART_REQUIRED, "a later change touched the same files, and stands"
+            )
+        process.covered.discard(change_id)
         modules = process.undo.pop(change_id)
         # Whether it was swapped or imported since: what runs the new source gets the old.
         process.loaded |= {

@@ -30,6 +30,7 @@ from homeostat_agent.reload.change import (
     RESTART_REQUIRED,
     SWAPPED,
     Change,
+    Module,
     Outcome,
     refusal,
 )
@@ -83,8 +84,8 @@ class Reloader:
         self._calm = Calm(clock_s)
         self._generation = 0
         self._applied: dict[str, _Applied] = {}
-        self._covered: dict[str, str] = {}
-        """Changes in force that a settled one was made upon, with its id."""
+        self._covered: set[str] = set()
+        """Changes in force that a settled one was made upon."""
 
         self._prepared: Attempt | None = None
         self._leftover: list[tuple[Binding, list[CodeType]]] = []
@@ -139,7 +140,7 @@ class Reloader:
             if again is not None and again.outcome == SWAPPED:
                 if self._applied[change.id].switch is not None:
                     return self._promote(change.id)
-                return again if self._later(change.id) else self._complete(change)
+                return again if self._later(change.id) or change.id in self._covered else self._complete(change)
             return again or self._begin(change)
 
     def canary(self, change: Change, terms: Terms) -> Outcome:
@@ -193,9 +194,11 @@ class Reloader:
             return self._roll_back(change_id)
 
     def settle(self, change_id: str) -> Outcome:
-        """Let a change stand for good: how to take it back is forgotten, and with it how to take back what it is upon.
+        """Let a change stand for good: how to take it back is forgotten.
 
-        A change that is not in force is settled. One that is under canary is ``failed``, and goes on.
+        An earlier change of the same files stays in force, and is taken back from then on by a swap to its old
+        source, where its new one is what runs. A change that is not in force is settled. One that is under canary
+        is ``failed``, and goes on.
         """
         with self._lock:
             applied = self._applied.get(change_id)
@@ -207,9 +210,9 @@ class Reloader:
             earlier = list(self._applied)[: list(self._applied).index(change_id)]
             for other in earlier:
                 if not paths.isdisjoint(module.path for module in self._applied[other].attempt.change.modules):
-                    self._covered[other] = change_id
+                    self._covered.add(other)
             del self._applied[change_id]
-            self._covered.pop(change_id, None)
+            self._covered.discard(change_id)
             return Outcome(SWAPPED, "it stands")
 
     def give_back_lapsed(self) -> None:
@@ -318,8 +321,9 @@ class Reloader:
             return Outcome(SWAPPED, "this change is not in force here; nothing was to be put back")
         later = self._later(change_id)
         if later:
-            stands = "stands for good" if change_id in self._covered else "take it back first"
-            return refusal(RESTART_REQUIRED, [f"the later change {later} touched the same files: {stands}"])
+            return refusal(RESTART_REQUIRED, [f"the later change {later} touched the same files: take it back first"])
+        if change_id in self._covered:
+            return self._reverse(applied.attempt.change)
         if applied.switch is not None:
             # Every call from here on, and should the exchange fail, too.
             self._ended.append(applied.switch.end(new=False))
@@ -340,6 +344,20 @@ class Reloader:
             self._generation += 1
             self._leftover.extend(retreat.leftover)
         return outcome
+
+    def _reverse(self, change: Change) -> Outcome:
+        """Take back a change that a settled one was made upon: its functions are not those that it exchanged."""
+        modules = tuple(Module(item.path, item.new_source, item.old_source) for item in change.modules)
+        attempt = Attempt(replace(change, id=f"{change.id}:reverse", modules=modules), self._surroundings)
+        with self._haste.hurried():
+            outcome = attempt.plan() or attempt.verify() or self._exchange(attempt)
+        attempt.rest()
+        if outcome.outcome == SWAPPED:
+            del self._applied[change.id]
+            self._covered.discard(change.id)
+            self._generation += 1
+            return outcome
+        return replace(outcome, outcome=RESTART_REQUIRED)
 
     def _give_back_lapsed(self) -> None:
         for switch in self.canaries:
@@ -392,7 +410,7 @@ class Reloader:
         for other in ids[ids.index(change_id) + 1 :]:
             if not paths.isdisjoint(module.path for module in self._applied[other].attempt.change.modules):
                 return other
-        return self._covered.get(change_id, "")
+        return ""
 
     def _remove_leftover(self) -> None:
         """Take away names of changes rolled back earlier, whose calls were still in flight then."""
