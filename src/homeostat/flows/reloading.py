@@ -250,7 +250,7 @@ class Reloading:
         # Journal before anything moves: a hub that comes after a crash reads from it what may run.
         self._note("reload.begun", wanted, edit, verdicts=_verdicts(plans))
         try:
-            done = swap_into_all(self._deps, wanted)
+            done = swap_into_all(self._deps, wanted, quick=True)
         except Unavailable as error:
             # Some process may run it, and did not say so: the next look finds what runs there.
             self._standing.look_again(edit.files)

@@ -39,9 +39,11 @@ class NotSwapped:
     """Whether it may go another time: a process did not answer, or was just loading a file of the change."""
 
 
-def swap_into_all(deps: Deps, wanted: LiveChange) -> SwappedAll | NotSwapped:
+def swap_into_all(deps: Deps, wanted: LiveChange, *, quick: bool = False) -> SwappedAll | NotSwapped:
     """Swap into every attached process, or into none. `Unavailable` (``not-put-back``) when one may still run it.
 
+    `quick`: what has to go into one process only is not prepared before: it is there sooner, and the process stands
+    still for longer (it is looked through while calls wait). It is verified all the same.
     A process that starts meanwhile has read the new files; one that attached between the listing
     and the files is caught by listing again until nobody is left out.
     """
@@ -55,7 +57,9 @@ def swap_into_all(deps: Deps, wanted: LiveChange) -> SwappedAll | NotSwapped:
         waiting = [item for item in deps.live.processes() if item.connected and item.id not in swapped]
         if not waiting:
             return SwappedAll(processes=swapped)
-        results = _swap_all(deps, wanted, waiting)
+        results = (
+            _swap_one(deps, wanted, waiting[0]) if quick and len(waiting) == 1 else _swap_all(deps, wanted, waiting)
+        )
         bad = [item for item in results if item.outcome is not LiveOutcome.SWAPPED]
         if bad:
             _put_back(deps, wanted.id, [*swapped, *(item.id for item in waiting)])  # or `Unavailable`
@@ -69,17 +73,31 @@ def swap_into_all(deps: Deps, wanted: LiveChange) -> SwappedAll | NotSwapped:
         swapped |= {item.process_id: item for item in results}
 
 
+def _swap_one(deps: Deps, wanted: LiveChange, process: HostProcess) -> list[LiveResult]:
+    timeout_s = deps.settings.hmr.timeout_s
+    result = deps.live.swap(process.id, wanted, timeout_s=timeout_s)
+    if result.outcome is LiveOutcome.FAILED:
+        prepared = deps.live.prepare(process.id, wanted, timeout_s=timeout_s)
+        if prepared.outcome is not LiveOutcome.SWAPPED:  # it was not what was tried that failed
+            result = _as_not_prepared(prepared)
+    return [result]
+
+
+def _as_not_prepared(prepared: LiveResult) -> LiveResult:
+    # Nothing was tried yet: what runs there is not what the change was made from, and only
+    # a restart brings it to the files on disk.
+    if prepared.outcome is LiveOutcome.FAILED:
+        return replace(prepared, outcome=LiveOutcome.RESTART_REQUIRED)
+    return prepared
+
+
 def _swap_all(deps: Deps, wanted: LiveChange, waiting: Sequence[HostProcess]) -> list[LiveResult]:
     """Prepare everywhere, and only when all could, swap everywhere; the last result is the first bad one."""
     timeout_s = deps.settings.hmr.timeout_s
     for process in waiting:
         prepared = deps.live.prepare(process.id, wanted, timeout_s=timeout_s)
-        if prepared.outcome is LiveOutcome.FAILED:
-            # Nothing was tried yet: what runs there is not what the change was made from, and only
-            # a restart brings it to the files on disk.
-            prepared = replace(prepared, outcome=LiveOutcome.RESTART_REQUIRED)
         if prepared.outcome is not LiveOutcome.SWAPPED:
-            return [prepared]
+            return [_as_not_prepared(prepared)]
     results = []
     for process in waiting:
         results.append(deps.live.swap(process.id, wanted, timeout_s=timeout_s))

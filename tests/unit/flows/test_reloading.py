@@ -149,6 +149,27 @@ def test_every_process_gets_it_or_none(edited):
     assert (edited.source(), edited.source(OTHER)) == (MENDED + "\n",) * 2
 
 
+def test_what_fails_in_the_only_process_is_put_back_and_the_next_save_is_tried(edited):
+    edited.live.misbehave(PROCESS, "swap", Misbehaviour.FAIL)
+    edited.save("shop.py", MENDED, seconds=3)
+    assert (edited.source(), edited.outcomes) == (SOURCE, [Outcome.FAILED])
+    edited.save("shop.py", MENDED + "\n")
+    assert edited.source() == MENDED + "\n"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_process_that_runs_another_text_than_is_known_is_not_swapped(edited, processes):
+    if processes == 2:
+        edited.attach(OTHER, {"shop.py": SOURCE})
+        edited.pass_time(3)
+    edited.live.load(PROCESS, "shop.py", SOURCE + "# patched by somebody else\n")
+    edited.save("shop.py", MENDED, seconds=3)
+    assert edited.outcomes == [Outcome.RESTART_NEEDED]
+    assert "not what the change was made from" in edited.told[0].line()
+    if processes == 2:
+        assert edited.source(OTHER) == SOURCE
+
+
 def test_what_needs_a_restart_is_said_with_its_definition_and_nothing_is_swapped(edited):
     edited.save("shop.py", RESTART)
     (report,) = edited.told
