@@ -14,6 +14,7 @@ from homeostat.testing.example_rows import (
     example_entry,
     example_finding,
     example_occurrence,
+    example_shadow_tick,
     example_tick,
     group_key,
 )
@@ -185,6 +186,11 @@ class TestVitals:
         assert list(store.vitals.ticks(since=at(0), until=at(9))) == ticks
         assert list(store.vitals.ticks(since=at(1), until=at(2.5))) == [ticks[1]]
 
+    def test_what_was_found_on_copies_reads_back_as_it_came_in(self, store):
+        tick = example_canary_tick(1, percent=0, shadow=example_shadow_tick())
+        store.canaries.record([tick, tick])
+        assert [item for _, item in store.canaries.ticks(tick.change_id)] == [tick]
+
     def test_a_tick_that_is_sent_again_counts_once(self, store):
         tick = example_tick(1)
         store.vitals.record_ticks([tick, example_tick(2)])
@@ -254,6 +260,11 @@ class TestCanaries:
         store.canaries.record(ticks[2:])
         assert [tick for _, tick in store.canaries.ticks(ticks[0].change_id, after=known[-1][0])] == ticks[2:]
         assert [tick for _, tick in store.canaries.ticks(other.change_id)] == [other]
+
+    def test_what_was_found_on_copies_reads_back_as_it_came_in(self, store):
+        tick = example_canary_tick(1, percent=0, shadow=example_shadow_tick())
+        store.canaries.record([tick, tick])
+        assert [item for _, item in store.canaries.ticks(tick.change_id)] == [tick]
 
     def test_a_tick_that_is_sent_again_counts_once(self, store):
         tick = example_canary_tick(1)

@@ -2,6 +2,7 @@
 
 import pytest
 from e2e.support.load import COUPON, MANY, PLAIN, SMALL, Load
+from e2e.support.processes import wait_for
 from e2e.support.shop import ALL_AT_ONCE, BRANCH, HARM, MEND
 
 STEPS = """
@@ -12,10 +13,15 @@ lease_s = 10
 """
 
 
-def with_steps(shop):
+PURE = """pure = ["shop/prices.py:discount_percent"]
+shadow_calls = 50
+"""
+
+
+def with_steps(shop, steps=STEPS):
     """Have changes tried on a share of the calls first; the settings are committed, as a team would."""
     settings = shop.root / "homeostat.toml"
-    settings.write_text(settings.read_text().replace(ALL_AT_ONCE, STEPS))
+    settings.write_text(settings.read_text().replace(ALL_AT_ONCE, steps))
     shop.git("add", "homeostat.toml")
     shop.git("commit", "-q", "-m", "Try changes on a share of the calls first")
 
@@ -25,8 +31,8 @@ def canaries(entries):
 
 
 @pytest.mark.timeout(240)
-def test_a_good_change_goes_step_by_step_to_all_calls_and_the_disk_follows_last(shop, terminal):
-    with_steps(shop)
+def test_a_good_change_goes_from_copies_step_by_step_to_all_calls_and_the_disk_follows_last(shop, terminal):
+    with_steps(shop, STEPS + PURE)
     hub = terminal.up(*terminal.program())
     url = terminal.shop_url()
     terminal.wait_for_agents(hub)
@@ -35,8 +41,22 @@ def test_a_good_change_goes_step_by_step_to_all_calls_and_the_disk_follows_last(
         load.wait_for(200)
         proposed = terminal.propose(MEND, "Mend the coupons")
         identity = proposed["proposal_id"]
+        said = terminal.ok("plan", identity).out
+        assert "on copies of the arguments first, and compared: shop/prices.py:discount_percent" in said
         said = terminal.ok("proposals", "apply", identity).out
-        assert "20 % of the calls" in said
+        assert "running on copies of the arguments" in said
+        wait_for(
+            lambda: terminal.proposal(hub, identity)["canary"]["shadow"]["compared"] >= 50,
+            what="50 calls compared",
+            within_s=60,
+        )
+        held = terminal.proposal(hub, identity)["canary"]
+        assert (held["percent"], held["next"], held["shadow"]["same"] > 0) == (0, "ask", True), held
+        assert "returned, the old code raised (KeyError)" in terminal.ok("proposals", "show", identity).out
+        assert {answer.status for answer in load.answers("small")} == {500}, "nobody gets what the new code gives"
+        assert "spring10" not in str(held), "a difference is told without values"
+        terminal.ok("proposals", "accept", identity, "--reason", "small letters are meant to do")
+        load.wait_for(1, "small", where=lambda answer: answer.status == 200)
         assert shop.head() == head
         both = load.wait_for(1, "coupon", where=lambda answer: answer.status == 200)
         assert both

@@ -218,7 +218,10 @@ class Control:
         key = parse_key(text) if isinstance(text, str) else None
         if text is not None and key is None:
             return "the key of a canary is header:NAME, cookie:NAME or query:NAME"
-        return Terms(percent, key, lease_s)
+        shadowed = body.get("shadowed", [])
+        if not isinstance(shadowed, list) or not all(isinstance(name, str) for name in shadowed):
+            return "what a canary shadows is a list of names"
+        return Terms(percent, key, lease_s, frozenset(shadowed))
 
     def _from_outcome(self, command: Command, outcome: Outcome) -> Answer:
         return self._answer(

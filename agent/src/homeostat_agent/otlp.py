@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from homeostat_agent.canary.counts import ArmCounts
     from homeostat_agent.canary.report import CanaryReport
+    from homeostat_agent.canary.shadow import ShadowCounts
 
 _DELTA = 1
 _SCOPE = {"name": "homeostat_agent"}
@@ -95,6 +96,8 @@ def encode_metrics(snapshot: Mapping[str, Any], resource: HostContext) -> dict[s
 def _canaries(reports: Iterable[CanaryReport], span: Mapping[str, str]) -> Iterable[dict[str, Any]]:
     """Return the metrics of the canaries; none where none is under way."""
     durations, failures, at_risk, shares, lapses = [], [], [], [], []
+    shadowed: list[dict[str, Any]] = []
+    shadowed_s: list[dict[str, Any]] = []
     now = {"timeUnixNano": span["timeUnixNano"]}
     for report in reports:
         change = ("homeostat.change", report.change_id)
@@ -109,6 +112,11 @@ def _canaries(reports: Iterable[CanaryReport], span: Mapping[str, str]) -> Itera
         shares.append({**now, "asDouble": float(report.percent), "attributes": _attributes([change])})
         if report.lapsed:
             lapses.append({**span, "asInt": "1", "attributes": _attributes([change])})
+        if report.shadow is not None:
+            shadowed.extend({**span, **point} for point in _found(report.shadow, change))
+            for new, seconds in report.shadow.seconds.items():
+                arm = (change, ("homeostat.arm", "canary" if new else "control"))
+                shadowed_s.append({**span, "asDouble": seconds, "attributes": _attributes(arm)})
     delta = {"aggregationTemporality": _DELTA}
     for name, unit, kind_of, points in (
         ("duration", "s", "histogram", durations),
@@ -116,10 +124,21 @@ def _canaries(reports: Iterable[CanaryReport], span: Mapping[str, str]) -> Itera
         ("at_risk", "{key}", "gauge", at_risk),
         ("percent", "%", "gauge", shares),
         ("lapsed", "{canary}", "sum", lapses),
+        ("shadowed", "{call}", "sum", shadowed),
+        ("shadowed_time", "s", "sum", shadowed_s),
     ):
         if points:
             more = {"histogram": delta, "sum": {**delta, "isMonotonic": True}, "gauge": {}}[kind_of]
             yield {"name": f"homeostat.canary.{name}", "unit": unit, kind_of: {**more, "dataPoints": points}}
+
+
+def _found(counts: ShadowCounts, change: tuple[str, str]) -> Iterable[dict[str, Any]]:
+    """Return the points of what was found by comparing calls; one without a function counts those that were not."""
+    for (function, outcome, difference), calls in counts.found.items():
+        told = [change, ("homeostat.function", function), ("homeostat.outcome", outcome)]
+        yield {"asInt": str(calls), "attributes": _attributes([*told, ("homeostat.difference", difference)])}
+    if counts.skipped:
+        yield {"asInt": str(counts.skipped), "attributes": _attributes([change, ("homeostat.outcome", "skipped")])}
 
 
 def _sparse(counts: ArmCounts) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from homeostat.core.errors import OutcomeUnknown
 
 BASE = "/api/selfimprove/proposals"
 _POLL_S = 0.2
+_MOST_KINDS = 5
 UNDECIDED = ("pending", "validating")
 _STAGES = {
     ("pending", None): "it waits for its turn to be proved",
@@ -108,7 +109,17 @@ def print_summary(body: dict[str, Any]) -> None:
 
 def _show_canary(proposal_id: str, canary: dict[str, Any]) -> None:
     since = canary["percent_since"][11:19]
-    show(f"  canary: {canary['percent']} % of the calls since {since} UTC; {canary['reason']}")
+    where = f"{canary['percent']} % of the calls" if canary["percent"] else "on copies of the arguments"
+    show(f"  canary: {where} since {since} UTC; {canary['reason']}")
+    shadow = canary["shadow"]
+    if shadow is not None:
+        rate = f"{shadow['rate_from']:.1%} to {shadow['rate_to']:.1%}"
+        show(
+            f"    on copies: {shadow['compared']} calls compared, {shadow['same']} the same "
+            f"({rate} of such calls differ, 95 % sure); {shadow['skipped']} passed over"
+        )
+        for kind in shadow["found"][:_MOST_KINDS]:
+            show(f"      {kind['calls']} times {kind['words']}")
     for name, words in (("canary", "with the change"), ("control", "without it")):
         arm = canary[name]
         failed = sum(arm["failures"].values())

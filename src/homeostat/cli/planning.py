@@ -76,6 +76,10 @@ def _show_steps(body: dict[str, Any]) -> None:
         )
     else:
         show("  no traffic was seen within the last hour: without any it holds at the first share, and asks")
+    if body["shadowed"]:
+        show(f"  on copies of the arguments first, and compared: {', '.join(body['shadowed'])}")
+    for name, why in body["not_shadowed"].items():
+        show(f"  declared pure, and not compared: {name}: {why}")
     for step in body["steps"]:
         share, expected = f"{step['percent']} % of the calls", step["expected_s"]
         if expected is None:

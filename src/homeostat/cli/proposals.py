@@ -260,7 +260,9 @@ def _explain_application(body: dict[str, Any]) -> None:
         say(f"the running program needs a restart: {application['live_detail']}")
         say(f"next: {body['restart_command']} (or restart your program yourself, not the machine)")
     elif body.get("canary") is not None:
-        show(f"live for {body['canary']['percent']} % of the calls; branch and files are as before")
+        percent = body["canary"]["percent"]
+        where = f"live for {percent} % of the calls" if percent else "running on copies of the arguments, and compared"
+        show(f"{where}; branch and files are as before")
         say(
             "it goes on to all calls, or is taken back, by itself; look: homeostat proposals show "
             + body["proposal_id"][:8]

@@ -26,9 +26,10 @@ from homeostat.ports.live import LiveChange
 from homeostat.proposals.events import CanaryEnded, CanaryPassed, CanaryStarted, CanaryWidened, Reverted, RevertWaits
 from homeostat.rollout.canary import CanaryVerdict
 from homeostat.rollout.canary.arms import Tally
-from homeostat.rollout.course import Ask, Course, GiveBack, Pass, Widen, plan_course
+from homeostat.rollout.course import Ask, Course, GiveBack, Pass, Widen, plan_after_shadow, plan_course
 from homeostat.rollout.detectors.heeding import heed_in_canary
 from homeostat.rollout.live import plan_change
+from homeostat.rollout.shadow import ShadowTally, plan_shadow
 
 _NOT_TRIED = "not tried on a share of the calls first"
 _ROUTES_OR_LATER = frozenset({LiveOutcome.SWAPPED, LiveOutcome.UNREACHABLE})
@@ -47,6 +48,7 @@ class CanaryLook:
 
     control: Tally
     canary: Tally
+    shadow: ShadowTally
     verdict: CanaryVerdict
     service: ServiceLook
     course: Course
@@ -58,12 +60,18 @@ def begin(deps: Deps, proposal: Proposal, change: TreeChange) -> Proposal:
     Idempotent: a process that routes already is asked once more for the same.
     """
     assert proposal.application is not None and proposal.application.canary is not None
-    percent = deps.settings.canary.steps[0] if deps.settings.canary.steps else 0
-    obstacle = _begin_everywhere(deps, proposal, change, percent)
+    settings = deps.settings.canary
+    shadowed = plan_shadow(change, plan_change(change), settings).functions if settings.steps else ()
+    percent = settings.steps[0] if settings.steps and not shadowed else 0
+    obstacle = _begin_everywhere(deps, proposal, change, percent, shadowed)
     if obstacle:
         return must(transition(deps, proposal, CanaryPassed(reason=f"{_NOT_TRIED}: {obstacle}"), actor=SYSTEM))
-    detail = f"{percent} % of the calls run it; branch and files are as before"
-    return must(transition(deps, proposal, CanaryStarted(percent=percent, detail=detail), actor=SYSTEM))
+    how = (
+        f"{percent} % of the calls run it" if percent else f"{', '.join(shadowed)}: it runs on copies of the arguments"
+    )
+    detail = f"{how}; branch and files are as before"
+    started = CanaryStarted(percent=percent, detail=detail, shadowed=shadowed)
+    return must(transition(deps, proposal, started, actor=SYSTEM))
 
 
 def watch(deps: Deps, proposal: Proposal, *, renew: bool) -> CanaryLook:
@@ -93,10 +101,15 @@ def look(deps: Deps, proposal: Proposal) -> CanaryLook:
     judging = deps.judgings.of(proposal.id, deps.canaries, settings)
     verdict = judging.verdict
     service = look_at_service(deps, proposal)
-    course = plan_course(stage, verdict, now=deps.clock.now(), settings=settings)
+    shadow, now = judging.shadow, deps.clock.now()
+    if stage.is_shadow:
+        course = plan_after_shadow(stage, shadow, now=now, settings=settings)
+    else:
+        course = plan_course(stage, verdict, now=now, settings=settings)
     return CanaryLook(
         control=judging.control,
         canary=judging.canary,
+        shadow=shadow,
         verdict=verdict,
         service=service,
         course=heed_in_canary(course, service.detections),
@@ -104,13 +117,22 @@ def look(deps: Deps, proposal: Proposal) -> CanaryLook:
 
 
 def accept(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str) -> Proposal | Denied:
-    """Let all calls run a canary that the evidence leaves undecided, on a person's word."""
+    """Let all calls run a canary that the evidence leaves undecided, on a person's word.
+
+    What was found on copies of the arguments says nothing of latency and load: then the first share follows.
+    """
+    assert proposal.application is not None and proposal.application.canary is not None
     course = look(deps, proposal).course
     if not isinstance(course, Ask):
         return Denied(
             code="not-held",
             reasons=(f"the evidence decides this by itself: {course.reason}",),
             hint="wait for more calls, or take it back with `homeostat revert`",
+        )
+    if proposal.application.canary.is_shadow:
+        told = f"{reason} (held until then: {course.reason})"
+        return transition(
+            deps, proposal, CanaryWidened(percent=deps.settings.canary.steps[0], reason=told), actor=actor
         )
     return pass_on(deps, proposal, CanaryPassed(reason=reason, doubt=course.reason), actor=actor)
 
@@ -174,10 +196,12 @@ def _out_of_sight(deps: Deps, proposal: Proposal) -> list[str]:
     return [f"process {item[:8]} is out of sight; its lease ends at {ends_at:%H:%M:%S}" for item in lost]
 
 
-def _begin_everywhere(deps: Deps, proposal: Proposal, change: TreeChange, percent: int) -> str:
+def _begin_everywhere(
+    deps: Deps, proposal: Proposal, change: TreeChange, percent: int, shadowed: tuple[str, ...]
+) -> str:
     """Ask every process to route the change; return why that cannot be, after all have given back."""
     plan = plan_change(change)
-    if not percent or not plan.needs_live or plan.restart_reasons or not deps.settings.hmr.enabled:
+    if not (percent or shadowed) or not plan.needs_live or plan.restart_reasons or not deps.settings.hmr.enabled:
         return "; ".join(plan.restart_reasons) or "no running process would take it now"
     wanted = live_change(proposal.id, change, mode=deps.settings.hmr.mode)
     asked: list[ProcessId] = []
@@ -188,7 +212,8 @@ def _begin_everywhere(deps: Deps, proposal: Proposal, change: TreeChange, percen
             break
         for process in waiting:
             asked.append(process.id)
-            result = _route(deps, process, wanted, percent, within_s=deps.settings.hmr.timeout_s)
+            share = _share(deps, percent, shadowed)
+            result = _route(deps, process, wanted, share, within_s=deps.settings.hmr.timeout_s)
             routing |= result.outcome is LiveOutcome.SWAPPED
             # One that does not answer runs the old code, as one that starts later: it is asked again at each beat.
             if result.outcome not in _ROUTES_OR_LATER:
@@ -204,7 +229,8 @@ def _begin_everywhere(deps: Deps, proposal: Proposal, change: TreeChange, percen
 def _keep_routing(deps: Deps, proposal: Proposal, *, renew: bool) -> None:
     """See that every process routes this change at the present share; where one never will, take it back."""
     assert proposal.application is not None and proposal.application.canary is not None
-    percent = proposal.application.canary.percent
+    stage = proposal.application.canary
+    share = _share(deps, stage.percent, stage.shadowed if stage.is_shadow else ())
     wanted: LiveChange | None = None
     # Those that route it come first: their leases shall not run out while others do not answer.
     for process in sorted(deps.live.processes(), key=lambda item: proposal.id not in item.changes):
@@ -218,7 +244,7 @@ def _keep_routing(deps: Deps, proposal: Proposal, *, renew: bool) -> None:
         with deps.routing.asking(proposal.id):
             if read(deps, proposal.id).state is not ProposalState.CANARY:
                 return  # somebody took it back, or passed it on, while others were asked
-            result = _route(deps, process, wanted, percent, within_s=within_s)
+            result = _route(deps, process, wanted, share, within_s=within_s)
         # One that does not answer gives back by itself when its lease ends, and is asked again when it is there.
         if result.outcome not in _ROUTES_OR_LATER:
             reason = f"it cannot be tried everywhere: process {process.pid}: {result.detail}"
@@ -226,7 +252,10 @@ def _keep_routing(deps: Deps, proposal: Proposal, *, renew: bool) -> None:
             return
 
 
-def _route(deps: Deps, process: HostProcess, wanted: LiveChange, percent: int, *, within_s: float) -> LiveResult:
+def _share(deps: Deps, percent: int, shadowed: tuple[str, ...]) -> Share:
     settings = deps.settings.canary
-    share = Share(percent=percent, key=settings.key, lease_s=settings.lease_s)
+    return Share(percent=percent, key=settings.key, lease_s=settings.lease_s, shadowed=shadowed)
+
+
+def _route(deps: Deps, process: HostProcess, wanted: LiveChange, share: Share, *, within_s: float) -> LiveResult:
     return deps.live.swap(process.id, wanted, share=share, timeout_s=min(within_s, deps.settings.hmr.timeout_s))

@@ -108,9 +108,10 @@ def _keep_canaries(deps: Deps, body: Mapping[str, Any], tick: VitalsTick) -> boo
             percent=item.percent,
             control=item.control,
             canary=item.canary,
+            shadow=item.shadow,
         )
         for item in parse_canaries(body).records
-        if item.percent and item.control.units + item.canary.units <= most
+        if (item.percent or item.shadow is not None) and item.control.units + item.canary.units <= most
     ]
     if told:
         deps.canaries.record(told)

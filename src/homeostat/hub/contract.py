@@ -236,6 +236,12 @@ class PlanBody(BaseModel):
     read_at_start: list[str]
     """Changed files that a program reads when it starts, if at all."""
 
+    shadowed: list[str]
+    """Functions declared pure whose new code runs on copies of the arguments before the first share."""
+
+    not_shadowed: dict[str, str]
+    """Functions declared pure that cannot be compared, and why."""
+
     steps: list[PlanStep]
     traffic: PlanTraffic
     canary_s: float | None

@@ -18,6 +18,7 @@ from homeostat.flows.late_reverts import RevertPreview
 from homeostat.flows.observing import Observation, look
 from homeostat.flows.proposing import resolve_diff
 from homeostat.hub.contract import PlanBody, PlanStep, PlanTraffic, ProposalBody, ProposalDetail, RevertPreviewBody
+from homeostat.model.canary import CanaryStage, ShadowOutcome
 from homeostat.model.latency import quantile_s
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
@@ -26,8 +27,10 @@ from homeostat.rollout.canary.arms import Tally
 from homeostat.rollout.detectors import Detection
 from homeostat.rollout.foresight import Foresight, Step, Traffic
 from homeostat.rollout.live import plan_change
+from homeostat.rollout.shadow import ShadowTally, rate_of_difference, told_of
 from homeostat.rollout.token import rollback_token
 
+_MOST_FOUND = 20
 RESTART_COMMAND = "homeostat restart"
 
 
@@ -71,6 +74,8 @@ def plan_body(proposal: Proposal, seen: Foresight) -> PlanBody:
         modules=plain(seen.live.modules),
         restart_reasons=list(seen.live.restart_reasons),
         read_at_start=list(seen.read_at_start),
+        shadowed=list(seen.shadow.functions),
+        not_shadowed=dict(seen.shadow.left_out),
         steps=[_plan_step(step) for step in seen.steps],
         traffic=_plan_traffic(seen.traffic),
         canary_s=_finite(seen.canary_s),
@@ -147,7 +152,26 @@ def canary_body(proposal: Proposal, seen: CanaryLook) -> dict[str, Any]:
         "control": _counted_arm(seen.control),
         "canary": _counted_arm(seen.canary),
         "evidence": plain(seen.verdict.evidence),
+        "shadow": _shadow(stage, seen.shadow) if stage.shadowed else None,
         "detectors": [_detection(item) for item in seen.service.detections],
+    }
+
+
+def _shadow(stage: CanaryStage, seen: ShadowTally) -> dict[str, Any]:
+    """Show what was found by comparing calls on copies, before the first share."""
+    low, high = rate_of_difference(seen)
+    found = seen.most(*(set(ShadowOutcome) - {ShadowOutcome.SAME, ShadowOutcome.SKIPPED}))
+    return {
+        "functions": list(stage.shadowed),
+        "compared": seen.compared,
+        "same": seen.count(ShadowOutcome.SAME),
+        "rate_from": round(low, 6),
+        "rate_to": round(high, 6),
+        "not_compared": seen.not_compared,
+        "skipped": seen.count(ShadowOutcome.SKIPPED),
+        "found": [{**plain(kind), "calls": count, "words": told_of(kind)} for kind, count in found[:_MOST_FOUND]],
+        "control_s": round(seen.control_s, 6),
+        "canary_s": round(seen.canary_s, 6),
     }
 
 

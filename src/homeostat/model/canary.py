@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ProposalId
@@ -13,13 +14,17 @@ class Share:
     """Which of the calls run the new code, and for how long unless the hub says so again."""
 
     percent: int
-    """Of the units: requests, or where there are none tasks and outermost calls. 1 to 99."""
+    """Of the units: requests, or where there are none tasks and outermost calls. 1 to 99, or 0 to shadow alone."""
 
     key: str = ""
     """What holds the units of one user together, as ``header:x-user``; empty: each request by itself."""
 
     lease_s: float
     """After so long without word from the hub, a process gives every call back to the old code by itself."""
+
+    shadowed: tuple[str, ...] = ()
+    """While no unit runs the new code: functions, as ``path.py:qualname``, whose new code runs beside the old on copies
+    of the arguments, and is compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +33,11 @@ class CanaryStage:
 
     began_at: datetime
     percent: int
+    """0 while it is shadowed alone, and before it begins."""
+
+    shadowed: tuple[str, ...] = ()
+    """Functions whose calls were or are compared before the first share; empty where there was no such step."""
+
     widened_at: tuple[datetime, ...] = ()
     """When the share became larger than the first one, oldest first."""
 
@@ -37,6 +47,11 @@ class CanaryStage:
     @property
     def percent_since(self) -> datetime:
         return self.widened_at[-1] if self.widened_at else self.began_at
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether every caller still gets what the old code gives, and the new one runs beside it."""
+        return bool(self.shadowed) and not self.widened_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +94,57 @@ class ArmTick:
         return self.units if self.at_risk is None else self.at_risk
 
 
+class ShadowOutcome(StrEnum):
+    """What was found of one call whose new code ran beside the old, on a copy of its arguments."""
+
+    SAME = "same"
+    RESULT = "result"
+    """Another result."""
+
+    ARGUMENTS = "arguments"
+    """The same result, and what it was given is otherwise afterwards."""
+
+    RAISED = "raised"
+    """The new code raised where the old returned."""
+
+    RETURNED = "returned"
+    """The new code returned where the old raised."""
+
+    RAISED_OTHERWISE = "raised_otherwise"
+    UNFINISHED = "unfinished"
+    """The new code took too long, and was ended."""
+
+    UNREPEATABLE = "unrepeatable"
+    """Not compared: the old code differs from itself, too."""
+
+    NOT_COPIED = "not_copied"
+    NOT_COMPARABLE = "not_comparable"
+    INTERRUPTED = "interrupted"
+    SKIPPED = "skipped"
+    """Not compared: another call was just being, or was too short a time before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadowed:
+    """One kind of what was found. It holds no value of the host: kinds, and names that are in its code."""
+
+    function: str
+    outcome: ShadowOutcome
+    difference: str = ""
+    """Where and how they differ, or the type of what was raised."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowTick:
+    """What was found by comparing calls in one tick."""
+
+    calls: Mapping[Shadowed, int]
+    control_s: float = 0.0
+    """What the compared calls took on the old code."""
+
+    canary_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessTick:
     """What one process counted of one change between `start` and `end`, on both arms."""
@@ -92,6 +158,7 @@ class ProcessTick:
 
     control: ArmTick
     canary: ArmTick
+    shadow: ShadowTick | None = None
 
     def __post_init__(self) -> None:
         check_same_units(self.control, self.canary)

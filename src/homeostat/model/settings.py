@@ -23,6 +23,14 @@ class HmrMode(StrEnum):
     AGGRESSIVE = "aggressive"
 
 
+class Reaction(StrEnum):
+    """What follows from something that a person may have meant."""
+
+    GO_ON = "go_on"
+    ASK = "ask"
+    TAKE_BACK = "take_back"
+
+
 class LogLevel(StrEnum):
     DEBUG = "debug"
     INFO = "info"
@@ -127,6 +135,18 @@ class CanarySettings:
     )
     max_s: float = setting(
         3600.0, "How long a share may be tried without a decision before a person is asked.", low=1, high=604_800
+    )
+    pure: tuple[str, ...] = setting(
+        (), "Functions declared pure, as `shop/prices.py:total` (`*` is any text): new code first runs on copies."
+    )
+    shadow_calls: int = setting(
+        100, "Calls of such functions that are compared before the first share.", low=1, high=1_000_000
+    )
+    shadow_differs: Reaction = setting(
+        Reaction.ASK, "Where new code does otherwise on copies: `ask`, `go_on` or `take_back`."
+    )
+    shadow_raises: Reaction = setting(
+        Reaction.TAKE_BACK, "Where new code raises on copies and the old does not: `take_back`, `ask` or `go_on`."
     )
 
 

@@ -62,7 +62,11 @@ class CanaryStarted:
     """A share of the calls of every process runs the change; branch and files are as before."""
 
     percent: int
+    """0 where it runs on copies of the arguments alone, for now."""
+
     detail: str
+    shadowed: tuple[str, ...] = ()
+    """The functions that do, as ``path.py:qualname``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

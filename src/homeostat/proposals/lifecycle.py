@@ -189,10 +189,11 @@ def _canary_step(proposal: Proposal, event: CanaryEvent, at: datetime) -> Step:
     application = _application(proposal)
     facts: dict[str, JsonValue]
     match event:
-        case CanaryStarted(percent=percent, detail=detail):
-            stage = CanaryStage(began_at=at, percent=percent)
+        case CanaryStarted(percent=percent, detail=detail, shadowed=shadowed):
+            stage = CanaryStage(began_at=at, percent=percent, shadowed=shadowed)
             application = replace(application, live=True, live_detail=detail)
             state, kind, note, facts = S.CANARY, "canary_started", detail, {"percent": percent}
+            facts |= {"shadowed": list(shadowed)} if shadowed else {}
         case CanaryWidened(percent=percent, reason=reason):
             stage = _stage(application)
             stage = replace(stage, percent=percent, widened_at=(*stage.widened_at, at))

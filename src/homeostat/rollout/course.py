@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 from homeostat_agent.canary.histogram import bucket_of
 
-from homeostat.model.canary import ArmTick, CanaryStage, ProcessTick
-from homeostat.model.settings import CanarySettings
+from homeostat.model.canary import ArmTick, CanaryStage, ProcessTick, ShadowOutcome
+from homeostat.model.settings import CanarySettings, Reaction
 from homeostat.rollout.canary import (
     CanaryJudge,
     CanaryVerdict,
@@ -18,6 +18,7 @@ from homeostat.rollout.canary import (
     Rollback,
 )
 from homeostat.rollout.canary.arms import Tally
+from homeostat.rollout.shadow import DIFFERS, RAISES, ShadowTally, say_what_was_found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,7 @@ class Judging:
         self._settled_at: dict[tuple[str, int], datetime] = {}
         self._until: datetime | None = None
         self._control, self._canary = Tally(), Tally()
+        self._shadow = ShadowTally()
 
     @property
     def processes(self) -> frozenset[str]:
@@ -95,6 +97,10 @@ class Judging:
     def canary(self) -> Tally:
         return _copy(self._canary)
 
+    @property
+    def shadow(self) -> ShadowTally:
+        return replace(self._shadow, calls=dict(self._shadow.calls))
+
     def feed(self, tick: ProcessTick) -> None:
         """Take what one process counted. Ticks come in any order, but for each process in that of time.
 
@@ -102,6 +108,10 @@ class Judging:
         it counts just after it heard there are units that had drawn their arm before: nothing is said of their shares.
         """
         settled_at = self._settled_at.setdefault((tick.process_id, tick.percent), tick.start + _SETTLING)
+        if tick.shadow is not None:
+            self._shadow.add(tick.shadow)
+        if not tick.percent:
+            return  # every caller got what the old code gave: there is nothing to be judged
         self._percent = max(self._percent, tick.percent)
         told = tick.percent == self._percent and tick.start >= settled_at
         self._judge.observe(
@@ -144,6 +154,28 @@ def plan_course(stage: CanaryStage, verdict: CanaryVerdict, *, now: datetime, se
                 return Wait(reason=f"{left_s:.0f} s are left of the time at {stage.percent} %; {reason}")
             wider = next((percent for percent in settings.steps if percent > stage.percent), None)
             return Pass(reason=reason) if wider is None else Widen(percent=wider, reason=reason)
+
+
+def plan_after_shadow(stage: CanaryStage, seen: ShadowTally, *, now: datetime, settings: CanarySettings) -> Course:
+    """Say what follows from what was found on copies. What was compared often enough, and is the same, goes on."""
+    tried_s = (now - stage.percent_since).total_seconds()
+    told = say_what_was_found(seen)
+    open_questions = []
+    if seen.count(ShadowOutcome.UNFINISHED):
+        open_questions.append(told)
+    for outcomes, reaction in ((RAISES, settings.shadow_raises), (DIFFERS, settings.shadow_differs)):
+        if seen.count(*outcomes) and reaction is Reaction.TAKE_BACK:
+            return GiveBack(reason=f"on copies of the arguments: {told}")
+        if seen.count(*outcomes) and reaction is Reaction.ASK:
+            open_questions.append(told)
+    if open_questions:
+        return Ask(reason=f"on copies of the arguments: {open_questions[0]}")
+    if seen.compared < settings.shadow_calls:
+        missing = f"{seen.compared} of {settings.shadow_calls} calls compared on copies of the arguments; {told}"
+        return Wait(reason=missing) if tried_s < settings.max_s else Ask(reason=f"after {tried_s:.0f} s: {missing}")
+    if tried_s < settings.step_s:
+        return Wait(reason=f"{settings.step_s - tried_s:.0f} s are left of the time on copies; {told}")
+    return Widen(percent=settings.steps[0], reason=f"on copies of the arguments: {told}")
 
 
 def _copy(tally: Tally) -> Tally:

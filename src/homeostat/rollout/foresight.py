@@ -21,6 +21,7 @@ from homeostat.rollout.canary import ArmTick, Forecast, time_to_promote
 from homeostat.rollout.canary.arms import UNNAMED
 from homeostat.rollout.course import judged_by, quickest
 from homeostat.rollout.live import LivePlan, plan_change, read_at_start
+from homeostat.rollout.shadow import ShadowPlan, plan_shadow
 
 
 class Way(StrEnum):
@@ -78,6 +79,9 @@ class Foresight:
     """Why it goes this way."""
 
     read_at_start: tuple[str, ...]
+    shadow: ShadowPlan
+    """What runs on copies before the first share; where there is no canary, nothing does."""
+
     steps: tuple[Step, ...]
     """Of a canary, in order; empty where there is none."""
 
@@ -99,11 +103,13 @@ def foresee(
     way, reason = _way(live, processes, settings)
     traffic = traffic_of(lately, settings.canary)
     steps = settings.canary.steps if way is Way.SHARE else ()
+    shadow = plan_shadow(change, live, settings.canary) if steps else ShadowPlan(functions=(), left_out={})
     return Foresight(
         live=live,
         way=way,
         reason=reason,
         read_at_start=read_at_start(change),
+        shadow=shadow,
         steps=tuple(_step(percent, traffic, settings.canary) for percent in steps),
         traffic=traffic,
         window_s=settings.observation.window_s,

@@ -1,5 +1,6 @@
 """What an agent tells of its canaries (``homeostat.canary.*``): both arms of each change, in one interval."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,18 +9,30 @@ from homeostat_agent.canary.histogram import bucket_at
 
 from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ProposalId, parse_proposal_id
-from homeostat.model.canary import ArmTick, check_same_units
+from homeostat.model.canary import ArmTick, Shadowed, ShadowOutcome, ShadowTick, check_same_units
 from homeostat.telemetry.otlp_json import BadRecord, Parsed, count, finite, items, objects, pairs, text
 
-POINT_ATTRIBUTES = frozenset({"homeostat.change", "homeostat.arm", "error.type"})
+POINT_ATTRIBUTES = frozenset(
+    {
+        "homeostat.change", "homeostat.arm", "error.type",
+        "homeostat.function", "homeostat.outcome", "homeostat.difference",
+    }
+)  # fmt: skip
 _PREFIX = "homeostat.canary."
 _KINDS = {"duration": "histogram", "failures": "sum", "at_risk": "gauge", "percent": "gauge"}
+_KINDS |= {"shadowed": "sum", "shadowed_time": "sum"}
 _ARMS = ("control", "canary")
 _MAX_CHANGES = 100
 _MAX_ERRORS = 50
 _MAX_BUCKETS = 1_000
 _MAX_UNITS = 10_000_000
 _MAX_KIND_CHARS = 200
+_MAX_SHADOWED = 200
+_MAX_SHADOWED_S = 1e9
+_FUNCTION = re.compile(r"[\w./<>+-]{1,200}\.py:[\w.<>]{1,200}")
+_DIFFERENCE = re.compile(r"[\w .,:()<>{}\[\]-]{0,160}")
+NOT_TOLD = "(not told)"
+"""In the place of a difference that holds what no name or kind does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +43,7 @@ class ToldCanary:
     percent: int
     control: ArmTick
     canary: ArmTick
+    shadow: ShadowTick | None = None
 
     def __post_init__(self) -> None:
         check_same_units(self.control, self.canary)
@@ -41,6 +55,7 @@ class _Arm:
     failures: dict[str, int] = field(default_factory=dict)
     latency: dict[int, int] = field(default_factory=dict)
     at_risk: int | None = None
+    shadowed_s: float = 0.0
 
     def count(self) -> ArmTick:
         return ArmTick(units=self.units, failures=self.failures, latency=self.latency, at_risk=self.at_risk)
@@ -49,6 +64,7 @@ class _Arm:
 def parse_canaries(body: Mapping[str, Any]) -> Parsed[ToldCanary]:
     """Read the canaries of a metrics body. A point that cannot be read is rejected, and a change of no known share."""
     arms: dict[ProposalId, tuple[_Arm, _Arm]] = {}
+    found: dict[ProposalId, dict[Shadowed, int]] = {}
     shares: dict[ProposalId, int] = {}
     rejected = 0
     for name, point in _points(body):
@@ -61,9 +77,14 @@ def parse_canaries(body: Mapping[str, Any]) -> Parsed[ToldCanary]:
             if name == "percent":
                 shares[change_id] = _percent(point)
                 continue
+            if name == "shadowed":
+                _add_shadowed(found.setdefault(change_id, {}), point, attributes)
+                continue
             arm = both[_arm(attributes.get("homeostat.arm"))]
             if name == "duration":
                 _add_durations(arm, point)
+            elif name == "shadowed_time":
+                arm.shadowed_s += _seconds(point)
             elif name == "failures":
                 _add_failures(arm, point, text(attributes.get("error.type")))
             else:
@@ -73,8 +94,15 @@ def parse_canaries(body: Mapping[str, Any]) -> Parsed[ToldCanary]:
     told = []
     for change_id, (old, new) in arms.items():
         try:
-            percent = shares[change_id]
-            told.append(ToldCanary(change_id=change_id, percent=percent, control=old.count(), canary=new.count()))
+            told.append(
+                ToldCanary(
+                    change_id=change_id,
+                    percent=shares[change_id],
+                    control=old.count(),
+                    canary=new.count(),
+                    shadow=_shadow(found.get(change_id), old, new),
+                )
+            )
         except (KeyError, InvalidInput):
             rejected += 1
     return Parsed(records=tuple(told), rejected=rejected)
@@ -148,6 +176,36 @@ def _add_failures(arm: _Arm, point: Mapping[str, Any], kind: str) -> None:
     if kind not in arm.failures and len(arm.failures) >= _MAX_ERRORS:
         kind = "(other)"
     arm.failures[kind] = arm.failures.get(kind, 0) + failed
+
+
+def _add_shadowed(found: dict[Shadowed, int], point: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
+    calls, function = _units(point.get("asInt")), text(attributes.get("homeostat.function"))
+    difference = text(attributes.get("homeostat.difference"))
+    try:
+        outcome = ShadowOutcome(text(attributes.get("homeostat.outcome")))
+    except ValueError:
+        raise BadRecord("not an outcome") from None
+    if not calls or (outcome is not ShadowOutcome.SKIPPED and not _FUNCTION.fullmatch(function)):
+        raise BadRecord("not a call that was compared")
+    kind = Shadowed(
+        function="" if outcome is ShadowOutcome.SKIPPED else function,
+        outcome=outcome,
+        difference=difference if _DIFFERENCE.fullmatch(difference) else NOT_TOLD,
+    )
+    if kind not in found and len(found) >= _MAX_SHADOWED:
+        raise BadRecord("too many kinds")
+    found[kind] = found.get(kind, 0) + calls
+
+
+def _shadow(found: Mapping[Shadowed, int] | None, old: _Arm, new: _Arm) -> ShadowTick | None:
+    return ShadowTick(calls=found, control_s=old.shadowed_s, canary_s=new.shadowed_s) if found else None
+
+
+def _seconds(point: Mapping[str, Any]) -> float:
+    seconds = finite(point.get("asDouble", 0.0))
+    if not 0 <= seconds <= _MAX_SHADOWED_S:
+        raise BadRecord("not a time")
+    return seconds
 
 
 def _positive(bound: object) -> float:

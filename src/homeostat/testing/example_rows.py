@@ -10,7 +10,7 @@ from msgspec import structs
 from homeostat.core.canonical_json import JsonValue
 from homeostat.core.digests import Digest, digest_bytes
 from homeostat.core.ids import ActorId, CommitId, FindingId, ProposalId
-from homeostat.model.canary import ArmTick, ProcessTick
+from homeostat.model.canary import ArmTick, ProcessTick, Shadowed, ShadowOutcome, ShadowTick
 from homeostat.model.finding import CodeLocation, ErrorGroup, ErrorOccurrence, Finding, FindingState
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Category, ChangeRef, Proposal, ProposalState, Severity
@@ -170,6 +170,17 @@ def example_canary_tick(seconds: float, *, failed: int = 0, **changes: Any) -> P
         canary=ArmTick(units=10, failures={"KeyError": failed} if failed else {}, latency={-95: 10}),
     )
     return replace(tick, **changes)
+
+
+def example_shadow_tick() -> ShadowTick:
+    """Return what was found by comparing calls, of three kinds."""
+    total, tax = "shop/prices.py:total", "shop/prices.py:Cart.tax"
+    calls = {
+        Shadowed(function=total, outcome=ShadowOutcome.SAME): 40,
+        Shadowed(function=tax, outcome=ShadowOutcome.RESULT, difference="[].rate: Decimal became float"): 2,
+        Shadowed(function="", outcome=ShadowOutcome.SKIPPED): 1000,
+    }
+    return ShadowTick(calls=calls, control_s=0.25, canary_s=0.125)
 
 
 def example_tick(seconds: float, **changes: Any) -> VitalsTick:

@@ -6,7 +6,7 @@ fails or dies at a chosen call, and the world that is left is what the next hub 
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from homeostat.core.ids import ActorId, CommitId, ProcessId, ProposalId
@@ -17,7 +17,7 @@ from homeostat.flows.reverting import revert
 from homeostat.flows.surveying import Places, survey
 from homeostat.flows.validating import validate
 from homeostat.model.actor import Actor, Role
-from homeostat.model.canary import ArmTick, ProcessTick
+from homeostat.model.canary import ArmTick, ProcessTick, Shadowed, ShadowOutcome, ShadowTick
 from homeostat.model.change import REGULAR, FileState
 from homeostat.model.process import HostProcess
 from homeostat.model.settings import (
@@ -230,6 +230,31 @@ class World:
                 canary=ArmTick(units=new, failures={"ValueError": hit} if hit else {}, latency={-60: new}),
             )
             self.store.canaries.record([tick])
+
+    def compare(self, change_id: ProposalId, *, seconds: int, found: Mapping[ShadowOutcome, int]) -> None:
+        """Let so many calls be compared on copies of their arguments in each of so many seconds, with this outcome."""
+        for _ in range(seconds):
+            start = self.clock.now()
+            self.clock.move(timedelta(seconds=1))
+            routed = self.live.routed(PROCESS).get(change_id)
+            functions = routed.share.shadowed[:1] if routed is not None and not routed.share.percent else ()
+            calls = {
+                Shadowed(function=function, outcome=outcome): count
+                for function in functions
+                for outcome, count in found.items()
+            }
+            tick = ProcessTick(
+                change_id=change_id,
+                process_id=PROCESS,
+                start=start,
+                end=self.clock.now(),
+                percent=0,
+                control=ArmTick(),
+                canary=ArmTick(),
+                shadow=ShadowTick(calls=calls, control_s=0.001, canary_s=0.002),
+            )
+            if calls:
+                self.store.canaries.record([tick])
 
 
 def file(text: str) -> FileState:

@@ -7,6 +7,10 @@ from collections import Counter
 import pytest
 from agents_harness import Place, clean_environment, connected, host, records, wait_for
 
+from homeostat.telemetry.otlp_canaries import parse_canaries
+
+IDENTITY = "00000000-0000-4000-8000-000000000001"
+
 OLD = """
 def answer(path):
     return first() + second(path)
@@ -120,6 +124,39 @@ def test_requests_are_routed_counted_and_promoted(program):
         assert {program.ask() for _ in range(10)} == {"new new"}
         wait_for(lambda: {point[2] for point in points(hub, "percent")} == {50.0, 100.0, 0.0})
         assert command(hub, "rollback", {"change_id": "c1"}).outcome == "swapped"
+        assert program.ask() == "old old"
+
+
+def test_new_code_runs_on_copies_and_what_was_found_is_told_over_the_wire(program):
+    found = Counter()
+
+    def compared(hub):
+        found.clear()
+        for kind, told, _ in tuple(hub.heard):
+            for item in parse_canaries(told).records if kind == "metrics" else ():
+                for what, count in item.shadow.calls.items() if item.shadow is not None else ():
+                    found[what.function, what.outcome.value, what.difference] += count
+        return found
+
+    change = {**CHANGE, "id": IDENTITY}
+    with program.place.hub() as hub:
+        names = ["answers.py:second", "answers.py:first"]
+        assert canary(hub, change=change, percent=0, shadowed=names).outcome == "swapped"
+        wait_for(
+            lambda: program.ask("/bad") == "old old" and compared(hub)["answers.py:second", "raised", "KeyError"] > 0
+        )
+        wait_for(
+            lambda: (
+                program.ask() == "old old"
+                and compared(hub)["answers.py:second", "result", "another str"] > 0
+                and compared(hub)["answers.py:first", "result", "another str"] > 0
+            )
+        )
+        outcomes = {outcome for _, outcome, _ in found}
+        assert outcomes <= {"raised", "result", "skipped"}, found
+        assert canary(hub, change=change, percent=100).outcome == "swapped"
+        assert program.ask() == "new new"
+        assert command(hub, "rollback", {"change_id": IDENTITY}).outcome == "swapped"
         assert program.ask() == "old old"
 
 

@@ -8,9 +8,11 @@ import pytest
 from homeostat.core.errors import Unavailable
 from homeostat.core.ids import ProcessId
 from homeostat.flows.applying import request_apply
+from homeostat.flows.canarying import look as look_at_canary
 from homeostat.flows.observing import accept, observe
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
+from homeostat.model.canary import ShadowOutcome
 from homeostat.model.proposal import ProposalState
 from homeostat.model.settings import CanarySettings
 from homeostat.model.verdict import Denied
@@ -401,3 +403,81 @@ def test_given_back_every_process_is_asked_by_the_changes_id_alone_and_git_hears
     world.run()
     assert row(world).state is S.REVERTED
     assert sorted(world.live.calls) == [("rollback", PROCESS, identity), ("rollback", SECOND, identity)]
+
+
+PURE = replace(STEPS, pure=("shop.py:price",), shadow_calls=100)
+
+
+def compare(world, *, seconds, **found):
+    for _ in range(seconds):
+        world.compare(row(world).id, seconds=1, found={ShadowOutcome(name): count for name, count in found.items()})
+        if row(world).state is S.CANARY:
+            observe(world.deps, row(world).id)
+            world.run()
+
+
+def test_what_is_declared_pure_runs_on_copies_before_any_caller_gets_what_it_gives():
+    world = trying(processes=2, settings=PURE)
+    proposal = propose_and_apply(world)
+    assert (proposal.state, proposal.application.canary.shadowed) == (S.CANARY, ("shop.py:price",))
+    shares = [world.live.routed(item)[proposal.id].share for item in (PROCESS, SECOND)]
+    assert {(share.percent, share.shadowed) for share in shares} == {(0, ("shop.py:price",))}
+    compare(world, seconds=10, same=30)
+    assert row(world).application.canary.percent == 10
+    share = world.live.routed(PROCESS)[proposal.id].share
+    assert (share.percent, share.shadowed) == (10, ())
+    serve(world, seconds=250)
+    assert row(world).state is S.OBSERVING
+    assert [kind for kind in kinds(world) if "canary" in kind] == [
+        "canary_started", "canary_widened", "canary_widened", "canary_passed",
+    ]  # fmt: skip
+    assert world.violations() == ()
+
+
+def test_what_differs_on_copies_is_held_and_a_person_lets_the_first_share_run_it():
+    world = trying(settings=PURE)
+    propose_and_apply(world)
+    compare(world, seconds=20, same=30, returned=1)
+    assert row(world).application.canary.percent == 0
+    entry = "a person looked at the differences"
+    assert not isinstance(accept(world.deps, row(world).id, actor=OWNER, reason=entry), Denied)
+    world.run()
+    observe(world.deps, row(world).id)
+    world.run()
+    assert (row(world).state, row(world).application.canary.percent) == (S.CANARY, 10)
+    assert world.live.share(PROCESS, row(world).id) == 10
+    assert entry in row(world).log[-1] and "20 of 620 calls differ" in row(world).log[-1]
+    assert world.violations() == ()
+
+
+def test_what_raises_on_copies_is_taken_back_and_no_caller_ever_got_it():
+    world = trying(processes=2, settings=PURE)
+    head = world.deps.commits.head()
+    propose_and_apply(world)
+    compare(world, seconds=2, same=30, raised=1)
+    proposal = row(world)
+    assert (proposal.state, proposal.application.automatic_revert) == (S.REVERTED, True)
+    assert "raised, the old code did not" in proposal.application.revert_reason
+    assert [world.live.routed(item) for item in (PROCESS, SECOND)] == [{}, {}]
+    assert world.deps.commits.head() == head
+    assert world.violations() == ()
+
+
+def test_calls_that_nobody_makes_hold_it_before_the_first_share():
+    world = trying(settings=PURE)
+    propose_and_apply(world)
+    for _ in range(12):
+        world.clock.move(timedelta(seconds=60))
+        observe(world.deps, row(world).id)
+        world.run()
+    assert (row(world).state, row(world).application.canary.percent) == (S.CANARY, 0)
+    assert "no call was compared" in look_at_canary(world.deps, row(world)).course.reason
+    assert not isinstance(accept(world.deps, row(world).id, actor=OWNER, reason="it is hardly called"), Denied)
+
+
+def test_a_process_that_starts_meanwhile_compares_as_the_others_do():
+    world = trying(settings=PURE)
+    propose_and_apply(world)
+    world.live.attach(world.process(identity=SECOND), loaded={"shop.py": SOURCE})
+    observe(world.deps, row(world).id)
+    assert world.live.routed(SECOND)[row(world).id].share.shadowed == ("shop.py:price",)

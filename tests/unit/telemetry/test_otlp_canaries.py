@@ -5,12 +5,13 @@ import copy
 import pytest
 from homeostat_agent.canary.counts import ArmCounts
 from homeostat_agent.canary.report import CanaryReport
+from homeostat_agent.canary.shadow import ShadowCounts
 from homeostat_agent.context import HostContext
 from homeostat_agent.otlp import encode_metrics
 
 from homeostat.core.errors import InvalidInput
 from homeostat.model.latency import buckets_of
-from homeostat.telemetry.otlp_canaries import parse_canaries
+from homeostat.telemetry.otlp_canaries import NOT_TOLD, parse_canaries
 
 CHANGE = "00000000-0000-4000-8000-000000000001"
 CONTEXT = HostContext(repository="/srv/shop", commit=None, service_name="shop", process_id="p-1")
@@ -54,6 +55,57 @@ def test_both_arms_are_read_as_the_agent_counted_them():
     assert dict(told.control.latency) == buckets_of([0.0125] * 83 + [0.0131] * 5 + [2.0])
     assert (told.canary.units, dict(told.canary.failures)) == (9, {"ValueError": 2})
     assert dict(told.canary.latency) == buckets_of([0.012] * 7 + [0.0, 1e9])
+
+
+def shadowed(*found, skipped=0):
+    counts = ShadowCounts()
+    for function, outcome, difference, times in found:
+        for _ in range(times):
+            counts.add(function, outcome, difference)
+    counts.skipped = skipped
+    counts.seconds = {False: 0.5, True: 0.25}
+    return REPORT._replace(percent=0, arms={}, shadow=counts)
+
+
+def test_what_was_found_on_copies_is_read_as_the_agent_counted_it():
+    found = ("shop/prices.py:Cart.total", "result", "[].rate: Decimal became float", 2)
+    raised = ("shop/prices.py:f", "raised", "shop.prices.NoSuchItem", 1)
+    parsed = parse_canaries(body(shadowed(found, ("shop/prices.py:f", "same", "", 3), raised, skipped=9)))
+    (told,) = parsed.records
+    assert (told.percent, parsed.rejected, told.shadow.control_s, told.shadow.canary_s) == (0, 0, 0.5, 0.25)
+    assert {
+        (kind.function, kind.outcome.value, kind.difference): count for kind, count in told.shadow.calls.items()
+    } == {
+        found[:3]: 2,
+        ("shop/prices.py:f", "same", ""): 3,
+        raised[:3]: 1,
+        ("", "skipped", ""): 9,
+    }
+    assert parse_canaries(body(REPORT)).records[0].shadow is None
+
+
+@pytest.mark.parametrize("words", ["secret=a1b2c3", "ada@example.org became str", "a\nb", "/home/ada", "'x'", "€"])
+def test_words_that_are_no_kinds_are_not_told(words):
+    (told,) = parse_canaries(body(shadowed(("shop.py:f", "result", words, 1)))).records
+    assert [kind.difference for kind in told.shadow.calls] == [NOT_TOLD]
+
+
+@pytest.mark.parametrize(
+    ("function", "outcome"),
+    [("f", "same"), ("shop.py:f g", "same"), ("x" * 300 + ".py:f", "same"), ("shop.py:f", "better"), ("", "same")],
+)
+def test_what_no_agent_would_say_of_a_compared_call_is_rejected(function, outcome):
+    parsed = parse_canaries(body(shadowed((function, outcome, "", 1))))
+    assert parsed.rejected == 1
+    assert parsed.records[0].shadow is None
+
+
+def test_kinds_of_what_is_told_are_bounded():
+    reports = [
+        shadowed(*(("shop.py:f", "raised", f"E{part}x{number}", 1) for number in range(45))) for part in range(6)
+    ]
+    parsed = parse_canaries(body(*reports))
+    assert (len(parsed.records[0].shadow.calls), parsed.rejected) == (200, 70)
 
 
 def test_a_body_without_canaries_tells_of_none():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NamedTuple
+    from typing import NamedTuple, Optional
 
     from homeostat_agent.canary.counts import ArmCounts
+    from homeostat_agent.canary.shadow import ShadowCounts
 else:
     from homeostat_agent.record import NamedTuple
 
@@ -23,3 +24,6 @@ class CanaryReport(NamedTuple):
 
     lapsed: bool
     """Whether its lease ran out since: every call is back on the old code."""
+
+    shadow: Optional[ShadowCounts] = None
+    """What was found by running the new code beside the old on copies; None where nothing was."""

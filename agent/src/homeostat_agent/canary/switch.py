@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, NamedTuple, Optional, Union
 
     from homeostat_agent.canary.key import Key
+    from homeostat_agent.canary.shadow import Shadow, ShadowCounts
     from homeostat_agent.capture.traffic import Request
 
     Arm = Union[bool, Unit]
@@ -48,6 +49,9 @@ class Terms(NamedTuple):
 
     lease_s: float
     """Unless it is renewed within this, every call goes back to the old code."""
+
+    shadowed: frozenset[str] = frozenset()
+    """Functions whose new code runs beside the old on copies, while no unit runs it: as ``path.py:qualname``."""
 
 
 class Switch:
@@ -79,6 +83,9 @@ class Switch:
         self.pick = self._make_pick()
         """Return the arm of a call, or the unit that begins with it, which is entered already."""
 
+        self.shadow = self._make_shadow(terms.shadowed)
+        """Compares calls, where functions are shadowed and as long as the share is none."""
+
     @property
     def running(self) -> bool:
         """Whether calls are told apart: begun, not ended, and not out of its lease."""
@@ -101,29 +108,64 @@ class Switch:
         """Begin. Until now every call ran the old code, and a request that has begun goes on with it."""
         self._since = next_serial()
         self._over = None
+        if self.shadow is not None and not self.percent:
+            self.shadow.start()
+
+    def picker(self, name: str) -> Callable[[], Any]:
+        """Return what the dispatcher of a function asks for each call; `name` as in `Terms.shadowed`."""
+        return self.shadow.picker(name) if self.shadows(name) and self.shadow is not None else self.pick
+
+    def shadows(self, name: str) -> bool:
+        """Tell whether calls of this function are compared."""
+        return self.shadow is not None and name in self.shadow.functions
+
+    def watch(self) -> None:
+        """See to what runs beside the calls: to be called again and again."""
+        if self.shadow is not None:
+            self.shadow.watch()
 
     def renew(self, *, lease_s: float, percent: float) -> None:
         """Set lease and share anew; a lapsed one stays so. Units under way keep their arms."""
-        if not self.lapsed:
-            self.percent = percent
-            self.until_s = self._clock_s() + lease_s
+        if self.lapsed:
+            return
+        self.until_s = self._clock_s() + lease_s
+        if percent and self.shadow is not None and self.shadow.open:
+            self.shadow.close()
+            self._since = next_serial()  # a request that has begun ran the old code so far, and goes on with it
+        self.percent = percent
 
     def end(self, *, new: bool) -> CanaryReport:
         """Send every call to this code from now on, whatever its unit began with; return the last report."""
         counts, lapsed = self.counts, self._over is None and self.lapsed
         self._over = new
+        found = self._found()
+        if self.shadow is not None:
+            self.shadow.close()
         self.counts = Counts()
         self._tasks = {}
-        return CanaryReport(self.change_id, 0, counts.take(), lapsed)
+        return CanaryReport(self.change_id, 0, counts.take(), lapsed, found)
 
     def report(self) -> CanaryReport:
         """Return what ended since the last one."""
-        return CanaryReport(self.change_id, self.percent if self.running else 0, self.counts.take(), lapsed=False)
+        percent = self.percent if self.running else 0
+        return CanaryReport(self.change_id, percent, self.counts.take(), lapsed=False, shadow=self._found())
 
     def become_forked_child(self) -> None:
         """Go on in a forked child: same share and lease, its own draws and counts."""
         self._random.seed(int.from_bytes(urandom(16), "big"))
         self.counts.clear()
+        if self.shadow is not None:
+            self.shadow.become_forked_child()
+
+    def _found(self) -> Optional[ShadowCounts]:
+        return None if self.shadow is None else self.shadow.take()
+
+    def _make_shadow(self, functions: frozenset[str]) -> Optional[Shadow]:
+        if not functions:
+            return None
+        from homeostat_agent.canary.shadow import Shadow  # brings pickle and ctypes
+
+        return Shadow(self, functions, clock_s=self._clock_s)
 
     def _make_pick(self) -> Callable[[], Arm]:
         # A closure, and not a method: this runs at every call of routed code.

@@ -64,7 +64,10 @@ class Unit:
             self.ended = True
             self.counts.add((self.new, "" if error is None else _kind(error), perf_counter() - self._started, None))
 
-    def finish(self, error: Optional[BaseException]) -> None:
+    def observe(self, old: Any, new: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """Look at what the call that it is was given: nothing here needs it (see `shadow`)."""
+
+    def finish(self, error: Optional[BaseException], result: Any = None) -> None:
         """Leave and end: the call that it was is over."""
         _current.set(self.outer)
         self.ended = True

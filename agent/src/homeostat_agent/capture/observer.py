@@ -19,7 +19,7 @@ from homeostat_agent.capture.occurrence import (
     text_of,
     type_name,
 )
-from homeostat_agent.capture.traffic import Request, current_request
+from homeostat_agent.capture.traffic import ASIDE, Request, current_request
 from homeostat_agent.ring import Ring, Tally
 
 TYPE_CHECKING = False
@@ -197,6 +197,8 @@ class Observer:
     def _counts(self, error: Optional[BaseException], severity: int, *, site: tuple[str, int]) -> bool:
         """Tell whether this is to be put in the ring, and count it where it is an error."""
         request = current_request()
+        if request is not None and request.serial == ASIDE:
+            return False
         kind: Any = None
         if request is not None and severity >= ERROR:
             request.told = True

@@ -83,7 +83,11 @@ def describe(
 
 def type_name(error: BaseException) -> str:
     """Return ``module.QualName``; a built-in exception is named without its module, as a traceback does."""
-    kind = type(error)
+    return name_of(type(error))
+
+
+def name_of(kind: type) -> str:
+    """Return the same of a type of exceptions."""
     module = getattr(kind, "__module__", "")
     name = kind.__qualname__
     return (name if module in ("builtins", "") or not isinstance(module, str) else f"{module}.{name}")[:MAX_NAME_CHARS]

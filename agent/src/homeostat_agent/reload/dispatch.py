@@ -33,6 +33,8 @@ from homeostat_agent.reload.fingerprint import children
 from homeostat_agent.reload.holders import docstring_of
 
 _OLD, _NEW, _PICK, _DOC = "(old)", "(new)", "(pick)", "(docstring)"
+_MARKS = {"OLD": _OLD, "NEW": _NEW}
+_FUNCTIONS = {"OLD_FUNCTION": _OLD, "NEW_FUNCTION": _NEW}
 _KINDS = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
 
@@ -46,11 +48,17 @@ class _Signature(NamedTuple):
     keyword: tuple[str, ...]
     kwarg: str
     free: tuple[str, ...]
+    shadowed: bool = False
 
 
-def dispatcher(old: CodeType, new: CodeType, *, qualname: str, pick: Callable[[], Any]) -> CodeType:
-    """Return code in the place of `old` that runs it or `new`; both have the same signature and free variables."""
-    template = _template(_signature(old))
+def dispatcher(
+    old: CodeType, new: CodeType, *, qualname: str, pick: Callable[[], Any], shadowed: bool = False
+) -> CodeType:
+    """Return code in the place of `old` that runs it or `new`; both have the same signature and free variables.
+
+    With `shadowed` (where it `is_comparable`), what `pick` returns may look at the arguments and at the result.
+    """
+    template = _template(_signature(old)._replace(shadowed=shadowed))
     made = {_OLD: old, _NEW: new, _PICK: pick, _DOC: docstring_of(old)}
     constants = tuple(_constant(value, made, qualname) for value in template.co_consts)
     more: dict[str, Any] = {"co_qualname": old.co_qualname} if hasattr(old, "co_qualname") else {}
@@ -61,6 +69,11 @@ def dispatcher(old: CodeType, new: CodeType, *, qualname: str, pick: Callable[[]
         co_firstlineno=old.co_firstlineno,
         **more,
     )
+
+
+def is_comparable(code: CodeType) -> bool:
+    """Tell whether a call can be made again on copies: with one result, and no variable of the call that made it."""
+    return not code.co_flags & (CO_GENERATOR | CO_ASYNC_GENERATOR) and set(code.co_freevars) <= {"__class__"}
 
 
 def _constant(value: Any, made: dict[str, Any], qualname: str) -> Any:
@@ -133,7 +146,7 @@ def _parameters(signature: _Signature | None) -> ast.arguments:
 
 
 def _body(signature: _Signature) -> list[ast.stmt]:
-    chosen = _parsed(_BODIES[signature.kind])
+    chosen = _parsed(_BODIES[signature.kind, signature.shadowed])
     return [_Filler(signature).visit(statement) for statement in chosen]
 
 
@@ -161,6 +174,7 @@ if new is False:
 unit = new
 return (yield from unit.drive(NEW if unit.new else OLD))
 """
+_OBSERVED = "unit = new\nunit.observe(OLD_FUNCTION, NEW_FUNCTION, GIVEN, NAMED)"
 _ASYNC_GENERATOR = """
 new = PICK()
 if new is True:
@@ -188,11 +202,14 @@ try:
 except StopAsyncIteration:
     return
 """
+_COROUTINE = _GENERATOR.replace("yield from", "await")
 _BODIES = {
-    0: _PLAIN,
-    CO_GENERATOR: _GENERATOR,
-    CO_COROUTINE: _GENERATOR.replace("yield from", "await"),
-    CO_ASYNC_GENERATOR: _ASYNC_GENERATOR,
+    (0, False): _PLAIN,
+    (CO_GENERATOR, False): _GENERATOR,
+    (CO_COROUTINE, False): _COROUTINE,
+    (CO_ASYNC_GENERATOR, False): _ASYNC_GENERATOR,
+    (0, True): _PLAIN.replace("unit = new", _OBSERVED).replace("finish(None)", "finish(None, result)"),
+    (CO_COROUTINE, True): _COROUTINE.replace("unit = new", _OBSERVED),
 }
 
 
@@ -212,8 +229,16 @@ class _Filler(ast.NodeTransformer):
         self._signature = signature
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        if node.id in ("OLD", "NEW"):
-            return self._call(_OLD if node.id == "OLD" else _NEW)
+        if node.id in _MARKS:
+            return self._call(_MARKS[node.id])
+        if node.id in _FUNCTIONS:
+            return self._function(_FUNCTIONS[node.id])
+        if node.id == "GIVEN":
+            return ast.Tuple(self._positional(), ast.Load())
+        if node.id == "NAMED":
+            named = self._keywords()
+            names: list[ast.expr | None] = [ast.Constant(item.arg) if item.arg else None for item in named]
+            return ast.Dict(names, [item.value for item in named])
         if node.id == "PICK":
             return ast.Constant(_PICK)
         if node.id in ("BaseException", "StopAsyncIteration"):
@@ -227,19 +252,24 @@ class _Filler(ast.NodeTransformer):
         return node
 
     def _call(self, mark: str) -> ast.Call:
-        found = self._signature
+        return ast.Call(self._function(mark), self._positional(), self._keywords())
 
-        def read(name: str) -> ast.Name:
-            return ast.Name(name, ast.Load())
-
+    def _function(self, mark: str) -> ast.Lambda:
         # The code of this lambda is replaced; that it mentions the free variables makes the cells its closure.
+        free = [_read(name) for name in self._signature.free]
         marked = ast.Constant(mark)
-        body = ast.Tuple([*map(read, found.free), marked], ast.Load()) if found.free else marked
-        nested = ast.Lambda(_parameters(None), body)
-        positional: list[ast.expr] = [read(name) for name in (*found.posonly, *found.positional)]
-        if found.vararg:
-            positional.append(ast.Starred(read(found.vararg), ast.Load()))
-        keywords = [ast.keyword(name, read(name)) for name in found.keyword]
-        if found.kwarg:
-            keywords.append(ast.keyword(None, read(found.kwarg)))
-        return ast.Call(nested, positional, keywords)
+        return ast.Lambda(_parameters(None), ast.Tuple([*free, marked], ast.Load()) if free else marked)
+
+    def _positional(self) -> list[ast.expr]:
+        found = self._signature
+        positional: list[ast.expr] = [_read(name) for name in (*found.posonly, *found.positional)]
+        return [*positional, ast.Starred(_read(found.vararg), ast.Load())] if found.vararg else positional
+
+    def _keywords(self) -> list[ast.keyword]:
+        found = self._signature
+        keywords = [ast.keyword(name, _read(name)) for name in found.keyword]
+        return [*keywords, ast.keyword(None, _read(found.kwarg))] if found.kwarg else keywords
+
+
+def _read(name: str) -> ast.Name:
+    return ast.Name(name, ast.Load())

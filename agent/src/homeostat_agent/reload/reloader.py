@@ -216,12 +216,15 @@ class Reloader:
             return Outcome(SWAPPED, "it stands")
 
     def give_back_lapsed(self) -> None:
-        """Roll back every canary whose lease ran out. Cheap where there is none: to be called again and again.
+        """Roll back every canary whose lease ran out, and see to the others. To be called again and again.
 
         Also lets the collector go on where a change was prepared and is not asked for.
         """
         self._calm.end_if_over()
-        if any(switch.lapsed for switch in self.canaries):
+        canaries = self.canaries
+        for switch in canaries:
+            switch.watch()
+        if any(switch.lapsed for switch in canaries):
             with self._lock:
                 self._give_back_lapsed()
 

@@ -11,7 +11,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from homeostat_agent.canary.switch import Switch
-from homeostat_agent.reload.dispatch import dispatcher
+from homeostat_agent.reload.dispatch import dispatcher, is_comparable
 from homeostat_agent.reload.fingerprint import below, children
 from homeostat_agent.reload.routing import LOOKS_AT_FRAMES, SEES_FRAMES
 
@@ -86,7 +86,10 @@ class Router:
         name = target.name(known.code)
         if any(not LOOKS_AT_FRAMES.isdisjoint(code.co_names) for code in (old, *below(old), new, *below(new))):
             self.obstacles[f"{name}: {SEES_FRAMES}"] = None
-        return dispatcher(old, new, qualname=name, pick=self.switch.pick)
+        known_as = f"{target.plan.path}:{name}"
+        shadowed = self.switch.shadows(known_as) and is_comparable(old)
+        pick = self.switch.picker(known_as) if shadowed else self.switch.pick
+        return dispatcher(old, new, qualname=name, pick=pick, shadowed=shadowed)
 
     def _maker(self, target: Target, live: CodeType, known: Known, is_new: bool) -> CodeType:
         # `live` and `known.code` are the same code, so what is inside them stands in the same order.

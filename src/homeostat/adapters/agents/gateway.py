@@ -169,7 +169,9 @@ class AgentGateway:
     ) -> LiveResult:
         if share is None:
             return self._command(process_id, "swap", _body_of(change), timeout_s=timeout_s)
-        terms = {"percent": share.percent, "lease_s": share.lease_s, "key": share.key or None}
+        terms: dict[str, Any] = {"percent": share.percent, "lease_s": share.lease_s, "key": share.key or None}
+        if share.shadowed:
+            terms["shadowed"] = list(share.shadowed)
         return self._command(process_id, "canary", {**_body_of(change), **terms}, timeout_s=timeout_s)
 
     def rollback(self, process_id: ProcessId, change_id: str, *, timeout_s: float) -> LiveResult:

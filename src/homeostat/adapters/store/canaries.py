@@ -15,7 +15,7 @@ from homeostat.core.canonical_json import JsonValue
 from homeostat.core.digests import digest_bytes
 from homeostat.core.errors import IntegrityFailure
 from homeostat.core.ids import ProposalId
-from homeostat.model.canary import ArmTick, ProcessTick
+from homeostat.model.canary import ArmTick, ProcessTick, Shadowed, ShadowOutcome, ShadowTick
 
 
 class SqlCanaries:
@@ -45,11 +45,13 @@ class SqlCanaries:
 
 
 def _encode(tick: ProcessTick) -> dict[str, Any]:
-    document: JsonValue = {
+    document: dict[str, JsonValue] = {
         "percent": tick.percent,
         "control": _encode_arm(tick.control),
         "canary": _encode_arm(tick.canary),
     }
+    if tick.shadow is not None:
+        document["shadow"] = _encode_shadow(tick.shadow)
     text = canonical_json.encode(document).decode("utf-8")
     start_us, end_us = to_us(tick.start), to_us(tick.end)
     known_by = f"{tick.change_id}\n{tick.process_id}\n{start_us}\n{end_us}\n{text}"
@@ -68,6 +70,13 @@ def _encode_arm(arm: ArmTick) -> JsonValue:
     return {"units": arm.units, "failures": dict(arm.failures), "latency": latency, "at_risk": arm.at_risk}
 
 
+def _encode_shadow(tick: ShadowTick) -> JsonValue:
+    calls: list[JsonValue] = [
+        [kind.function, kind.outcome.value, kind.difference, count] for kind, count in tick.calls.items()
+    ]
+    return {"calls": calls, "control_us": round(tick.control_s * 1e6), "canary_us": round(tick.canary_s * 1e6)}
+
+
 def _decode(row: RowMapping) -> ProcessTick:
     try:
         document = json.loads(row["document"])
@@ -79,6 +88,7 @@ def _decode(row: RowMapping) -> ProcessTick:
             percent=int(document["percent"]),
             control=_decode_arm(document["control"]),
             canary=_decode_arm(document["canary"]),
+            shadow=_decode_shadow(document["shadow"]) if "shadow" in document else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityFailure("row-malformed", f"canary tick {row['id']} cannot be read: {error}") from error
@@ -90,4 +100,15 @@ def _decode_arm(value: Mapping[str, Any]) -> ArmTick:
         failures={str(kind): int(count) for kind, count in value["failures"].items()},
         latency={int(index): int(count) for index, count in value["latency"].items()},
         at_risk=None if value["at_risk"] is None else int(value["at_risk"]),
+    )
+
+
+def _decode_shadow(value: Mapping[str, Any]) -> ShadowTick:
+    return ShadowTick(
+        calls={
+            Shadowed(function=str(function), outcome=ShadowOutcome(outcome), difference=str(difference)): int(count)
+            for function, outcome, difference, count in value["calls"]
+        },
+        control_s=int(value["control_us"]) / 1e6,
+        canary_s=int(value["canary_us"]) / 1e6,
     )

@@ -201,6 +201,7 @@ def _encode_canary(stage: CanaryStage) -> JsonValue:
     return {
         "began_at": utc_text(stage.began_at),
         "percent": stage.percent,
+        "shadowed": list(stage.shadowed),
         "widened_at": [utc_text(at) for at in stage.widened_at],
         "passed_at": _time_text(stage.passed_at),
     }
@@ -212,6 +213,7 @@ def _decode_canary(value: Mapping[str, Any] | None) -> CanaryStage | None:
     return CanaryStage(
         began_at=parse_utc_text(value["began_at"]),
         percent=whole(value["percent"]),
+        shadowed=tuple(texts(value.get("shadowed", []))),  # rows of before have none
         widened_at=_widenings(value),
         passed_at=_time(value["passed_at"]),
     )

@@ -15,7 +15,24 @@ from hypothesis import strategies as st
 PICKS = {"old": lambda: False, "new": lambda: True, "unit": lambda: Unit(Counts(), False)}
 
 
-def routed(function, new=None, *, pick=PICKS["old"]):
+class Observed:
+    """What looks at a call that is compared: it makes the same call again, by what it was shown."""
+
+    new = False
+
+    def __init__(self):
+        self.results = []
+
+    def observe(self, old, new, given, named):
+        self.calls = [(function, given, named) for function in (old, new)]
+
+    def finish(self, error, result=None):
+        again = [outcome(lambda call=call: call[0](*call[1], **call[2])) for call in self.calls]
+        first = ("returned", result) if error is None else (type(error), str(error))
+        assert again == [first, first]
+
+
+def routed(function, new=None, *, pick=PICKS["old"], shadowed=False):
     """Return a copy of the function with dispatcher code."""
     copy = types.FunctionType(
         function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
@@ -23,7 +40,7 @@ def routed(function, new=None, *, pick=PICKS["old"]):
     copy.__kwdefaults__ = function.__kwdefaults__
     copy.__qualname__ = function.__qualname__
     code = (new or function).__code__
-    copy.__code__ = dispatcher(function.__code__, code, qualname=function.__qualname__, pick=pick)
+    copy.__code__ = dispatcher(function.__code__, code, qualname=function.__qualname__, pick=pick, shadowed=shadowed)
     return copy
 
 
@@ -77,6 +94,20 @@ def test_it_takes_and_refuses_arguments_as_the_function_does_and_in_the_same_wor
     copy = routed(function, pick=PICKS[arm])
     assert outcome(lambda: copy(*positional, **named)) == outcome(lambda: function(*positional, **named))
     assert inspect.signature(copy) == inspect.signature(function)
+
+
+@given(
+    functions(),
+    st.lists(st.integers(), max_size=6),
+    st.dictionaries(st.sampled_from([*NAMES, "other"]), st.integers(), max_size=4),
+    st.sampled_from([*PICKS.values(), Observed]),
+)
+def test_a_call_that_is_compared_is_the_same_call_and_can_be_made_again(source, positional, named, pick):
+    space = {}
+    exec(source, space)
+    function = space["outer"]()
+    copy = routed(function, pick=pick, shadowed=True)
+    assert outcome(lambda: copy(*positional, **named)) == outcome(lambda: function(*positional, **named))
 
 
 def plain(a, b=1, *rest, key=2, **more):
