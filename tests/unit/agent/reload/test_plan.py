@@ -4,158 +4,11 @@
 
 import ast
 import gc
-import textwrap
 import types
 
 import pytest
 from homeostat_agent.reload.plan import CompiledPlan, compile_plan, plan_module
-
-_BASE = '''
-"""A module."""
-import functools
-import os
-from dataclasses import dataclass, field
-from app import registry, Depends
-
-LIMIT = 3
-KEY = lambda item: item + 1
-NAMES = [name for name in ("a", "b")]
-
-
-def plain(a, b=1, *rest, c: int = 2, **more) -> int:
-    """Says what."""
-    return a + b
-
-
-def calls_plain(x):
-    return plain(x)
-
-
-def generator():
-    yield 1
-
-
-async def coroutine():
-    return 1
-
-
-async def async_generator():
-    yield 1
-
-
-def with_lambda(items):
-    return sorted(items, key=lambda item: item.a)
-
-
-def outer(n):
-    step = n
-
-    def inner(x):
-        return x + step
-
-    return inner
-
-
-def decorator(function):
-    @functools.wraps(function)
-    def wrapper(*args):
-        return function(*args)
-
-    return wrapper
-
-
-@decorator
-def decorated(x):
-    return x
-
-
-@registry.get("/items")
-async def route(x, db=Depends(plain)):
-    return x
-
-
-@functools.lru_cache(maxsize=None)
-def cached(x):
-    return x
-
-
-class Base:
-    colour = "red"
-
-    def __init__(self, x):
-        if x < 0:
-            raise ValueError("x")
-        self.x = x
-
-    def method(self):
-        return 1
-
-    def uses_super(self):
-        return super().__repr__()
-
-    @property
-    def size(self):
-        return 1
-
-    @size.setter
-    def size(self, value):
-        self.kept = value
-
-    @staticmethod
-    def static(x):
-        return x
-
-    @classmethod
-    def made(cls):
-        return cls(1)
-
-    def __secret(self):
-        return 1
-
-    class Inner:
-        def deep(self):
-            return 1
-
-
-@dataclass
-class Point:
-    x: int
-    y: int = field(default=0)
-
-    def norm(self):
-        return abs(self.x)
-
-
-if LIMIT > 2:
-
-    def conditional():
-        return 1
-
-
-def twice():
-    return 1
-
-
-def twice():
-    return 2
-
-
-if __name__ == "__main__":
-    plain(1)
-'''
-
-
-def plan(*replacements, base=_BASE):
-    new = base
-    for before, after in replacements:
-        assert new.count(before) >= 1, before
-        new = new.replace(before, after, 1)
-    return plan_module("app/m.py", textwrap.dedent(base), textwrap.dedent(new))
-
-
-def verdicts(found):
-    return {item.qualname: item.action for item in found.definitions}
-
+from plan_scene import SOURCE, plan, verdicts
 
 SWAPS = {
     "a plain body": (("return a + b", "return a - b"), "plain"),
@@ -202,41 +55,6 @@ def test_changed_bodies_are_swapped(name):
     found = plan(replacement)
     assert found.safe, found.restart_reasons
     assert verdicts(found) == {qualname: "swap"}
-
-
-ADDITIONS = {
-    "a function": (
-        "def generator():",
-        "def fresh(a, b=-1, *, c=(1, 'x')):\n    return a\n\n\ndef generator():",
-        "fresh",
-    ),
-    "an annotated function": (
-        "def generator():",
-        "def fresh(a: int, b: 'list[str] | None' = None) -> os.PathLike:\n    return a\n\n\ndef generator():",
-        "fresh",
-    ),
-    "a coroutine": ("def generator():", "async def fresh():\n    return 1\n\n\ndef generator():", "fresh"),
-    "a method": ("    @property", "    def fresh(self):\n        return 1\n\n    @property", "Base.fresh"),
-    "a method with super": (
-        "    @property",
-        "    def fresh(self):\n        return super().__repr__()\n\n    @property",
-        "Base.fresh",
-    ),
-    "a private method": ("    @property", "    def __fresh(self):\n        return 1\n\n    @property", "Base.__fresh"),
-    "a method of a nested class": (
-        "        def deep(",
-        "        def fresh(self):\n            return 1\n\n        def deep(",
-        "Base.Inner.fresh",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", ADDITIONS)
-def test_new_plain_functions_are_added(name):
-    before, after, qualname = ADDITIONS[name]
-    found = plan((before, after))
-    assert found.safe, found.restart_reasons
-    assert verdicts(found) == {qualname: "add"}
 
 
 @pytest.mark.parametrize(
@@ -317,146 +135,6 @@ def test_everything_else_needs_a_restart(name):
     assert word in " ".join(found.restart_reasons)
 
 
-BAD_ADDITIONS = {
-    "a decorated function": "@decorator\ndef fresh():\n    return 1\n",
-    "a default that is no constant": "def fresh(a=LIMIT):\n    return 1\n",
-    "a default that is a list": "def fresh(a=[]):\n    return 1\n",
-    "an annotation that calls": "def fresh(a: Depends(1)):\n    return 1\n",
-    "a special name": "def __getattr__(name):\n    return 1\n",
-    "two of one name": "def fresh():\n    return 1\n\n\ndef fresh():\n    return 2\n",
-    "a name that is bound": "def LIMIT():\n    return 1\n",
-    "a name that is imported": "def os():\n    return 1\n",
-    "a name that is bound in a branch": "def conditional():\n    return 1\n",
-    "a built-in name that the top level uses": "def lru_cache():\n    return 1\n\n\ndef int():\n    return 1\n",
-}
-
-
-@pytest.mark.parametrize("name", BAD_ADDITIONS)
-def test_other_new_functions_need_a_restart(name):
-    assert not plan(("def generator():", BAD_ADDITIONS[name] + "\n\ndef generator():")).safe
-
-
-BAD_METHODS = {
-    "a special method": "def __eq__(self, other):\n        return True\n",
-    "a property": "@property\n    def fresh(self):\n        return 1\n",
-    "a name that the class body uses": "def property(self):\n        return 1\n",
-    "a name of the class body": "def colour(self):\n        return 1\n",
-}
-
-
-@pytest.mark.parametrize("name", BAD_METHODS)
-def test_other_new_methods_need_a_restart(name):
-    assert not plan(("    def method(self):", f"    {BAD_METHODS[name]}\n    def method(self):")).safe
-
-
-def test_a_new_method_of_a_decorated_class_needs_a_restart():
-    assert not plan(("    def norm(", "    def fresh(self):\n        return 1\n\n    def norm(")).safe
-
-
-IMPORT_TIME = {
-    "a call": "X = f()",
-    "a call of a caller": "X = g()",
-    "a call in a condition": "if f():\n    pass",
-    "a call in a comprehension": "X = [f() for _ in range(2)]",
-    "a call in a default": "def h(x=f()):\n    return x",
-    "a call in a class body": "class A:\n    x = f()",
-    "a call in a lambda that is called": "X = (lambda: f())()",
-    "a call through map": "X = list(map(f, [1]))",
-    "a call through a table": "T = {'f': f}\nX = T['f']()",
-    "a call through a variable": "h = f\nX = h()",
-    "use as a decorator": "@f\ndef h():\n    return 1",
-    "use as a decorator with arguments": "@f(1)\ndef h():\n    return 1",
-    "use by unknown code": "import other\nother.run(f)",
-    "use by a local function that calls it": "def run(x):\n    return x()\nrun(f)",
-    "use by a decorator that calls it": "def run(x):\n    x()\n    return x\n@run\ndef h():\n    return 5",
-    "its docstring": "X = f.__doc__",
-    "exec": "exec('f()')",
-    "an instance": "class A:\n    def __init__(self):\n        f()\nX = A()",
-    "an instance of a subclass": "class A:\n    def __init__(self):\n        f()\nclass B(A):\n    pass\nX = B()",
-    "a method called": "class A:\n    def run(self):\n        f()\nX = A().run()",
-    "an annotation": "x: f() = 1",
-    "a with statement": "class A:\n    def __enter__(self):\n        f()\n    def __exit__(self, *a):\n        pass\nwith A():\n    pass",
-    "a base that hooks": "class A:\n    def __init_subclass__(cls):\n        f()\nclass B(A):\n    pass",
-    "a default of an instance": "from dataclasses import dataclass, field\n@dataclass\nclass A:\n    x: int = field(default_factory=f)\nX = A()",
-    "a default of an heir": "from app import Model, Field\nclass A(Model):\n    x = Field(default_factory=f)\nclass B(A):\n    pass\nX = B()",
-    "a function by its name in a class": "class A:\n    x = staticmethod(f)\nX = A.x()",
-    "a property by its name in a class": "class A:\n    x = property(f)\nX = A().x",
-    "a method put into a class": "class A:\n    pass\nA.m = f\nX = A().m()",
-    "a function that an instance holds": "class A:\n    def __init__(self, call):\n        self.call = call\n    def go(self):\n        return self.call()\nX = A(f).go()",
-    "a member of an enumeration": "from enum import IntEnum\nclass E(IntEnum):\n    A = 1\n    def __init__(self, value):\n        self.other = f()",
-    "a member of an heir of one": "import enum\nclass Flags(enum.IntFlag):\n    def __init__(self, value):\n        self.other = f()\nclass G(Flags):\n    A = 1",
-    "a registered implementation": "from functools import singledispatch\n@singledispatch\ndef show(x):\n    return 5\n@show.register\ndef _(x: int):\n    return f()\nX = show(1)",
-    "a class keyword": "from app import Base\nclass A(Base, hook=f):\n    pass",
-    "its name as text": "import sys\nX = getattr(sys.modules[__name__], 'f')()",
-    "a method's name as text": "from operator import methodcaller\nclass A:\n    def run(self):\n        return f()\nX = methodcaller('run')(A())",
-    "a metaclass": "class M(type):\n    def __new__(m, *a):\n        f()\n        return type.__new__(m, *a)\nclass B(metaclass=M):\n    pass",
-}
-
-
-@pytest.mark.parametrize("name", IMPORT_TIME)
-def test_what_import_itself_ran_needs_a_restart(name):
-    source = "def f(*a):\n    return 1\n\n\ndef g():\n    return f()\n\n\n" + IMPORT_TIME[name] + "\n"
-    edited = "return 5" if "return 5" in source else "return 1"
-    found = plan_module("m.py", source, source.replace(edited, "return 2", 1))
-    assert not found.safe
-    assert "import" in " ".join(found.restart_reasons)
-
-
-HARMLESS = {
-    "a table": "T = {'f': f, 'g': [g]}",
-    "a registration": "import app\napp.add_api_route('/x', f)",
-    "a dependency": "from fastapi import Depends\ndef h(x=Depends(f)):\n    return x",
-    "a partial": "import functools\nh = functools.partial(f, 1)",
-    "the program's own part": "if __name__ == '__main__':\n    f()",
-    "a call in a body": "def h():\n    return f()",
-    "decorating it": "import app\n@app.get('/')\ndef h():\n    return f()",
-    "a default of instances to come": "from dataclasses import dataclass, field\n@dataclass\nclass A:\n    x: int = field(default_factory=f)",
-    "a property of a class": "class A:\n    x = property(f)\n    y = staticmethod(f)",
-    "a function that instances will hold": "class A:\n    def __init__(self, call):\n        self.call = call\n    def go(self):\n        return self.call()\nX = A(f)",
-    "an enumeration": "from enum import Enum\nclass E(Enum):\n    A = 1\n    def told(self):\n        return f()",
-    "a registered implementation": "from functools import singledispatch\n@singledispatch\ndef show(x):\n    return 5\n@show.register\ndef _(x: int):\n    return f()",
-    "a class keyword that is kept": "class Base:\n    def __init_subclass__(cls, hook):\n        cls.hook = hook\nclass A(Base, hook=f):\n    pass",
-    "a class that takes its own name": "from app import A\nclass A(A):\n    def m(self):\n        return f()",
-    "a local registry": "ALL = []\ndef keep(x):\n    ALL.append(x)\n    return x\nkeep(f)",
-    "an instance that does not run it": "class A:\n    def __init__(self):\n        self.x = 1\n    def m(self):\n        return f()\nX = A()",
-}
-
-
-@pytest.mark.parametrize("name", HARMLESS)
-def test_what_import_only_keeps_is_swapped(name):
-    source = "def f(*a):\n    return 1\n\n\ndef g():\n    return f()\n\n\n" + HARMLESS[name] + "\n"
-    found = plan_module("m.py", source, source.replace("return 1", "return 2", 1))
-    assert found.safe, found.restart_reasons
-
-
-CACHES = {
-    "a cached property": "from functools import cached_property\nclass A:\n    @cached_property\n    def f(self):\n        return 1",
-    "a cache of a library": "import cachetools\n@cachetools.cached({})\ndef f():\n    return 1",
-    "a memo": "from app import memoize\n@memoize\ndef f():\n    return 1",
-    "a cached caller": "from functools import lru_cache\ndef f():\n    return 1\n@lru_cache\ndef g(x):\n    return f()",
-    "a cached caller's callee": "from functools import cache\ndef f():\n    return 1\ndef h():\n    return f()\n@cache\ndef g(x):\n    return h()",
-    "a memo around it": "from app import memoize\ndef f():\n    return 1\ng = memoize(f)",
-    "a memo with settings around it": "from app import memoize\ndef f():\n    return 1\ng = memoize(ttl=3)(function=f)",
-    "a cached property of it": "from functools import cached_property\nclass A:\n    def f(self):\n        return 1\n    g = cached_property(f)",
-    "a cache around a caller": "import functools\ndef f():\n    return 1\ndef g(x):\n    return f()\nh = functools.lru_cache(maxsize=None)(g)",
-    "a cache around a caller in a function": "import functools\ndef f():\n    return 1\nclass A:\n    def g(self, x):\n        return f()\n    def __enter__(self):\n        self.g = functools.lru_cache(self.g)",
-    "a cached caller of a method": "from functools import cache\nclass A:\n    def f(self):\n        return 1\n@cache\ndef g(x):\n    return x.f()",
-}
-
-
-@pytest.mark.parametrize("name", CACHES)
-def test_results_that_a_cache_would_keep_need_a_restart(name):
-    source = CACHES[name] + "\n"
-    assert not plan_module("m.py", source, source.replace("return 1", "return 2")).safe
-
-
-@pytest.mark.parametrize("cache", ["cache", "lru_cache"])
-def test_a_cache_that_will_be_emptied_stands_in_no_ones_way(cache):
-    source = f"import functools\ndef f():\n    return 1\ng = functools.{cache}(f)\n"
-    found = plan_module("m.py", source, source.replace("return 1", "return 2"))
-    assert found.safe, found.restart_reasons
-
-
 @pytest.mark.parametrize(
     "bad", ["def f(:\n", "def f():\n  return 1\n return 2\n", "x = '\x00'\n", "f" + "(" * 300, "-" * 100_000 + "1"]
 )
@@ -467,7 +145,7 @@ def test_source_that_cannot_be_read_needs_a_restart(bad):
 
 
 def test_equal_sources_need_nothing():
-    found = plan_module("m.py", _BASE, _BASE)
+    found = plan_module("m.py", SOURCE, SOURCE)
     assert found.safe
     assert found.definitions == ()
 
@@ -565,21 +243,6 @@ def test_a_byte_order_mark_is_no_difference(old_mark, new_mark):
     found = plan_module("m.py", old_mark + "X = 1\n", new_mark + "X = 1\n")
     assert found.safe
     assert found.definitions == ()
-
-
-@pytest.mark.parametrize("start, end", [("ran()", "1"), ("1", "ran()")])
-def test_what_either_import_runs_needs_a_restart(start, end):
-    old = f"def ran():\n    return 1\ndef on_the_way():\n    return {start}\nX = on_the_way()\n"
-    new = f"# moved\ndef ran():\n    return 2\ndef on_the_way():\n    return {end}\nX = on_the_way()\n"
-    assert verdicts(plan_module("m.py", old, new)) == {"ran": "restart", "on_the_way": "restart"}
-
-
-@pytest.mark.parametrize("start, end", [("called()", "1"), ("1", "called()")])
-def test_what_a_cached_function_called_or_will_call_needs_a_restart(start, end):
-    tail = "@cache\ndef kept():\n    return on_the_way()\n"
-    old = f"def called():\n    return 1\ndef on_the_way():\n    return {start}\n{tail}"
-    new = f"# moved\ndef called():\n    return 2\ndef on_the_way():\n    return {end}\n{tail}"
-    assert verdicts(plan_module("m.py", old, new)) == {"called": "restart", "on_the_way": "restart"}
 
 
 @pytest.mark.parametrize(
