@@ -28,7 +28,8 @@ def observe(value, *, depth=0):
 
         return ["async generator", attempt(lambda: asyncio.run(drain()), depth)]
     if isinstance(value, type):
-        return ["class", value.__qualname__, instance_of(value, depth)]
+        facts = (value.__doc__, str(vars(value).get("__annotations__")))
+        return ["class", facts, value.__qualname__, instance_of(value, depth)]
     if isinstance(value, types.FunctionType):
         code = value.__code__
         facts = (
@@ -70,7 +71,8 @@ def attempt(call, depth):
 
 
 def behaviour(space):
-    return {
+    told = {name: str(space.get(name)) for name in ("__doc__", "__annotations__")}
+    return told | {
         name: observe(value)
         for name, value in sorted(space.items())
         if not name.startswith("__") and name != "functools"
@@ -103,11 +105,12 @@ def hold(space):
 
 
 def results(found):
-    """Leave out what a canary does not change or has one more of: lines, docstrings, frames, added methods."""
+    """Leave out what a canary does not change or has one more of: what describes it, frames, new methods."""
     if isinstance(found, dict):
-        return {key: results(value) for key, value in found.items() if key not in ("added", "_Base__added")}
+        left_out = ("added", "_Base__added", "__doc__", "__annotations__")
+        return {key: results(value) for key, value in found.items() if key not in left_out}
     if isinstance(found, list):
-        if found[:1] == ["function"]:
-            return ["function", *map(results, found[2:])]
+        if found[:1] in (["function"], ["class"]):
+            return [found[0], *map(results, found[2:])]
         return [results(item) for item in (found[:-1] if found[:1] == ["raised"] else found)]
     return found

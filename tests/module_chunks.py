@@ -215,6 +215,63 @@ HEIRS{n} = len([heir for heir in ValueError.__subclasses__() if heir.__name__.st
 def find{n}():
     return [heir for heir in ValueError.__subclasses__() if heir.__name__.startswith("Added")] and K
 """,
+    '''
+class Told{n}:
+    """Told K."""
+    size: int = K
+    name: "str"
+    def m(self, x: int = K, *rest: "int") -> int:
+        """Method K."""
+        return x + K
+    @property
+    def width(self) -> int:
+        """Width K."""
+        return K
+    @width.setter
+    def width(self, value: int) -> None:
+        pass
+    @staticmethod
+    def static(x: int):
+        return x
+    class Inner:
+        """Inner K."""
+''',
+    """
+WIDTH{n}: int = K
+def typed{n}(a: int, *b: "str", c: float = K) -> "int":
+    return a, WIDTH{n}
+def untold{n}(a, b: int):
+    def inner(x: int) -> int:
+        return x + K
+    return inner(a)
+""",
+    '''
+import dataclasses, typing, enum
+@dataclasses.dataclass
+class Point{n}:
+    """Point K."""
+    x: int = K
+    def norm(self, by: int = 1) -> int:
+        return self.x + K
+class Pair{n}(typing.NamedTuple):
+    """Pair K."""
+    a: int = K
+class Kinds{n}(enum.Enum):
+    """Kinds K."""
+    ONE = K
+class Heir{n}(Point{n}):
+    y: int = K
+''',
+    '''
+def described{n}(x: int):
+    """Described K."""
+    return x
+HELP{n} = (described{n}.__doc__, K)
+class Page{n}:
+    """Page K."""
+    size: int
+PAGES{n} = [Page{n}.__doc__, sorted(Page{n}.__annotations__.items(), key=str)]
+''',
     """
 from stock import *
 def sold{n}(x):
@@ -276,6 +333,9 @@ USERS = [
     "import HOST, inspect\nKINDS = [name for name, _ in inspect.getmembers(HOST, inspect.isclass)]\n",
     "import HOST\ndef late():\n    return [getattr(HOST, 'LIMIT2', 1), HOST.plain0(2)]\n",
     "import HOST\ndef late():\n    return HOST.plain0(2), HOST.sub.VALUE\n",
+    "import HOST\nHELP = [getattr(HOST, name, HOST).__doc__ for name in ('plain0', 'Told2', 'x')]\n",
+    "import HOST, typing\nHINTS = str(typing.get_type_hints(getattr(HOST, 'plain0', HOST)))\n",
+    "import HOST\nNOTES = str(getattr(getattr(HOST, 'typed2', HOST), '__annotations__', {}))\n",
 ]
 """Modules that import the one that changes, and keep something of it or of what it has not."""
 
@@ -287,3 +347,18 @@ NEW_METHODS = [
     "    def __str__(self):\n        return 'K'\n",
     "    def __eq__(self, other):\n        return K\n",
 ]
+
+ANNOTATIONS = [
+    "int",
+    "float",
+    "Added7",
+    "X7",
+    "list[int]",
+    "plain0",
+    "functools.partial",
+    '"str"',
+    "typing.Optional[int]",
+]
+"""What takes the place of an annotation or of a word of a docstring."""
+
+HEADS = ["\n", '"""Module."""\n', '"""Another."""\n', "from __future__ import annotations\n"]

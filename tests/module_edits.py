@@ -3,7 +3,7 @@
 import re
 
 from hypothesis import strategies as st
-from module_chunks import CHUNKS, NAMED, NEW_CHUNKS, NEW_METHODS
+from module_chunks import ANNOTATIONS, CHUNKS, HEADS, NAMED, NEW_CHUNKS, NEW_METHODS
 
 
 def fill(template, draw, *, n, m):
@@ -15,7 +15,8 @@ def fill(template, draw, *, n, m):
 def modules(draw):
     """Draw (old source, new source); the new one comes from the old by a few edits and still parses."""
     picks = draw(st.lists(st.sampled_from(CHUNKS), min_size=1, max_size=5))
-    chunks = ["\nimport functools\n", *(fill(CHUNKS[0], draw, n=0, m=0), fill(CHUNKS[0], draw, n=1, m=0))]
+    head = draw(st.sampled_from(HEADS)) + "import functools\n"
+    chunks = [head, *(fill(CHUNKS[0], draw, n=0, m=0), fill(CHUNKS[0], draw, n=1, m=0))]
     chunks += [fill(pick, draw, n=index + 2, m=index % 2) for index, pick in enumerate(picks)]
     edited = list(chunks)
     for _ in range(draw(st.integers(1, 3))):
@@ -40,6 +41,9 @@ def edit(chunks, draw):
                 "order",
                 "word",
                 "layout",
+                "told",
+                "told",
+                "head",
             ]
         )
     )
@@ -75,6 +79,13 @@ def edit(chunks, draw):
         if places:
             start = draw(st.sampled_from(places))
             chunks[index] = before[:start] + new + before[start + len(old) :]
+    elif kind == "told":
+        places = [found.span() for found in re.finditer(r'(?<=[:>] )(int|float|None|"\w+")|(?<=""")\w+', before)]
+        if places:
+            start, end = draw(st.sampled_from(places))
+            chunks[index] = before[:start] + draw(st.sampled_from(ANNOTATIONS)) + before[end:]
+    elif kind == "head":
+        chunks[0] = draw(st.sampled_from(HEADS)) + draw(st.sampled_from(["", "import typing\n"])) + "import functools\n"
     elif kind == "line":
         lines = before.splitlines(keepends=True)
         at = draw(st.integers(0, len(lines) - 1))

@@ -7,6 +7,7 @@ import itertools
 import sys
 import textwrap
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 from homeostat_agent.reload import Change, Module, Reloader
 
@@ -82,3 +83,24 @@ def on_host(function):
             function(host)
 
     return run
+
+
+def in_words(module):
+    """Return what describes a module and all that it defines: docstrings and annotations, in their order."""
+    return _told(module, module.__name__, set())
+
+
+def _told(item, home, seen):
+    kinds = (type, FunctionType, property, staticmethod, classmethod)
+    found = {"docstring": item.__doc__}
+    given = getattr(item, "__annotations__", None) if not isinstance(item, type) else vars(item).get("__annotations__")
+    found["annotations"] = [(name, repr(value).replace(home, "")) for name, value in (given or {}).items()]
+    parts = {name: part for name in ("fget", "fset", "fdel", "__func__") if (part := getattr(item, name, None))}
+    if isinstance(item, (type, ModuleType)):
+        parts |= vars(item)
+    for name, part in parts.items():
+        own = getattr(part, "__module__", home) == home
+        if own and isinstance(part, kinds) and id(part) not in seen:
+            seen.add(id(part))
+            found[name] = _told(part, home, seen)
+    return found

@@ -1,12 +1,10 @@
 """Functions that the new source has and the old has not: what may be added, and how one is made.
 
 An import would have run the `def` statement. Here the code object comes from the compiled module,
-and only what the statement itself evaluates is made: constant defaults, and annotations made of
-names, attributes, subscripts and `|`.
+and only what the statement itself evaluates is made: constant defaults, and annotations (`reload.annotations`).
 """
 
 from __future__ import annotations
-import __future__
 
 import ast
 import builtins
@@ -14,8 +12,15 @@ import dis
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
-from homeostat_agent.reload.literals import is_fixed_literal, is_plain_annotation
-from homeostat_agent.reload.outline import ClassOutline, FunctionOutline, ModuleOutline, Statement, names_read
+from homeostat_agent.reload.literals import is_fixed_literal
+from homeostat_agent.reload.outline import (
+    ClassOutline,
+    FunctionOutline,
+    ModuleOutline,
+    Statement,
+    names_read,
+    parameters_of,
+)
 
 _READ_GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 
@@ -34,12 +39,10 @@ def addition_obstacle(owner: ClassOutline | None, item: FunctionOutline, new: Mo
         owner.node.decorator_list or owner.node.keywords or getattr(owner.node, "type_params", [])
     ):
         return "a new method of a class with decorators, keywords or type parameters"
-    if owner is not None and any(_is_private(argument.arg) for argument in _arguments(node.args)):
+    if owner is not None and any(_is_private(argument.arg) for argument in parameters_of(node.args)):
         return "a new method with parameters of private names"
     if not all(value is None or is_fixed_literal(value) for value in (*node.args.defaults, *node.args.kw_defaults)):
         return "a new function with defaults that are not constants"
-    if not all(is_plain_annotation(value) for value in _annotations(item)):
-        return "a new function with annotations that are more than names"
     if item.name in _bound_names(items, new) or item.name in names_read(scope):
         return "the name of a new function has a meaning already"
     return ""
@@ -57,14 +60,13 @@ def make_function(
 ) -> FunctionType:
     """Make the function that the `def` statement would have made in this namespace or class.
 
-    Raises whatever evaluating an annotation raises (`NameError` mostly). Nothing is stored.
+    It has no annotations yet: these may name what the same change binds (`reload.descriptions`). Nothing is stored.
     """
     defaults, keyword_defaults = _defaults(item.node.args)
     closure = tuple(CellType(owner) for _ in code.co_freevars) or None  # at most the cell of `__class__`
     function = FunctionType(code, namespace, item.name, defaults, closure)
     function.__kwdefaults__ = keyword_defaults
     function.__qualname__ = item.qualname
-    function.__annotations__ = _evaluated_annotations(item, code, namespace=namespace, owner=owner)
     return function
 
 
@@ -108,16 +110,6 @@ def _bound_names(items: tuple[Any, ...], new: ModuleOutline) -> set[str]:
     return found
 
 
-def _arguments(arguments: ast.arguments) -> list[ast.arg]:
-    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-    return [argument for argument in every if argument is not None]
-
-
-def _annotations(item: FunctionOutline) -> list[ast.expr]:
-    found = [argument.annotation for argument in _arguments(item.node.args) if argument.annotation is not None]
-    return [*found, item.node.returns] if item.node.returns is not None else found
-
-
 def _is_private(name: str) -> bool:
     """Tell whether a name may mean another one inside a class."""
     return name.startswith("__")
@@ -131,37 +123,3 @@ def _defaults(arguments: ast.arguments) -> tuple[tuple[Any, ...] | None, dict[st
         if (value := arguments.kw_defaults[index]) is not None
     }
     return positional or None, keywords or None
-
-
-def _evaluated_annotations(
-    item: FunctionOutline, code: CodeType, *, namespace: dict[str, Any], owner: type | None
-) -> dict[str, Any]:
-    if not _annotations(item):
-        return {}
-    # The interpreter itself evaluates them, in a `def` with an empty body that is then thrown away,
-    # so that `from __future__ import annotations` gives the very strings an import would give.
-    node = item.node
-    stub = ast.FunctionDef(
-        name=node.name, args=_without_defaults(node.args), body=[ast.Pass()], decorator_list=[], returns=node.returns
-    )
-    if "type_params" in ast.FunctionDef._fields:
-        setattr(stub, "type_params", [])  # noqa: B010 - the field is new in 3.12
-    tree = ast.fix_missing_locations(ast.Module(body=[ast.copy_location(stub, node)], type_ignores=[]))
-    flags = code.co_flags & __future__.annotations.compiler_flag
-    compiled = compile(tree, code.co_filename, "exec", flags=flags, dont_inherit=True)
-    scratch: dict[str, Any] = {} if owner is None else dict(vars(owner))
-    exec(compiled, namespace, scratch)  # noqa: S102 - names, attributes, subscripts and `|` of an approved change
-    annotations: dict[str, Any] = scratch[node.name].__annotations__
-    return annotations
-
-
-def _without_defaults(arguments: ast.arguments) -> ast.arguments:
-    return ast.arguments(
-        posonlyargs=arguments.posonlyargs,
-        args=arguments.args,
-        vararg=arguments.vararg,
-        kwonlyargs=arguments.kwonlyargs,
-        kw_defaults=[None] * len(arguments.kwonlyargs),
-        kwarg=arguments.kwarg,
-        defaults=[],
-    )

@@ -112,6 +112,7 @@ class Attempt(Step):
             work, census = self._look(self._forward, codes=self._codes, memory=memory)
             memory = None  # whoever waits for garbage makes it old
             if work.looks_for_all and not census.complete:
+                del work, census  # who holds a function is asked: not we
                 continue
             if work.restart and not work.strangers:
                 return refusal(RESTART_REQUIRED, work.restart)

@@ -315,7 +315,11 @@ def _of_generations(generations: tuple[int, ...]) -> tuple[list[FunctionType], l
 
 
 def _objects_of(generations: tuple[int, ...]) -> list[Any]:
-    return [item for generation in generations for item in gc.get_objects(generation=generation)]
+    # No list of ours is there before the first is asked for: it would be among the objects, hold itself and so all.
+    if not generations:
+        return []
+    found = gc.get_objects(generation=generations[0])
+    return found + _objects_of(generations[1:])
 
 
 def _anchors_of(loads: list[Load]) -> tuple[Any, ...]:

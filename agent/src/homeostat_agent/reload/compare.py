@@ -7,7 +7,9 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from homeostat_agent.reload.annotations import ChangedVariable, tells_all_as_text, variable_name
 from homeostat_agent.reload.constants import ChangedConstant, constant_name
+from homeostat_agent.reload.docstrings import ChangedDocstring
 from homeostat_agent.reload.newnames import RUN_BY_CLASS_CREATION, NewName, bound_names, new_name
 from homeostat_agent.reload.outline import (
     ClassOutline,
@@ -15,6 +17,8 @@ from homeostat_agent.reload.outline import (
     Item,
     ModuleOutline,
     Statement,
+    annotations_of,
+    docstring_of_items,
 )
 
 _SAME_NAME_DECORATORS = frozenset({"setter", "getter", "deleter", "register", "overload"})
@@ -47,7 +51,19 @@ class Differences:
     """Those whose own part changed."""
 
     defaults: list[tuple[FunctionOutline, FunctionOutline]] = field(default_factory=list)
-    """Those of whose header only defaults changed; their own part may have changed as well."""
+    """Those whose defaults changed; their own part may have changed as well."""
+
+    annotated: list[tuple[FunctionOutline, FunctionOutline]] = field(default_factory=list)
+    """Those whose annotations give other values; their own part and their defaults may have changed as well."""
+
+    variables: list[ChangedVariable] = field(default_factory=list)
+    """Variables of the module and of its classes whose annotations give other values."""
+
+    docstrings: list[ChangedDocstring] = field(default_factory=list)
+    """Those of the module and of its classes that changed."""
+
+    texts: tuple[bool, bool] = (False, False)
+    """Whether annotations are kept as texts (`from __future__ import annotations`), in the old source and the new."""
 
     added: list[tuple[ClassOutline | None, FunctionOutline]] = field(default_factory=list)
     """New functions, with the class (in the new outline) that they belong to."""
@@ -68,13 +84,24 @@ def compare(old: ModuleOutline, new: ModuleOutline) -> Differences:
     named = {id(item): name for item in new.items if (name := new_name(item)) is not None and name.name not in known}
     found.names.extend(named.values())
     rest = tuple(item for item in new.items if id(item) not in named)
-    _compare_items(old.items, rest, scope="<module>", owner=None, found=found)
+    found.texts = (tells_all_as_text(old.tree), tells_all_as_text(new.tree))
+    _compare_items(old.items, rest, scope="<module>", owners=None, found=found)
     return found
 
 
 def _compare_items(
-    old: tuple[Item, ...], new: tuple[Item, ...], *, scope: str, owner: ClassOutline | None, found: Differences
+    old: tuple[Item, ...],
+    new: tuple[Item, ...],
+    *,
+    scope: str,
+    owners: tuple[ClassOutline, ClassOutline] | None,
+    found: Differences,
 ) -> None:
+    owner = owners[1] if owners is not None else None
+    told = (docstring_of_items(old), docstring_of_items(new))
+    if told[0] != told[1]:
+        found.docstrings.append(ChangedDocstring(owners, *told))
+    old, new = old[told[0] is not None :], new[told[1] is not None :]
     old_names = {item.name for item in old if not isinstance(item, Statement)}
     kept = []
     for item in new:
@@ -88,33 +115,71 @@ def _compare_items(
     if [label(item) for item in old] != [label(item) for item in kept]:
         found.obstacles.extend(_order_obstacles(old, kept, scope))
         for item, other in _same_names(old, kept):  # for the reader: what else would have to be said
-            _compare_item(item, other, repeated=set(), found=found)
+            _compare_item(item, other, repeated=set(), owners=owners, found=found)
         return
     repeated = _repeated_names(old)
     for index, item in enumerate(old):
-        _compare_item(item, kept[index], repeated=repeated, found=found)
+        _compare_item(item, kept[index], repeated=repeated, owners=owners, found=found)
 
 
-def _compare_item(item: Item, other: Item, *, repeated: set[str], found: Differences) -> None:
+def _compare_item(
+    item: Item,
+    other: Item,
+    *,
+    repeated: set[str],
+    owners: tuple[ClassOutline, ClassOutline] | None,
+    found: Differences,
+) -> None:
     if isinstance(item, FunctionOutline) and isinstance(other, FunctionOutline):
         _compare_functions(item, other, found=found)
-        if item.name in repeated and any(changed[0] is item for changed in (*found.changed, *found.defaults)):
+        differ = (*found.changed, *found.defaults, *found.annotated)
+        if item.name in repeated and any(changed[0] is item for changed in differ):
             found.obstacles.append(_obstacle(other, "is defined more than once in its scope"))
     elif isinstance(item, Statement) and isinstance(other, Statement):
-        if item.text != other.text and isinstance(item.node, ast.Assign) and isinstance(other.node, ast.Assign):
-            found.constants.append(ChangedConstant(constant_name(item), item.node, other.node))
+        _compare_statements(item, other, owners=owners, found=found)
     elif isinstance(item, ClassOutline) and isinstance(other, ClassOutline):
         found.obstacles.extend(_header_obstacles(item, other))
-        _compare_items(item.items, other.items, scope=item.qualname, owner=other, found=found)
+        _compare_items(item.items, other.items, scope=item.qualname, owners=(item, other), found=found)
+
+
+def _compare_statements(
+    old: Statement, new: Statement, *, owners: tuple[ClassOutline, ClassOutline] | None, found: Differences
+) -> None:
+    before, after = old.node, new.node
+    if isinstance(before, ast.AnnAssign) and isinstance(after, ast.AnnAssign) and variable_name(old):
+        if ast.dump(before.annotation) != ast.dump(after.annotation) or _become_texts(found):
+            found.variables.append(ChangedVariable(variable_name(old), owners, before, after))
+    elif _become_texts(found) and _has_annotations(after):
+        place = owners[1].qualname if owners is not None else "<module>"
+        found.obstacles.append(Obstacle(place, after.lineno, "annotations inside of another statement become texts"))
+    if not isinstance(before, (ast.Assign, ast.AnnAssign)) or not isinstance(after, (ast.Assign, ast.AnnAssign)):
+        return
+    if before.value and after.value and ast.dump(before.value) != ast.dump(after.value):
+        found.constants.append(ChangedConstant(constant_name(old), before, after))
+
+
+def _become_texts(found: Differences) -> bool:
+    return found.texts[0] != found.texts[1]
+
+
+def _has_annotations(node: ast.AST) -> bool:
+    return any(
+        getattr(part, "annotation", None) is not None or getattr(part, "returns", None) is not None
+        for part in ast.walk(node)
+    )
 
 
 def _compare_functions(old: FunctionOutline, new: FunctionOutline, *, found: Differences) -> None:
     found.matched.append((old, new))
-    obstacles = _header_obstacles(old, new)
-    if obstacles and old.header_without_defaults() == new.header_without_defaults():
-        found.defaults.append((old, new))
+    before, after = old.header(), new.header()
+    differ = [part for part, text in before.items() if after[part] != text]
+    if _become_texts(found) and annotations_of(new.node) and "annotations" not in differ:
+        differ.append("annotations")
+    if not {*differ} <= {"defaults", "annotations"} or ("annotations" in differ and "<locals>" in new.qualname):
+        found.obstacles.extend(_obstacle(new, f"its {part} changed") for part in differ)
     else:
-        found.obstacles.extend(obstacles)
+        found.defaults.extend([(old, new)] if "defaults" in differ else [])
+        found.annotated.extend([(old, new)] if "annotations" in differ else [])
     if old.own != new.own:
         found.changed.append((old, new))
         reason = _special_reason(old, new)
@@ -123,7 +188,7 @@ def _compare_functions(old: FunctionOutline, new: FunctionOutline, *, found: Dif
         return
     # Equal own parts have the same definitions in the same order.
     for index, item in enumerate(old.inner):
-        _compare_item(item, new.inner[index], repeated=set(), found=found)
+        _compare_item(item, new.inner[index], repeated=set(), owners=None, found=found)
 
 
 def _header_obstacles(old: FunctionOutline | ClassOutline, new: FunctionOutline | ClassOutline) -> list[Obstacle]:
@@ -179,6 +244,10 @@ def _same_names(old: tuple[Item, ...], new: list[Item]) -> list[tuple[Item, Item
 
 def _label(item: Item) -> tuple[str, str]:
     if isinstance(item, Statement):
+        name = variable_name(item)
+        if name:
+            value = getattr(item.node, "value", None)
+            return ("variable", f"{name} {ast.dump(value) if value is not None else ''}")
         return ("statement", item.text)
     # A function that became a class, or async, is shown as a changed header where that says more.
     return ("class" if isinstance(item, ClassOutline) else "function", item.name)
@@ -186,7 +255,8 @@ def _label(item: Item) -> tuple[str, str]:
 
 def _label_of_module(item: Item) -> tuple[str, str]:
     name = constant_name(item) if isinstance(item, Statement) else ""
-    return ("constant", name) if name else _label(item)
+    kind = "annotated constant" if name and isinstance(item.node, ast.AnnAssign) else "constant"
+    return (kind, name) if name else _label(item)
 
 
 def _repeated_names(items: tuple[Item, ...]) -> set[str]:

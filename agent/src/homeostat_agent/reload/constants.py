@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from typing import Union
 
 from homeostat_agent.reload.importtime import looks_at_names, run_at_import, run_inside
 from homeostat_agent.reload.literals import is_fixed_literal
@@ -26,8 +27,14 @@ class ChangedConstant:
     """A name with a literal that cannot be changed itself, on both sides."""
 
     name: str
-    old: ast.Assign
-    new: ast.Assign
+    old: Union[ast.Assign, ast.AnnAssign]
+    new: Union[ast.Assign, ast.AnnAssign]
+
+    @property
+    def values(self) -> tuple[ast.expr, ast.expr]:
+        """The old literal and the new one."""
+        assert self.old.value is not None and self.new.value is not None
+        return self.old.value, self.new.value
 
 
 def constant_name(item: Statement) -> str:
@@ -35,6 +42,8 @@ def constant_name(item: Statement) -> str:
     node = item.node
     if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
         return node.targets[0].id if is_fixed_literal(node.value) else ""
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.simple:
+        return node.target.id if node.value is not None and is_fixed_literal(node.value) else ""
     return ""
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import ast
 
 from homeostat_agent.reload.literals import is_fixed_literal, is_literal
+from homeostat_agent.reload.newnames import OF_A_PROPERTY
 from homeostat_agent.reload.outline import (
-    ClassOutline,
     FunctionNode,
     FunctionOutline,
     ModuleOutline,
     names_read,
+    owners_of,
     run_with,
 )
 
@@ -25,12 +26,14 @@ READ_SIGNATURES = frozenset(
         "getargspec",
         "getcallargs",
         "get_type_hints",
+        "get_annotations",
+        "__annotations__",
         "__defaults__",
         "__kwdefaults__",
         "__signature__",
     }
 )
-_KEPT_AS_THEY_ARE = frozenset({"staticmethod", "classmethod"})
+KEPT_AS_THEY_ARE = frozenset({"staticmethod", "classmethod"})
 _ASKED_ONCE = frozenset({"__new__", "__init__", "__post_init__", "__hash__"})
 
 
@@ -56,7 +59,7 @@ def changed_defaults(old: FunctionNode, new: FunctionNode) -> list[str]:
 
 def default_obstacle(old: FunctionOutline, new: FunctionOutline, sides: tuple[ModuleOutline, ModuleOutline]) -> str:
     """Return why the defaults of a function of a module or class cannot be exchanged; empty when they can."""
-    if not all(isinstance(item, ast.Name) and item.id in _KEPT_AS_THEY_ARE for item in new.node.decorator_list):
+    if not all(isinstance(item, ast.Name) and item.id in KEPT_AS_THEY_ARE for item in new.node.decorator_list):
         return "the defaults of a decorated function changed"
     if new.name in _ASKED_ONCE or (new.name.startswith("__") and new.name.endswith("__")):
         return "the defaults of a special method changed"
@@ -67,48 +70,52 @@ def default_obstacle(old: FunctionOutline, new: FunctionOutline, sides: tuple[Mo
         if name in after and not is_literal(after[name]):
             return "a default that changed is no constant"
     for side in sides:
-        reason = _seen_at_import(new, side)
+        reason = seen_at_import(new, side, "its defaults")
         if reason:
             return reason
     return ""
 
 
-def _seen_at_import(item: FunctionOutline, side: ModuleOutline) -> str:
+def seen_at_import(
+    item: FunctionOutline, side: ModuleOutline, what: str, *, harmless: frozenset[str] = frozenset()
+) -> str:
+    """Say who may have looked at a function while the module was imported; `harmless` decorate its class unread."""
     for node in ast.walk(side.tree):
         if getattr(node, "attr", getattr(node, "id", getattr(node, "name", ""))) in READ_SIGNATURES:
-            return "its defaults changed, and the module looks at signatures"
+            return f"{what} changed, and the module looks at signatures"
     path = item.qualname.split(".")
     if len(path) == 1:
-        return "its defaults changed, and import hands it on" if item.name in names_read(side.tree.body) else ""
-    owners = [*_owners(side, path[:-1])]
-    if any(owner.node.decorator_list or owner.node.keywords for owner in owners):
-        return "its defaults changed, in a class with decorators or keywords"
+        return f"{what} changed, and import hands it on" if item.name in names_read(side.tree.body) else ""
+    owners = owners_of(side, item.qualname)
+    if any({*owner.decorator_names()} - harmless or owner.node.keywords for owner in owners):
+        return f"{what} changed, in a class with decorators or keywords"
     if any(_is_read_at_import(item.name, statement) for statement in side.tree.body):
-        return "its defaults changed, and import hands it on"
-    given = {name for statement in side.tree.body for name in _given_to_calls(statement)}
-    return "its defaults changed, and import hands its class on" if not given.isdisjoint(path[:-1]) else ""
-
-
-def _owners(side: ModuleOutline, path: list[str]) -> list[ClassOutline]:
-    items, found = side.items, []
-    for name in path:
-        owner = next((item for item in items if isinstance(item, ClassOutline) and item.name == name), None)
-        if owner is None:
-            break
-        found.append(owner)
-        items = owner.items
-    return found
+        return f"{what} changed, and import hands it on"
+    given = {name for statement in side.tree.body for name in given_to_calls(statement)}
+    return f"{what} changed, and import hands its class on" if not given.isdisjoint(path[:-1]) else ""
 
 
 def _is_read_at_import(name: str, statement: ast.stmt) -> bool:
+    ran = run_with(statement)
+    # `@size.setter` makes of a property another one.
+    idioms = {
+        id(part)
+        for node in ran
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name
+        for decorator in node.decorator_list
+        if isinstance(decorator, ast.Attribute) and decorator.attr in OF_A_PROPERTY
+        for part in (decorator.value,)
+    }
     return any(
         (isinstance(node, ast.Attribute) and node.attr == name)
-        or (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load))
-        for node in run_with(statement)
+        or (
+            isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load) and id(node) not in idioms
+        )
+        for node in ran
     )
 
 
-def _given_to_calls(statement: ast.stmt) -> set[str]:
+def given_to_calls(statement: ast.stmt) -> set[str]:
     return {
         inner.id
         for node in run_with(statement)

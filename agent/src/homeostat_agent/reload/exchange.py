@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from itertools import chain, repeat, starmap
 from operator import setitem
 from types import CodeType, FunctionType
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, Optional, Union
+
+from homeostat_agent.reload.spaces import class_dict
 
 
 class ExchangeFailed(Exception):
@@ -54,24 +56,37 @@ class Binding:
 class Value(NamedTuple):
     """What a function or a name space holds under a name, and what takes its place."""
 
-    holder: Union[FunctionType, dict[str, Any]]
+    holder: Union[FunctionType, type, dict[str, Any]]
     name: str
     old: Any
     new: Any
+    label: str = ""
+    make: Optional[Callable[[], Any]] = None
+    """Makes the new one, where that names what the same exchange binds."""
 
     @property
     def present(self) -> Any:
-        return self.holder.get(self.name) if isinstance(self.holder, dict) else getattr(self.holder, self.name)
+        if isinstance(self.holder, dict):
+            return self.holder.get(self.name)
+        if issubclass(type(self.holder), type):
+            return class_dict(self.holder).get(self.name)
+        return getattr(self.holder, self.name)
 
     @property
     def where(self) -> str:
         """Return it as ``module:qualname``."""
+        if self.label:
+            return self.label
         if isinstance(self.holder, dict):
             return f"{self.holder.get('__name__', '?')}:{self.name}"
         return f"{self.holder.__module__}:{self.holder.__qualname__}"
 
     def reversed(self) -> Value:
         return self._replace(old=self.new, new=self.old)
+
+    def made(self) -> Value:
+        """Return it with the new one made."""
+        return self if self.make is None else self._replace(new=self.make(), make=None)
 
 
 @dataclass(frozen=True)
@@ -112,6 +127,7 @@ class Exchange:
         try:
             for binding in self.bindings:
                 binding.put()
+            self.values = [value.made() for value in self.values]
             values = [(value.holder, value.name, value.new) for value in self.values]
             start_ns = time.perf_counter_ns()
             _assign(self.functions, self.new, values)
@@ -136,10 +152,12 @@ class Exchange:
 def _assign(functions: list[FunctionType], codes: list[CodeType], values: list[tuple[Any, str, Any]]) -> None:
     # What is replaced is held by the exchange: nothing of it ends here, so no code of the host runs in between.
     spaces = [value for value in values if type(value[0]) is dict]
-    others = [value for value in values if type(value[0]) is not dict]
+    classes = [value for value in values if issubclass(type(value[0]), type)]
+    others = [value for value in values if type(value[0]) is FunctionType]
     steps = chain(
         map(setattr, functions, repeat("__code__"), codes),
         starmap(setattr, others),
+        starmap(type.__setattr__, classes),
         starmap(setitem, spaces),
     )
     deque(steps, maxlen=0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+import enum
 import functools
 import gc
+import typing
 from itertools import compress, repeat
 from operator import is_not
 from types import CellType, CodeType, FunctionType, MethodType
@@ -14,6 +16,9 @@ from homeostat_agent.reload.census import CacheType
 from homeostat_agent.reload.spaces import class_dict
 
 _MAX_DEPTH = 8
+_LOOK_AT_NO_HEIRS = (object, typing.Generic, enum.Enum)
+"""Their `__init_subclass__` takes nothing of what an heir tells of itself."""
+
 _CALLABLES = (FunctionType, CacheType, MethodType, staticmethod, classmethod, functools.partial)
 _CALL_WHAT_THEY_HOLD = (*_CALLABLES, property, type)
 
@@ -82,6 +87,17 @@ def compiled_copy_reason(value: Any) -> str:
                 if kind not in _CALL_WHAT_THEY_HOLD and type(class_dict(kind)[special]) is not FunctionType:
                     return f"it is wrapped in a {type(value).__name__}, which may hold a compiled copy of it"
                 break
+    return ""
+
+
+def maker_obstacle(owner: Any, module_name: str, qualname: str, metaclasses: tuple[type, ...]) -> str:
+    """Say why something may have read a live class when it was made; empty when that did no more than make it."""
+    if not isinstance(owner, type) or owner.__qualname__ != qualname or owner.__module__ != module_name:
+        return f"`{qualname}` is not the class of that name"
+    if type(owner) not in metaclasses:
+        return f"the metaclass of `{qualname}` may have read it"
+    if any("__init_subclass__" in class_dict(base) for base in owner.__mro__ if base not in _LOOK_AT_NO_HEIRS):
+        return f"a base of `{qualname}` looks at new classes"
     return ""
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import ast
 import weakref
+from dataclasses import replace
 from types import FunctionType
 from typing import Any, NamedTuple
 
 from homeostat_agent.reload.bindings import is_given_otherwise
 from homeostat_agent.reload.census import Files, is_importing, take_census
 from homeostat_agent.reload.change import Change, Module
-from homeostat_agent.reload.constants import ChangedConstant
+from homeostat_agent.reload.compare import Differences
+from homeostat_agent.reload.descriptions import side_of_annotations, told_of_scopes
 from homeostat_agent.reload.fingerprint import below
 from homeostat_agent.reload.match import Known, Side
 from homeostat_agent.reload.naming import stars_of
@@ -56,10 +58,13 @@ class _Sides(NamedTuple):
     stars: list[ast.ImportFrom]
     """What the module imports all names from."""
 
-    defaults: dict[str, tuple[FunctionOutline, FunctionOutline]]
-    """Functions whose defaults differ, by qualified name."""
+    defaults: dict[tuple[str, int], tuple[FunctionOutline, FunctionOutline]]
+    """Functions whose defaults differ, by name and first line in the old source."""
 
-    constants: list[ChangedConstant]
+    annotated: dict[tuple[str, int], tuple[FunctionOutline, FunctionOutline]]
+    """Functions whose annotations differ, likewise."""
+
+    differences: Differences
 
 
 class Look:
@@ -89,8 +94,12 @@ class Look:
         references = []
         for load in census.loads:
             found.add(LOADING if is_importing(load.namespace) else EITHER)
-            old, new, names, stars, defaults, constants = self._sides_of(load.path, load.filename)
-            found.update(side_of_constant(item, load.namespace) for item in constants)
+            sides = self._sides_of(load.path, load.filename)
+            old, new, names, stars, defaults = sides.old, sides.new, sides.names, sides.stars, sides.defaults
+            differ = sides.differences
+            found.update(side_of_constant(item, load.namespace) for item in differ.constants)
+            scopes = told_of_scopes(differ.variables, differ.docstrings, differ.texts, load)
+            found |= {told.side for told in scopes} & {OLD, NEW}
             told = set()
             for function in load.functions:
                 code = function.__code__
@@ -98,9 +107,13 @@ class Look:
                     told.add(CANARY)
                     continue
                 is_old, is_new = old.find(code) is not None, new.find(code) is not None
-                pair = defaults.get(function.__qualname__)
+                key = (code.co_name, code.co_firstlineno)
+                pair = defaults.get(key)
                 if pair is not None and is_old and is_new:
                     told.add(side_of(function, *pair))
+                pair = sides.annotated.get(key)
+                if pair is not None and is_old and is_new:
+                    told |= {side_of_annotations(function, *pair, differ.texts, load)} & {OLD, NEW}
                 if is_new and not is_old:
                     references.append(weakref.ref(function))
                 told.add(EITHER if is_old and is_new else OLD if is_old else NEW if is_new else OTHER)
@@ -120,8 +133,9 @@ class Look:
                 _side(module.new_source, filename),
                 tuple(item.name for item in differ.names),
                 stars_of((module.old_source, module.new_source)),
-                {after.qualname: (before, after) for before, after in differ.defaults},
-                differ.constants,
+                {before.key: (before, after) for before, after in differ.defaults},
+                {before.key: (before, after) for before, after in differ.annotated},
+                replace(differ, matched=[]),
             )
             found = self._sides[(path, filename)] = sides
         return found

@@ -62,13 +62,10 @@ def add_functions(load: Load, target: Target, work: Work) -> None:
             work.restart.append(f"{where}: a new name, and {missed}")
             continue
         assert holder is not None
-        try:
-            function = make_function(
-                item, code, namespace=load.namespace, owner=holder if isinstance(holder, type) else None
-            )
-        except Exception as error:  # evaluating annotations runs subscripts of the host's objects
-            work.restart.append(f"{where}: its annotations cannot be evaluated ({type(error).__name__})")
-            continue
+        function = make_function(
+            item, code, namespace=load.namespace, owner=holder if isinstance(holder, type) else None
+        )
+        work.added.append((load, item, function))
         work.exchange.bindings.append(Binding(holder, name, function))
         work.names.append(where)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -111,9 +111,18 @@ class Neighbours:
                 return name
         return None
 
-    def that_mentions_any(self, words: Iterable[str]) -> str | None:
-        """Return the name of a loaded module of the repository whose source has one of these words, if there is one."""
-        return next((found for word in words if (found := self.that_mentions(word)) is not None), None)
+    def that_uses(self, words: frozenset[str], *, but: str = "") -> str | None:
+        """Return the name of a loaded module of the repository that may ask objects for one of these, if there is one.
+
+        A module that has no source to be read is taken for one that does. The module `but` is left out.
+        """
+        for name, _, text in self.sources():
+            if name == but or (text is not None and not any(word in text for word in words)):
+                continue
+            seen = self._onlooker(text)
+            if seen is None or seen.uses(words):
+                return name
+        return None
 
     def sources(self, *, below: str = "") -> list[tuple[str, str, str | None]]:
         """Return name, path and source of loaded modules: the repository's, and those of the package of `below`."""

@@ -18,7 +18,7 @@ from homeostat_agent.reload.syntax import last_name
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _KEPT_AS_THEY_ARE = frozenset({"staticmethod", "classmethod", "property"})
-_OF_A_PROPERTY = frozenset({"setter", "getter", "deleter"})
+OF_A_PROPERTY = frozenset({"setter", "getter", "deleter"})
 _EMPTY = frozenset({"list", "dict", "set", "tuple"})
 
 RUN_BY_CLASS_CREATION = frozenset(
@@ -85,7 +85,8 @@ def new_name(item: Item) -> NewName | None:
     node = item.node
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         alias = node.names[0]
-        if alias.name == "*" or getattr(node, "module", None) == "__future__":
+        of_future = getattr(node, "module", None) == "__future__"
+        if alias.name == "*" or (of_future and (alias.name, alias.asname) != ("annotations", None)):
             return None
         return NewImport(alias.asname or alias.name.split(".")[0], node)
     if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
@@ -131,7 +132,8 @@ def bound_names(tree: ast.Module) -> dict[str, int]:
 class NameRules:
     """Says of new names what stands against binding them in a running module."""
 
-    def __init__(self, old: ModuleOutline, new: ModuleOutline, names: list[NewName]) -> None:
+    def __init__(self, old: ModuleOutline, new: ModuleOutline, names: list[NewName], evaluated: frozenset[int]) -> None:
+        """`evaluated` are the annotations, by `id`, that are evaluated when the names are bound."""
         self._names = names
         self._old_bound, self._new_bound = bound_names(old.tree), bound_names(new.tree)
         added = {id(item.node) for item in names}
@@ -140,13 +142,13 @@ class NameRules:
         running = [
             node for node in ast.walk(new.tree) if isinstance(node, _FUNCTIONS) and (node.name, node.lineno) in ran
         ]
-        self._met = names_read(rest) | {
+        self._met = names_read(rest, evaluated) | {
             node.id for function in running for node in ast.walk(function) if isinstance(node, ast.Name)
         }
         self._met.update(
             node.value
             for statement in (*rest, *running)
-            for node in (run_with(statement) if statement in rest else ast.walk(statement))
+            for node in (run_with(statement, evaluated) if statement in rest else ast.walk(statement))
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
         )
         self._all_are_met = looks_at_names(new.tree)
@@ -203,7 +205,7 @@ class NameRules:
             plain = isinstance(decorator, ast.Name) and decorator.id in _KEPT_AS_THEY_ARE
             if not plain and not (
                 isinstance(decorator, ast.Attribute)
-                and decorator.attr in _OF_A_PROPERTY
+                and decorator.attr in OF_A_PROPERTY
                 and isinstance(decorator.value, ast.Name)
                 and decorator.value.id == node.name
             ):

@@ -40,6 +40,11 @@ class Onlooker:
     climbs: bool
     """It imports by way of a package that it lies in."""
 
+    def uses(self, words: frozenset[str]) -> bool:
+        """Tell whether it may ask objects for one of these: as attribute, import or text."""
+        imported = {name for _, name in self.imports}
+        return not (words.isdisjoint(self.attributes) and words.isdisjoint(self.texts) and words.isdisjoint(imported))
+
     def refers_to(self, known_as: frozenset[str], *, is_package: bool) -> bool:
         """Tell whether it may get at a module that is known by these words."""
         return not self.words.isdisjoint(known_as | _ANY_MODULE) or (is_package and self.climbs)

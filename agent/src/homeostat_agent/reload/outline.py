@@ -39,28 +39,15 @@ class FunctionOutline:
         return {
             "kind": type(self.node).__name__,
             "decorators": _dump(self.node.decorator_list),
-            "signature, defaults or annotations": _dump(self.node.args) + _dump(self.node.returns),
+            "signature": _dump(_bare(self.node.args)),
+            "defaults": _dump(self.node.args.defaults) + _dump_each(self.node.args.kw_defaults),
+            "annotations": repr({name: _dump(value) for name, value in annotations_of(self.node).items()}),
             "type parameters": _dump(getattr(self.node, "type_params", [])),
         }
 
-    def header_without_defaults(self) -> dict[str, str]:
-        """Return the header as it is when no parameter has a default."""
-        bare = copy.deepcopy(self.node.args)
-        bare.defaults, bare.kw_defaults = [], [None] * len(bare.kwonlyargs)
-        parts = self.header()
-        parts["signature, defaults or annotations"] = _dump(bare) + _dump(self.node.returns)
-        return parts
-
     def decorator_names(self) -> list[str]:
         """Return the last part of each decorator's name: `cache` for `@functools.cache` and `@cache()`."""
-        names = []
-        for decorator in self.node.decorator_list:
-            target = decorator.func if isinstance(decorator, ast.Call) else decorator
-            if isinstance(target, ast.Attribute):
-                names.append(target.attr)
-            elif isinstance(target, ast.Name):
-                names.append(target.id)
-        return names
+        return _names_of(self.node.decorator_list)
 
 
 @dataclass(frozen=True)
@@ -83,6 +70,10 @@ class ClassOutline:
             "decorators": _dump(self.node.decorator_list),
             "type parameters": _dump(getattr(self.node, "type_params", [])),
         }
+
+    def decorator_names(self) -> list[str]:
+        """Return the last part of each decorator's name; it is empty where it has none."""
+        return _names_of(self.node.decorator_list)
 
 
 @dataclass(frozen=True)
@@ -129,19 +120,56 @@ def functions_of(items: tuple[Item, ...]) -> list[FunctionOutline]:
     return found
 
 
-def names_read(body: list[ast.stmt]) -> set[str]:
+def _names_of(decorators: list[ast.expr]) -> list[str]:
+    targets = [item.func if isinstance(item, ast.Call) else item for item in decorators]
+    return [str(getattr(target, "attr", getattr(target, "id", ""))) for target in targets]
+
+
+def parameters_of(arguments: ast.arguments) -> list[ast.arg]:
+    """Return every parameter, those of `*args` and `**kwargs` at the end."""
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    return [argument for argument in every if argument is not None]
+
+
+def annotations_of(node: FunctionNode) -> dict[str, ast.expr]:
+    """Return the annotation of each parameter that has one, and that of what is returned."""
+    found = {item.arg: item.annotation for item in parameters_of(node.args) if item.annotation is not None}
+    return {**found, "return": node.returns} if node.returns is not None else found
+
+
+def owners_of(side: ModuleOutline, qualname: str) -> list[ClassOutline]:
+    """Return the classes around a definition, outer before inner."""
+    items, found = side.items, []
+    for name in qualname.split(".")[:-1]:
+        owner = next((item for item in items if isinstance(item, ClassOutline) and item.name == name), None)
+        if owner is None:
+            break
+        found.append(owner)
+        items = owner.items
+    return found
+
+
+def docstring_of_items(items: tuple[Item, ...]) -> str | None:
+    """Return the docstring of a module or class, as it is written."""
+    first = items[0].node if items else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        return first.value.value
+    return None
+
+
+def names_read(body: list[ast.stmt], but: frozenset[int] = frozenset()) -> set[str]:
     """Return the names that these statements mention when they run: bodies of functions are left out.
 
     Decorators, defaults, annotations (also those written as text, which a dataclass reads) and the bodies of
-    classes are in.
+    classes are in; expressions whose `id` is in `but` are not.
     """
-    ran = [node for statement in body for node in run_with(statement)]
+    ran = [node for statement in body for node in run_with(statement, but)]
     found = {node.id for node in ran if isinstance(node, ast.Name)}
     told = [
         inner
         for node in ran
         for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None))
-        if isinstance(annotation, ast.expr)
+        if isinstance(annotation, ast.expr) and id(annotation) not in but
         for inner in ast.walk(annotation)
     ]
     for node in told:
@@ -150,12 +178,13 @@ def names_read(body: list[ast.stmt]) -> set[str]:
     return found
 
 
-def run_with(node: ast.AST) -> list[ast.AST]:
-    """Return the nodes that run when a statement does: bodies of functions are left out."""
+def run_with(node: ast.AST, but: frozenset[int] = frozenset()) -> list[ast.AST]:
+    """Return the nodes that run when a statement does: bodies of functions are left out, and `but` by `id`."""
     found = [node]
     for child in ast.iter_child_nodes(node):
-        if not (isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and child in node.body):
-            found.extend(run_with(child))
+        inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and child in node.body
+        if not inside and id(child) not in but:
+            found.extend(run_with(child, but))
     return found
 
 
@@ -228,6 +257,19 @@ class _StripBodies(ast.NodeTransformer):
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
         node.body = []
         return node
+
+
+def _bare(arguments: ast.arguments) -> ast.arguments:
+    """Return parameters as they are without defaults and annotations."""
+    bare = copy.deepcopy(arguments)
+    bare.defaults, bare.kw_defaults = [], [None] * len(bare.kwonlyargs)
+    for parameter in parameters_of(bare):
+        parameter.annotation = None
+    return bare
+
+
+def _dump_each(parts: Sequence[ast.AST | None]) -> str:
+    return "[" + ", ".join(map(_dump, parts)) + "]"
 
 
 def _dump(part: ast.AST | Sequence[ast.AST] | None) -> str:

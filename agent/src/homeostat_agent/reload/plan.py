@@ -14,12 +14,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from homeostat_agent.reload.additions import addition_obstacle
+from homeostat_agent.reload.annotations import AnnotationRules
 from homeostat_agent.reload.compare import Differences, Obstacle, compare
 from homeostat_agent.reload.constants import constant_obstacle
 from homeostat_agent.reload.defaults import default_obstacle
+from homeostat_agent.reload.docstrings import DocstringRules, docstring_changed
 from homeostat_agent.reload.importtime import run_at_import, run_inside
 from homeostat_agent.reload.newnames import NameRules, NewClass, NewConstant, NewImport
-from homeostat_agent.reload.outline import FunctionOutline, ModuleOutline, functions_of, outline_module
+from homeostat_agent.reload.outline import (
+    FunctionOutline,
+    ModuleOutline,
+    annotations_of,
+    functions_of,
+    outline_module,
+)
 from homeostat_agent.reload.pairing import Pairing, compile_module, pair
 from homeostat_agent.reload.routing import (
     BOTH_ARMS,
@@ -128,6 +136,8 @@ def compile_plan(path: str, old_source: str, new_source: str, *, filename: str) 
         obstacles.extend(_name_obstacles(found, old, new))
         obstacles.extend(_default_obstacles(found, old, new))
         obstacles.extend(_constant_obstacles(found, old, new))
+        obstacles.extend(_annotation_obstacles(found, old, new))
+        obstacles.extend(_docstring_obstacles(found, old, new))
         if obstacles:
             return _refused(path, obstacles, found, (old, new))
         pairing = pair(old_code, new_code, found)
@@ -167,14 +177,20 @@ def _verdicts(found: Differences, old: ModuleOutline, new: ModuleOutline) -> lis
         DefinitionPlan(after.qualname, SWAP, after.node.lineno, not_routable=_routing_obstacle(before, after, wrapped))
         for before, after in found.changed
     ]
-    given = {after.qualname for _, after in found.defaults}
-    swaps = [replace(item, not_routable=NO_ARM) if item.qualname in given else item for item in swaps]
-    named = {item.qualname for item in swaps}
+    given = {after.node.lineno for _, after in found.defaults}
+    swaps = [replace(item, not_routable=NO_ARM) if item.line in given else item for item in swaps]
+    placed = {item.line for item in swaps}
     swaps.extend(
         DefinitionPlan(after.qualname, SWAP, after.node.lineno, "its defaults", not_routable=NO_ARM)
         for _, after in found.defaults
-        if after.qualname not in named
+        if after.node.lineno not in placed
     )
+    placed |= given
+    described = [(after.qualname, after.node.lineno, "its annotations") for _, after in found.annotated]
+    described = [item for item in described if item[1] not in placed]
+    described.extend((item.qualname, item.new.lineno, "its annotation") for item in found.variables)
+    described.extend((item.qualname, item.line, "its docstring") for item in found.docstrings)
+    swaps.extend(DefinitionPlan(name, MIGRATE, line, what) for name, line, what in described)
     adds = [DefinitionPlan(item.qualname, ADD, item.node.lineno) for _, item in found.added]
     met = {node.id for node in ast.walk(old.tree) if isinstance(node, ast.Name)} if found.names else set()
     names = [
@@ -280,10 +296,33 @@ def _constant_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutli
     return [Obstacle(item.name, item.new.lineno, reason) for item, reason in reasons if reason]
 
 
+def _annotation_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline) -> list[Obstacle]:
+    if not (found.annotated or found.added or found.variables):
+        return []
+    rules = AnnotationRules(old, new, found.texts)
+    pairs = [(after.qualname, after.node, rules.of_function(before, after)) for before, after in found.annotated]
+    pairs.extend((item.qualname, item.node, rules.of_addition(owner, item)) for owner, item in found.added)
+    variables = [(item.qualname, item.new, rules.of_variable(item)) for item in found.variables]
+    return [Obstacle(name, node.lineno, reason) for name, node, reason in (*pairs, *variables) if reason]
+
+
+def _docstring_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline) -> list[Obstacle]:
+    told = [(before, after) for before, after in found.changed if docstring_changed(before, after)]
+    if not told and not found.docstrings:
+        return []
+    rules = DocstringRules((old, new))
+    reasons = [(item.qualname, item.line, rules.of_owner(item)) for item in found.docstrings]
+    reasons.extend((after.qualname, after.node.lineno, rules.of_function(after)) for _, after in told)
+    return [Obstacle(name, line, reason) for name, line, reason in reasons if reason]
+
+
 def _name_obstacles(found: Differences, old: ModuleOutline, new: ModuleOutline) -> list[Obstacle]:
     if not found.names:
         return []
-    rules = NameRules(old, new, found.names)
+    described = [item.node for _, item in (*found.annotated, *found.added)]
+    evaluated = [value for node in described for value in annotations_of(node).values()]
+    evaluated.extend(item.new.annotation for item in found.variables)
+    rules = NameRules(old, new, found.names, frozenset(map(id, evaluated)))
     reasons = [(item, rules.obstacle(item)) for item in found.names]
     return [Obstacle(item.name, item.node.lineno, reason) for item, reason in reasons if reason]
 

@@ -10,6 +10,7 @@ from typing import Any, Union
 from homeostat_agent.haste import Haste
 from homeostat_agent.reload.census import Census, Files, Load, Memory, running, take_census
 from homeostat_agent.reload.change import Change
+from homeostat_agent.reload.descriptions import describe
 from homeostat_agent.reload.exchange import Binding
 from homeostat_agent.reload.naming import bind_names, old_texts
 from homeostat_agent.reload.neighbours import Neighbours
@@ -85,6 +86,10 @@ class Step:
         for load, target, runs_old in work.naming:
             bind_names(load, target, work, runs_old=runs_old)
         work.naming.clear()
+        for load, target, routed in work.describing:
+            describe(load, target, census, work, routed=routed)
+        work.describing.clear()
+        work.added.clear()
         return work, census
 
     def _target(self, path: str, filename: str) -> Target | ModulePlan:

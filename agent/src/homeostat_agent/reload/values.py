@@ -9,15 +9,15 @@ from typing import Any
 from homeostat_agent.reload.census import Census, Load
 from homeostat_agent.reload.constants import ChangedConstant
 from homeostat_agent.reload.defaults import READ_SIGNATURES, changed_defaults, defaults_of
-from homeostat_agent.reload.exchange import Value
+from homeostat_agent.reload.exchange import Docstring, Value
 from homeostat_agent.reload.holders import bound_value
 from homeostat_agent.reload.literals import has_value, literal_value
 from homeostat_agent.reload.neighbours import Neighbours
 from homeostat_agent.reload.outline import FunctionNode, FunctionOutline
 from homeostat_agent.reload.spaces import class_dict
 
-_LOOK_AT_NOTHING = frozenset(
-    {FrameType, GeneratorType, CoroutineType, AsyncGeneratorType, staticmethod, classmethod, Value}
+LOOK_AT_NOTHING = frozenset(
+    {FrameType, GeneratorType, CoroutineType, AsyncGeneratorType, staticmethod, classmethod, Value, Docstring}
 )
 """What holds a function while it runs, as its class has it, or for us."""
 
@@ -43,15 +43,15 @@ def side_of_constant(item: ChangedConstant, space: dict[str, Any]) -> str:
     """Tell whose value a name space has of a constant: that of the old source, of the new, or neither."""
     if item.name not in space:
         return OTHER
-    for side, node in ((OLD, item.old), (NEW, item.new)):
-        if has_value(space[item.name], node.value):
+    for side, literal in zip((OLD, NEW), item.values):  # noqa: B905  3.9 has no `strict`
+        if has_value(space[item.name], literal):
             return side
     return OTHER
 
 
 def constant_value(item: ChangedConstant, space: dict[str, Any], *, back: bool) -> Value:
     """Return what sets a constant to its new value, or back to the old."""
-    return Value(space, item.name, space[item.name], literal_value((item.old if back else item.new).value))
+    return Value(space, item.name, space[item.name], literal_value(item.values[0 if back else 1]))
 
 
 def present_defaults(function: FunctionType) -> dict[str, Any]:
@@ -80,25 +80,42 @@ def default_values(function: FunctionType, before: FunctionOutline, after: Funct
     ]
 
 
-def holder_obstacle(function: FunctionType, load: Load, census: Census, ours: list[Any], neighbours: Neighbours) -> str:
-    """Say who may have looked at the signature of a function; empty where only names of modules and classes hold it."""
-    reader = neighbours.that_mentions_any(READ_SIGNATURES)
+def looked_at(
+    functions: list[FunctionType],
+    load: Load,
+    census: Census,
+    ours: list[Any],
+    neighbours: Neighbours,
+    *,
+    harmless: tuple[type, ...] = (),
+) -> dict[int, str]:
+    """Say of functions, by `id`, who may have looked at their signature.
+
+    Of those that only names of modules and classes hold, and what is `harmless`, nothing is said.
+    """
+    reader = neighbours.that_uses(READ_SIGNATURES) if functions else None
     if reader:
-        return f"its defaults changed, and {reader} looks at signatures"
-    known = {id(item) for item in (*ours, census.functions, census.elsewhere, load.functions)}
+        return {id(function): f"{reader} looks at signatures" for function in functions}
+    known = {id(item) for item in (*ours, functions, census.functions, census.elsewhere, load.functions)}
     known.update(id(other.functions) for other in census.loads)
-    for holder in gc.get_referrers(function):
-        if id(holder) in known or type(holder) in _LOOK_AT_NOTHING:
+    wanted = {id(function): function for function in functions}
+    asked = tuple(functions)  # 3.13 makes another of it
+    known.update((id(wanted), id(asked)))
+    found: dict[int, str] = {}
+    for holder in gc.get_referrers(*asked) if asked else ():
+        if id(holder) in known or type(holder) in LOOK_AT_NOTHING or type(holder) in harmless:
             continue
-        if type(holder) is dict and _is_name_space(holder, function):
-            continue
-        return f"its defaults changed, and a {type(holder).__name__} holds it that may have looked at its signature"
-    return ""
+        for function in [wanted[id(item)] for item in gc.get_referents(holder) if id(item) in wanted]:
+            if type(holder) is not dict or not _is_name_space(holder, function):
+                found[id(function)] = f"a {type(holder).__name__} holds it that may have looked at its signature"
+    return found
 
 
 def _is_name_space(holder: dict[Any, Any], function: FunctionType) -> bool:
     """Tell whether a dictionary is that of a module, or that of the class which defines the function."""
-    if holder is function.__globals__ or any(issubclass(type(item), ModuleType) for item in gc.get_referrers(holder)):
+    if holder is function.__globals__:
         return True
     owner = bound_value(function.__globals__, function.__qualname__.split(".")[:-1] or [""])
-    return isinstance(owner, type) and any(holder is item for item in gc.get_referents(class_dict(owner)))
+    if isinstance(owner, type) and any(holder is item for item in gc.get_referents(class_dict(owner))):
+        return True
+    return any(issubclass(type(item), ModuleType) for item in gc.get_referrers(holder))

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from homeostat_agent.reload.additions import global_names, is_readable
 from homeostat_agent.reload.census import Census, Load
+from homeostat_agent.reload.descriptions import describe_back
+from homeostat_agent.reload.docstrings import READ_DOCSTRINGS, docstring_changed
 from homeostat_agent.reload.exchange import Binding, Docstring, Exchange
 from homeostat_agent.reload.fingerprint import children
 from homeostat_agent.reload.holders import (
@@ -27,7 +29,7 @@ from homeostat_agent.reload.plan import CompiledPlan
 from homeostat_agent.reload.routes import Router, Routes
 from homeostat_agent.reload.values import NEW as GIVEN_NEW
 from homeostat_agent.reload.values import OLD as GIVEN_OLD
-from homeostat_agent.reload.values import constant_value, default_values, holder_obstacle, side_of, side_of_constant
+from homeostat_agent.reload.values import constant_value, default_values, looked_at, side_of, side_of_constant
 
 _CACHE_DECORATORS = frozenset({"lru_cache", "cache"})
 
@@ -78,6 +80,22 @@ class Target:
         self._originals: dict[int, tuple[CodeType, dict[int, CodeType]]] = {}
         self._standings: dict[int, tuple[CodeType, Standing]] = {}
         self._reads: dict[tuple[int, int], set[str]] = {}
+
+    def alive(
+        self, load: Load, pairs: list[tuple[FunctionOutline, FunctionOutline]]
+    ) -> list[tuple[FunctionType, FunctionOutline, FunctionOutline]]:
+        """Return the functions of a name space that were made by one of these definitions, with both of it."""
+        olds, news = {pair[0].key: pair for pair in pairs}, {pair[1].key: pair for pair in pairs}
+        found = []
+        for function in load.functions if pairs else ():
+            standing = self.standing(self.routes.old_of(function.__code__))
+            known = standing.old or standing.new
+            if known is not None:
+                key = (known.code.co_name, known.code.co_firstlineno)
+                pair = (olds if standing.old is not None else news).get(key)
+                if pair is not None:
+                    found.append((function, *pair))
+        return found
 
     def name(self, code: CodeType) -> str:
         return self.pairing.names.get(id(code), code.co_name)
@@ -146,6 +164,12 @@ class Work:
     naming: list[tuple[Load, Target, bool]] = field(default_factory=list)
     """Name spaces that need the new names (see `bind_names`), and whether functions show that the old source runs."""
 
+    describing: list[tuple[Load, Target, bool]] = field(default_factory=list)
+    """Name spaces that need the new annotations and docstrings, and whether it is for a canary (see `describe`)."""
+
+    added: list[tuple[Load, FunctionOutline, FunctionType]] = field(default_factory=list)
+    """Functions that were made to be added, and have no annotations yet."""
+
     bound: list[Binding] = field(default_factory=list)
     """What this change bound already: these names, and no others, are its own."""
 
@@ -207,8 +231,10 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work, *, rout
     )
     _give_defaults(load, target, changed, census, work)
     _set_constants(load, target, work)
+    work.describing.append((load, target, router is not None))
     if at_old or not at_new:
         _check_holders(load, target, changed, census, work)
+        _check_readers(load, target, changed, work)
         add_functions(load, target, work)
         work.naming.append((load, target, at_old > 0))
         _check_names(load, target, changed, work)
@@ -265,7 +291,7 @@ def plan_back(load: Load, target: Target, census: Census, work: Work, returned: 
         (function, known, _product(load, function.__code__)) for function, known, is_old in made if at_new or not is_old
     )
     work.caches.extend(caches_around(census.caches, changed))
-    for function, earlier, later in _with_changed_defaults(load, target):
+    for function, earlier, later in target.alive(load, target.differences.defaults):
         if side_of(function, earlier, later) == GIVEN_NEW:
             work.exchange.values.extend(default_values(function, later, earlier))
             work.names.append(f"{load.name}:{later.qualname}")
@@ -276,11 +302,15 @@ def plan_back(load: Load, target: Target, census: Census, work: Work, returned: 
                 work.stays.append(f"{load.name}:{item.name}: {copied}")
             work.exchange.values.append(constant_value(item, load.namespace, back=True))
             work.names.append(f"{load.name}:{item.name}")
+    describe_back(load, target, work)
 
 
 def _give_defaults(load: Load, target: Target, changed: list[FunctionType], census: Census, work: Work) -> None:
     """Give functions whose defaults changed the new ones, where they have the old and nobody looked at them."""
-    found = _with_changed_defaults(load, target)
+    found = target.alive(load, target.differences.defaults)
+    functions = [function for function, _, _ in found]
+    ours = [work.exchange.functions, changed, functions, found, *found]
+    seen = looked_at(functions, load, census, ours, target.neighbours)
     for _, item in target.differences.defaults:
         if sum(after is item for _, _, after in found) > 1:
             work.restart.append(f"{load.name}:{item.qualname}: its defaults changed, and there are several of it")
@@ -289,12 +319,11 @@ def _give_defaults(load: Load, target: Target, changed: list[FunctionType], cens
         side = side_of(function, before, after)
         if side == GIVEN_NEW:
             continue
-        reason = "its defaults were changed while the program ran"
-        if side == GIVEN_OLD:
-            ours = [work.exchange.functions, changed, found, *found]
-            reason = holder_obstacle(function, load, census, ours, target.neighbours)
-        if reason:
-            work.restart.append(f"{where}: {reason}")
+        if side != GIVEN_OLD:
+            work.restart.append(f"{where}: its defaults were changed while the program ran")
+            continue
+        if id(function) in seen:
+            work.restart.append(f"{where}: its defaults changed, and {seen[id(function)]}")
             continue
         work.exchange.values.extend(default_values(function, before, after))
         work.names.append(where)
@@ -316,18 +345,6 @@ def _set_constants(load: Load, target: Target, work: Work) -> None:
             continue
         work.exchange.values.append(constant_value(item, load.namespace, back=False))
         work.names.append(where)
-
-
-def _with_changed_defaults(load: Load, target: Target) -> list[tuple[FunctionType, FunctionOutline, FunctionOutline]]:
-    """Return the functions that are alive of definitions whose defaults changed, with both of these."""
-    wanted = {after.qualname: (before, after) for before, after in target.differences.defaults}
-    found = []
-    for function in load.functions if wanted else ():
-        standing = target.standing(target.routes.old_of(function.__code__))
-        known = standing.old or standing.new
-        if known is not None and target.name(known.code) in wanted:
-            found.append((function, *wanted[target.name(known.code)]))
-    return found
 
 
 def copies_elsewhere(elsewhere: list[FunctionType], unloaded: list[tuple[str, Target]]) -> list[str]:
@@ -386,6 +403,17 @@ def _check_holders(load: Load, target: Target, changed: list[FunctionType], cens
             work.restart.append(f"{where}: its cache cannot be found, so it cannot be cleared")
 
 
+def _check_readers(load: Load, target: Target, changed: list[FunctionType], work: Work) -> None:
+    """Refuse the new docstring of a function where another module may have read the old one."""
+    told = [pair for pair in target.differences.changed if docstring_changed(*pair)]
+    found = target.alive(load, told) if changed else []
+    reader = target.neighbours.that_uses(READ_DOCSTRINGS, but=load.name) if found else None
+    if reader:
+        work.restart.extend(
+            f"{load.name}:{item.qualname}: its docstring changed, and {reader} reads docstrings" for _, _, item in found
+        )
+
+
 def _add_docstrings(
     function: FunctionType,
     old_code: CodeType,
@@ -401,6 +429,8 @@ def _add_docstrings(
     holders: list[Any] = [function, *wrappers_of(function, census.functions, census.caches)]
     value = bound_value(load.namespace, function.__qualname__.split("."))
     if isinstance(value, property) and function in (value.fget, value.fset, value.fdel):
+        holders.append(value)
+    if isinstance(value, (staticmethod, classmethod)) and value.__func__ is function:
         holders.append(value)
     work.exchange.docstrings.extend(Docstring(holder, old, new) for holder in holders if holder.__doc__ == old)
 

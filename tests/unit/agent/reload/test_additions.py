@@ -12,6 +12,7 @@ from homeostat_agent.reload.additions import (
     is_readable,
     make_function,
 )
+from homeostat_agent.reload.annotations import AnnotationRules, evaluated
 from homeostat_agent.reload.compare import compare
 from homeostat_agent.reload.fingerprint import below
 from homeostat_agent.reload.outline import outline_module
@@ -47,6 +48,8 @@ def made_and_imported(definition, *, inside=False, future=False):
     (code,) = [code for code in below(codes) if code.co_name == item.name]
     holder = running["Shape"] if inside else None
     function = make_function(item, code, namespace=running, owner=holder)
+    names = vars(holder) if inside else {}
+    function.__annotations__ = evaluated(item.node, as_text=future, namespace=running, names=names)
     name = attribute_name(owner, item)
     return running, function, vars(imported["Shape"])[name] if inside else imported[name]
 
@@ -108,7 +111,8 @@ def obstacle(definition, *, inside=False, module=MODULE, prepare=lambda owner, i
     new = outline_module(ast.parse(module + definition))
     owner, item = compare(outline_module(ast.parse(module)), new).added[0]
     prepare(owner, item)
-    return addition_obstacle(owner, item, new)
+    old = outline_module(ast.parse(module))
+    return addition_obstacle(owner, item, new) or AnnotationRules(old, new, (False, False)).of_addition(owner, item)
 
 
 REFUSED = {
@@ -122,15 +126,15 @@ REFUSED = {
     "def fresh(a=(1, LIMIT)): ...": "a new function with defaults that are not constants",
     "def fresh(a=[]): ...": "a new function with defaults that are not constants",
     "def fresh(*, a={}): ...": "a new function with defaults that are not constants",
-    "def fresh(a: typing.Optional(1)): ...": "a new function with annotations that are more than names",
-    "def fresh(a: 1 + 1): ...": "a new function with annotations that are more than names",
-    "def fresh(a: __part): ...": "a new function with annotations that are more than names",
-    "def fresh(a: typing.__part): ...": "a new function with annotations that are more than names",
-    "def fresh(a, /, *, b: f''): ...": "a new function with annotations that are more than names",
-    "def fresh(*a: (lambda: 1)): ...": "a new function with annotations that are more than names",
-    "def fresh(**a: not 1): ...": "a new function with annotations that are more than names",
-    "def fresh(a: int, /, b: {}): ...": "a new function with annotations that are more than names",
-    "def fresh() -> print(): ...": "a new function with annotations that are more than names",
+    "def fresh(a: typing.Optional(1)): ...": "an annotation is more than names",
+    "def fresh(a: 1 + 1): ...": "an annotation is more than names",
+    "def fresh(a: __part): ...": "an annotation is more than names",
+    "def fresh(a: typing.__part): ...": "an annotation is more than names",
+    "def fresh(a, /, *, b: f''): ...": "an annotation is more than names",
+    "def fresh(*a: (lambda: 1)): ...": "an annotation is more than names",
+    "def fresh(**a: not 1): ...": "an annotation is more than names",
+    "def fresh(a: int, /, b: {}): ...": "an annotation is more than names",
+    "def fresh() -> print(): ...": "an annotation is more than names",
 }
 
 

@@ -146,7 +146,6 @@ BAD = {
     "from a container": (("x=[], y=1", "x=None, y=1"), "was no constant"),
     "that import hands on": (("def handed(a=1)", "def handed(a=2)"), "import hands it on"),
     "of a nested function": (("def nested(a=1)", "def nested(a=2)\n        # more"), ""),
-    "with an annotation": (("c: int = 2", "c: float = 3"), "signature, defaults or annotations"),
     "with a parameter": (("def inner(x=1)", "def inner(x=1, y=2)"), "signature"),
     "where signatures are looked at": (
         (

@@ -60,6 +60,14 @@ class C(Base):
             raise KeyError("x")
         finally:
             pass
+class Told:
+    "Told words."
+    kept: int = 1
+    @staticmethod
+    def fixed(x: int):
+        return x
+    def listed(self, x: List[int]) -> "List":
+        return x
 """
 EDITS = [
     ("Old words.", "New words."),
@@ -78,7 +86,11 @@ EDITS = [
         "def __secret(self):\\n        return self.__added() + fresh([1])\\n"
         "    def __added(self):\\n        return len(super().who())",
     ),
-    ("import functools\\n", "import functools\\nimport colorsys\\n"),
+    ("import functools\\n", "'The\\\\n    module.'\\nimport functools\\nimport colorsys\\n"),
+    ("Told words.", "Told\\\\n    otherwise."),
+    ("kept: int", "kept: Dict[str, int]"),
+    ("def fixed(x: int)", "def fixed(x: float)"),
+    ("x: List[int]) -> \\"List\\"", "x: Dict[str, Added]) -> \\"Dict\\""),
     ("import List\\n", "import List, Dict\\nLIMIT = (-3, 'a')\\n"),
     (
         "class Base:",
@@ -115,13 +127,23 @@ def state():
     return [plain(1), plain.__doc__, inner(5), shop.outer(1)(5), shop.decorated(1), cached(4), list(shop.numbers()),
             asyncio.run(shop.later()), asyncio.run(drain()), thing.size, shop.C.made(), thing.who(), line()]
 
+def words(space):
+    Told = space["Told"]
+    return [space.get("__doc__"), Told.__doc__, repr(Told.__annotations__), repr(Told.fixed.__annotations__),
+            repr(vars(Told)["fixed"].__func__.__annotations__), repr(Told.listed.__annotations__)]
+
+fresh = {"__name__": "shop"}
+exec(compile(NEW, "fresh.py", "exec"), fresh)
+told = words(vars(shop))
 before = state()
 Path("shop.py").write_text(NEW)
 reloader = Reloader(".", patience_s=1.0)
 change = Change("c", (Module("shop.py", OLD, NEW),), "safe")
-same(reloader.prepare(change).outcome, "swapped")
+prepared = reloader.prepare(change)
+same((prepared.outcome, prepared.detail[-300:] * (prepared.outcome != "swapped")), ("swapped", ""))
 outcome = reloader.swap(change)
-same((outcome.outcome, len(outcome.functions)), ("swapped", 17))
+same((outcome.outcome, outcome.detail[-400:] * (outcome.outcome != "swapped")), ("swapped", ""))
+same(len(outcome.functions), 22)
 raising = NEW[: NEW.index("raise KeyError")].count("\\n") + 1
 same(state(), [3, "New words.", 4, 4, -3, 40, [1, 3], 2, [2], 2, 2, "base5", raising])
 same(next(numbers), 2)
@@ -130,7 +152,10 @@ same(facts, ("fresh", {"x": shop.List[int]}, (1,)))
 same(vars(shop.C)["_C__added"].__qualname__, "C.__added")
 same((shop.colorsys.__name__, shop.Dict[str, int], shop.LIMIT), ("colorsys", shop.Dict[str, int], (-3, "a")))
 same((shop.Added(1).told(), shop.Added.__module__, shop.Added.told.__annotations__["x"]), (7, "shop", int))
+same(words(vars(shop)), words(fresh))
+same(words(vars(shop)) == told, False)
 same(reloader.rollback("c").outcome, "swapped")
+same(words(vars(shop)), told)
 same([name for name in ("colorsys", "Dict", "LIMIT", "Added") if hasattr(shop, name)], [])
 same(state(), before)
 same((hasattr(shop, "fresh"), hasattr(shop.C, "_C__added")), (False, False))
