@@ -4,8 +4,9 @@ Run: ``python -m bench routing``. For every kind of function: the function as it
 request, as most calls are; and wrapped in Python in the way decorators do, which is what a router in front of the
 functions would cost at the least. Then the calls that are no request's: in an asyncio task, and as the outermost
 call of a thread, which begins a unit, ends it and counts it. The least of many short turns counts, in
-changing order, so that neighbours on the machine and its drift fall on all alike. Last, fifty functions go into a
-canary and out of it.
+changing order, so that neighbours on the machine and its drift fall on all alike. Then what it costs that a function
+is declared pure: a call that is passed over, one that is copied and compared, and one under the share that follows.
+Last, fifty functions go into a canary and out of it.
 """
 
 import asyncio
@@ -52,6 +53,7 @@ _NEW = _OLD.replace("return 1", "return 1 + 0 * 2").replace("yield 1", "yield 1 
 
 _KINDS = ("plain", "named", "method", "generator", "coroutine", "asynchronous generator")
 _BARE, _ROUTED, _WRAPPED, _BEHIND = "as it is", "canary", "wrapped", "after promotion"
+_SHADOWED, _AFTER_SHADOW = "shadowed, passed over", "canary, shadowed before"
 
 
 def main() -> dict[str, float]:
@@ -61,6 +63,7 @@ def main() -> dict[str, float]:
         sys.path.insert(0, name)
         try:
             _measure_calls(Path(name), results)
+            _measure_shadow(Path(name), results)
             _measure_exchanges(Path(name), results)
         finally:
             sys.path.remove(name)
@@ -105,6 +108,48 @@ def _measure_calls(folder: Path, results: dict[str, float]) -> None:
     results["plain, canary, outermost call of a thread (ns)"] = outermost[_ROUTED] * 1e9
     (report,) = reloader.take_reports()[-1:]
     assert sum(arm.units for arm in report.arms.values()) > _TURNS, "the units were counted"
+
+
+def _measure_shadow(folder: Path, results: dict[str, float]) -> None:
+    """Measure calls of a function declared pure, in a request: while others are compared, and under the share after."""
+    module, change = _load(folder, "shadowed")
+    reloader = Reloader(str(folder))
+    shadowed = frozenset({"shadowed.py:plain"})
+    outcome = reloader.canary(change, Terms(0, None, 3600, shadowed))
+    assert outcome.outcome == "swapped", outcome.detail
+    order = {"lines": [{"item": "tea", "cents": 450, "count": 2}] * 5, "coupon": "SPRING10"}
+    held_up = contextvars.copy_context().run(_held_up, module.plain, order, reloader)
+    results["plain, shadowed, copied and compared (ns)"] = held_up
+    (switch,) = reloader.canaries
+    assert switch.shadow is not None
+    switch.shadow.rest_for(3600)
+    callers = {_SHADOWED: _callers(module, lambda function: function)["plain"]}
+    results |= {f"plain, {way} (ns)": value for way, value in asyncio.run(_in_a_request(callers)).items()}
+    assert reloader.canary(change, Terms(50, None, 3600)).outcome == "swapped"
+    callers = {_AFTER_SHADOW: callers[_SHADOWED]}
+    results |= {f"plain, {way} (ns)": value for way, value in asyncio.run(_in_a_request(callers)).items()}
+    reloader.rollback(change.id)
+
+
+def _held_up(function: Callable[..., Any], order: Any, reloader: Reloader) -> float:
+    """Return the median nanoseconds of a call that is compared; each is waited for until it is."""
+    (switch,) = reloader.canaries
+    assert switch.shadow is not None
+    times = []
+    _begin_request()
+    for _ in range(_TURNS):
+        switch.shadow.rest_for(0)
+        started = time.perf_counter()
+        function(order, 2)
+        times.append((time.perf_counter() - started) * 1e9)
+        while switch.shadow.busy:
+            time.sleep(0.0001)
+    found: dict[str, int] = {}
+    for report in reloader.take_reports():
+        for (_, outcome, _), calls in report.shadow.found.items() if report.shadow is not None else ():
+            found[outcome] = found.get(outcome, 0) + calls
+    assert found == {"same": _TURNS}, found
+    return statistics.median(times)
 
 
 def _callers(module: Any, around: Callable[[Any], Any]) -> dict[str, Callable[[], Any]]:
@@ -177,11 +222,15 @@ def _wrap(function: Any) -> Any:
 
 
 async def _in_a_request(runs: dict[str, Callable[[], Any]]) -> dict[str, float]:
+    _begin_request()
+    return await _least(runs)
+
+
+def _begin_request() -> None:
     traffic = Traffic(
         failures=Failures(), on_escape=lambda *_: None, on_ending=lambda *_: None, on_disconnect=lambda *_: None
     )
     traffic.begin({}, lambda *_: "/")
-    return await _least(runs)
 
 
 async def _in_a_task(runs: dict[str, Callable[[], Any]]) -> dict[str, float]:
@@ -237,7 +286,8 @@ FOUND = """The least of 300 turns counts. The outermost call of a thread pays fo
 made current, timed and counted; the call is 0.3 µs of that. All others look up the arm of the request or task that
 they are part of, and go through one more frame. An asynchronous generator that yields once takes two steps, and
 asyncio notes every one that begins, for 0.5 µs: a dispatched one is two, as a wrapped one is. Driven without asyncio
-it costs 0.8 µs more than the plain one."""
+it costs 0.8 µs more than the plain one. Of functions declared pure one call at a time is copied and compared; the
+others look at one number more."""
 
 
 def figures(results: dict[str, float]) -> list[Figure]:
@@ -264,6 +314,22 @@ def figures(results: dict[str, float]) -> list[Figure]:
         found.append(
             Figure(what=f"a call under canary, {way}", measured=f"{extra:+.0f} ns", aim="1 µs", met=extra < 1000)
         )
+    for way, what in (
+        (_SHADOWED, "a call of a function declared pure, passed over while others are compared"),
+        (_AFTER_SHADOW, "a call of a function declared pure, under the share that follows"),
+    ):
+        extra = results[f"plain, {way} (ns)"] - results[f"plain, {_BARE} (ns)"]
+        found.append(Figure(what=what, measured=f"{extra:+.0f} ns", aim="1 µs", met=extra < 1000))
+    held_up_us = results["plain, shadowed, copied and compared (ns)"] / 1000
+    found.append(
+        Figure(
+            what="a call that is copied and compared, given an order of five lines, p50",
+            measured=number(held_up_us, "µs"),
+            beside="the caller's part: copies of arguments and result; one call at a time, a tenth of a core at most",
+            aim="1 ms",
+            met=held_up_us < 1000,
+        )
+    )
     count = _FUNCTIONS + len(_KINDS)
     times = {what: results[f"{what}, {count} functions (ms)"] for what in ("begin", "promote", "give back")}
     found.append(

@@ -129,7 +129,7 @@ def accept(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str) -> Prop
             reasons=(f"the evidence decides this by itself: {course.reason}",),
             hint="wait for more calls, or take it back with `homeostat revert`",
         )
-    if proposal.application.canary.is_shadow:
+    if proposal.application.canary.is_shadow and deps.settings.canary.steps:
         told = f"{reason} (held until then: {course.reason})"
         return transition(
             deps, proposal, CanaryWidened(percent=deps.settings.canary.steps[0], reason=told), actor=actor

@@ -175,7 +175,8 @@ def plan_after_shadow(stage: CanaryStage, seen: ShadowTally, *, now: datetime, s
         return Wait(reason=missing) if tried_s < settings.max_s else Ask(reason=f"after {tried_s:.0f} s: {missing}")
     if tried_s < settings.step_s:
         return Wait(reason=f"{settings.step_s - tried_s:.0f} s are left of the time on copies; {told}")
-    return Widen(percent=settings.steps[0], reason=f"on copies of the arguments: {told}")
+    reason = f"on copies of the arguments: {told}"
+    return Widen(percent=settings.steps[0], reason=reason) if settings.steps else Pass(reason=reason)
 
 
 def _copy(tally: Tally) -> Tally:

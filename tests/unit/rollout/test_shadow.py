@@ -8,7 +8,7 @@ from builders import modify, tree
 
 from homeostat.model.canary import CanaryStage, Shadowed, ShadowOutcome, ShadowTick
 from homeostat.model.settings import CanarySettings, Reaction
-from homeostat.rollout.course import Ask, GiveBack, Judging, Wait, Widen, plan_after_shadow, plan_course
+from homeostat.rollout.course import Ask, GiveBack, Judging, Pass, Wait, Widen, plan_after_shadow, plan_course
 from homeostat.rollout.live import plan_change
 from homeostat.rollout.shadow import ShadowTally, plan_shadow, rate_of_difference, say_what_was_found
 from homeostat.testing.example_rows import START, example_canary_tick, example_shadow_tick
@@ -119,6 +119,10 @@ def test_what_was_the_same_often_enough_and_long_enough_has_the_first_share():
     widened = course(same=100)
     assert isinstance(widened, Widen) and widened.percent == 10
     assert "0 of 100 calls differ (0.0% to 3.6%, 95 % sure)" in widened.reason
+
+
+def test_where_shares_were_set_to_none_meanwhile_all_calls_have_it_next():
+    assert isinstance(course(settings=replace(PURE, steps=()), same=100), Pass)
 
 
 @pytest.mark.parametrize("outcome", ["result", "arguments", "returned", "raised_otherwise"])

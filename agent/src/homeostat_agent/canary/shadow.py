@@ -46,7 +46,10 @@ if TYPE_CHECKING:
     from homeostat_agent.canary.unit import Unit
 
 MOST_RUN_S = 1.0
-"""How long the new code may take for one call; then it is interrupted, and counted as not finished."""
+"""How long the new code may take for one call, or `_TIMES` as long as the old; then it is interrupted."""
+
+_TIMES = 4.0
+_LONGEST_RUN_S = 30.0
 
 _REST = 9.0
 _HELD_S = 5.0
@@ -130,7 +133,7 @@ class Shadow:
             now_s = clock_s()
             if now_s >= self._switch.until_s:
                 return arm
-            if now_s < self._ready_at_s or now_s < self._taken_until_s or self._jobs or self._job is not None:
+            if now_s < self._ready_at_s or now_s < self._taken_until_s or self.busy:
                 self._skipped += 1  # of two threads at once one may be missed
                 return arm
             if self._to_pass > 0:
@@ -188,9 +191,19 @@ class Shadow:
         if job is None or thread is None or now_s < self._overdue_s:
             return
         if job.claim():
-            self.count(job.name, UNFINISHED)
+            self.count(job.name, job.overdue)
         self._overdue_s = now_s + _PATIENCE_S  # what catches everything is told again
         interrupt(thread)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is being compared, or waits for it."""
+        return bool(self._jobs) or self._job is not None
+
+    def rest_for(self, seconds: float) -> None:
+        """Compare no call for so long from now on; then the next one."""
+        self._ready_at_s = self._clock_s() + seconds
+        self._to_pass = 0
 
     def take(self) -> Optional[ShadowCounts]:
         """Return what was found since the last call; None where nothing was. One caller at a time."""
@@ -230,7 +243,7 @@ class Shadow:
 
     def _take_up(self, job: _Call) -> None:
         began_s = self._clock_s()
-        self._overdue_s = began_s + self._most_run_s
+        self._overdue_s = began_s + _LONGEST_RUN_S
         self._job = job
         try:
             found, detail, new_s = self._find(job)
@@ -263,6 +276,8 @@ class Shadow:
 
     def _run(self, job: _Call, given: tuple[tuple[Any, ...], dict[str, Any]], *, new: bool) -> Outcome:
         assert job.context is not None
+        job.overdue = UNFINISHED if new else UNREPEATABLE
+        self._overdue_s = self._clock_s() + min(max(self._most_run_s, job.old_s * _TIMES), _LONGEST_RUN_S)
         arms = {**job.arms, self._switch.counts: new}
         function = job.new_code if new else job.old_code
         context: Context = job.context.copy()
@@ -278,7 +293,7 @@ class _Call:
 
     __slots__ = (
         "_given", "_shadow", "_started_s", "_unclaimed", "_unit",
-        "arms", "context", "given", "held_up_s", "name", "new_code", "old_code", "old_s", "outcome",
+        "arms", "context", "given", "held_up_s", "name", "new_code", "old_code", "old_s", "outcome", "overdue",
     )  # fmt: skip
 
     new = False
@@ -294,6 +309,9 @@ class _Call:
         self.context: Optional[Context] = None
         self.arms: dict[Any, bool] = {}
         """Of the other canaries that this call is part of."""
+
+        self.overdue = UNFINISHED
+        """What is found where what runs of it takes too long."""
 
         self._unclaimed = [True]
         self.held_up_s = 0.0

@@ -278,6 +278,51 @@ def test_code_that_never_ends_holds_up_nobody_and_is_ended(shadow, clock):
     wait_until(lambda: shadowed.runs)  # the next call is compared again
 
 
+def test_new_code_has_four_times_as_long_as_the_old(shadow, clock):
+    slow = "end = time.perf_counter() + 0.02\n    while time.perf_counter() < end: pass"
+    shadowed = shadow(body(slow), body("while True: pass"))
+    shadowed.switch.shadow._most_run_s = 0.0
+    shadowed.module.f(1)
+    wait_until(lambda: shadowed.runs and shadowed.switch.shadow._overdue_s < clock() + 29)
+    took_s = shadowed.switch.shadow._job.old_s
+    clock.pass_s(took_s * 3.9)
+    shadowed.switch.watch()
+    assert not shadowed.take()
+    clock.pass_s(took_s * 0.2)
+    shadowed.switch.watch()
+    assert list(shadowed.take()) == [("f", "unfinished", "")]
+
+
+def test_renewing_while_calls_are_compared_changes_nothing_of_what_is_found(shadow, host):
+    """Each renewal looks through the process, and finds the functions that are just being compared."""
+    old = "def g(x):\n    return x\ndef f(x):\n    return [g(x)] * 20\n"
+    shadowed = shadow(old, old.replace("return x", "return (x, x)").replace("* 20", "* 30"), "f", "g")
+    stop = threading.Event()
+    wrong = []
+
+    def serve():
+        while not stop.is_set():
+            if shadowed.module.f(1) != [1] * 20:
+                wrong.append(1)
+            shadowed.clock.pass_s(0.01)
+
+    threads = [threading.Thread(target=serve) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(4):
+            assert host.reloader.canary(shadowed.change, terms(0, lease_s=1e9)).outcome == "swapped"
+        shadowed.wait_for(10)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+    assert set(shadowed.found) <= {("f", "result", "list of 20 became one of 30"), ("g", "result", "int became tuple")}
+    assert host.reloader.rollback(shadowed.change.id).outcome == "swapped"
+    assert shadowed.module.f(1) == [1] * 20
+
+
 def test_a_rollback_ends_what_runs_and_counts_nothing_of_it(shadow, host):
     shadowed = shadow(body("return 1"), body("while True: pass"))
     shadowed.module.f(1)
