@@ -5,15 +5,27 @@ errors: ten times as many are needed, so that a chatty library does not fill the
 severity of the worst of its occurrences.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from homeostat.core.digests import Digest, short
 from homeostat.core.ids import FindingId
 from homeostat.model.finding import CodeLocation, ErrorGroup, ErrorOccurrence, Finding, FindingState, GroupStanding
+from homeostat.model.proposal import Proposal, ProposalState
 
 WARNING_FACTOR = 10
 """A warning weighs a tenth of an error."""
+
+_MAY_HAVE_DONE_IT = frozenset(
+    {
+        ProposalState.CANARY,
+        ProposalState.OBSERVING,
+        ProposalState.AWAITING_RESTART,
+        ProposalState.REVERTING,
+        ProposalState.REVERTED,
+    }
+)
 
 MAX_TITLE_CHARS = 120
 _MAX_ROUTES_SHOWN = 5
@@ -108,6 +120,39 @@ def evidence(finding: Finding) -> tuple[str, ...]:
         lines.append("routes: " + ", ".join(routes))
     lines.append(f"template {short(group.key)}")
     return tuple(lines)
+
+
+def evidence_of_changes(finding: Finding, proposals: Iterable[Proposal]) -> tuple[str, ...]:
+    """Return what these proposals have to do with it: those that are for it, and the last change that may have made it.
+
+    That is one that is under way or was taken back, changed the file of the error, and ran when it was first seen:
+    what the commit says of that line may not be what ran.
+    """
+    group, lines = finding.group, []
+    suspects = []
+    for item in proposals:
+        if item.finding_id == finding.id:
+            lines.append(f"proposal {item.id[:8]} is for it: {item.state.value.replace('_', ' ')}")
+        elif group.location.path in item.files and _ran(item, group.first_at):
+            suspects.append(item)
+    if suspects:
+        last = max(suspects, key=_began)
+        what = "was taken back since" if last.state is ProposalState.REVERTED else last.state.value.replace("_", " ")
+        lines.append(
+            f"first seen while proposal {last.id[:8]} ran ({_shortened(last.title, 60)}; {what}), of the same file"
+        )
+    return tuple(lines)
+
+
+def _ran(proposal: Proposal, at: datetime) -> bool:
+    if proposal.application is None or proposal.state not in _MAY_HAVE_DONE_IT or at < _began(proposal):
+        return False
+    return proposal.state is not ProposalState.REVERTED or at <= proposal.updated_at
+
+
+def _began(proposal: Proposal) -> datetime:
+    assert proposal.application is not None
+    return proposal.application.at
 
 
 def _routes(samples: tuple[ErrorOccurrence, ...]) -> list[str]:

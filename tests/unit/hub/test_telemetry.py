@@ -25,6 +25,14 @@ def test_error_records_become_a_finding_at_the_floor_cleaned(bot):
     assert bot.get("/api/findings", params={"limit": 0}).status_code == 400
 
 
+def test_a_finding_names_the_proposal_that_is_for_it(served, bot):
+    bot.post("/v1/logs", json=logs(RECORD, RECORD, RECORD))
+    (found,) = bot.get("/api/findings").json()["findings"]
+    identity = served.submit(finding_id=found["finding_id"])
+    (found,) = bot.get("/api/findings").json()["findings"]
+    assert found["evidence"][-1] == f"proposal {identity[:8]} is for it: awaiting approval"
+
+
 def test_attached_processes_are_listed(bot):
     body = bot.get("/api/processes").json()
     assert [item["pid"] for item in body["processes"]] == [4711]

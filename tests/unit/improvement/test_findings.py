@@ -7,8 +7,10 @@ import pytest
 
 from homeostat.core.digests import Digest
 from homeostat.core.ids import CommitId
-from homeostat.improvement.findings import decide, evidence, finding_id_of, title
+from homeostat.improvement.findings import decide, evidence, evidence_of_changes, finding_id_of, title
 from homeostat.model.finding import CodeLocation, ErrorGroup, ErrorOccurrence, Finding, FindingState
+from homeostat.model.proposal import Application, Proposal, ProposalState
+from homeostat.testing.example_rows import example_proposal
 
 NOW = datetime(2026, 1, 10, 14, 32, tzinfo=UTC)
 KEY = Digest("sha256:" + "0123456789abcdef" * 4)
@@ -147,3 +149,45 @@ def test_the_title_of_an_error_without_a_place_names_its_routes() -> None:
     )
     assert title(answered) == "Internal Server Error was answered on /orders/{id}, /totals"
     assert title(replace(answered, samples=())) == "Internal Server Error was answered"
+
+
+def change(number: int, state: ProposalState, *, began_s: float, ended_s: float = 0, **changes: object) -> Proposal:
+    at = NOW - timedelta(minutes=5) + timedelta(seconds=began_s)
+    applied = Application(before_commit=COMMIT, commit=COMMIT, backup="b", at=at)
+    return example_proposal(
+        number,
+        state=state,
+        application=applied,
+        files=("orders/pricing.py",),
+        updated_at=NOW - timedelta(minutes=5) + timedelta(seconds=ended_s),
+        **changes,
+    )
+
+
+def test_a_change_that_ran_when_an_error_was_first_seen_is_named_with_what_became_of_it() -> None:
+    tried = change(1, ProposalState.CANARY, began_s=-20)
+    (line,) = evidence_of_changes(finding(), [tried])
+    assert line == f"first seen while proposal {tried.id[:8]} ran ({tried.title}; canary), of the same file"
+    back = change(2, ProposalState.REVERTED, began_s=-10, ended_s=40)
+    (line,) = evidence_of_changes(finding(), [tried, back])
+    assert back.id[:8] in line and "; was taken back since)" in line
+
+
+@pytest.mark.parametrize(
+    "innocent",
+    [
+        change(1, ProposalState.CANARY, began_s=20),
+        change(1, ProposalState.REVERTED, began_s=-60, ended_s=-30),
+        change(1, ProposalState.IMPLEMENTED, began_s=-60, ended_s=30),
+        replace(change(1, ProposalState.CANARY, began_s=-20), files=("orders/app.py",)),
+        replace(change(1, ProposalState.PENDING, began_s=-20), application=None),
+    ],
+    ids=["began later", "was over", "passed", "of another file", "never ran"],
+)
+def test_no_other_change_is_named(innocent: Proposal) -> None:
+    assert evidence_of_changes(finding(), [innocent]) == ()
+
+
+def test_proposals_for_it_are_named() -> None:
+    fix = example_proposal(3, state=ProposalState.AWAITING_APPROVAL, finding_id=finding().id)
+    assert evidence_of_changes(finding(), [fix]) == (f"proposal {fix.id[:8]} is for it: awaiting approval",)

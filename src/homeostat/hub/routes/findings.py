@@ -1,6 +1,7 @@
 """Findings with their evidence, and the attached host processes."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -11,12 +12,16 @@ from homeostat.flows.deps import Deps
 from homeostat.hub.contract import FindingBody, FindingDetail, FindingList, Problem, ProcessList
 from homeostat.hub.routes import Context
 from homeostat.hub.views import plain
-from homeostat.improvement.findings import evidence
+from homeostat.improvement.findings import evidence, evidence_of_changes
 from homeostat.model.finding import Finding
+from homeostat.model.proposal import Proposal
 
 router = APIRouter(prefix="/api", tags=["findings"])
 
 _NEWEST = 1000
+_PROPOSALS = 200
+"""The newest proposals, which are looked through for what they have to do with a finding."""
+
 _BEGINNING = re.compile("f-[0-9a-f]{4,}")
 
 
@@ -24,14 +29,16 @@ _BEGINNING = re.compile("f-[0-9a-f]{4,}")
 def list_findings(context: Context, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> FindingList:
     """List findings, the most recent first."""
     rows = context.deps.findings.findings(limit=limit)
-    return FindingList(findings=[FindingBody(**_common(row)) for row in rows])
+    proposals = context.deps.proposals.find(limit=_PROPOSALS)
+    return FindingList(findings=[FindingBody(**_common(row, proposals)) for row in rows])
 
 
 @router.get("/findings/{finding_id}", responses={404: {"model": Problem}, 409: {"model": Problem}})
 def get_finding(finding_id: str, context: Context) -> FindingDetail:
     """Return one finding, named by its id or a unique beginning of it, with its samples."""
     finding = find_one(context.deps, finding_id)
-    return FindingDetail(**_common(finding), samples=[plain(sample) for sample in finding.group.samples])
+    common = _common(finding, context.deps.proposals.find(limit=_PROPOSALS))
+    return FindingDetail(**common, samples=[plain(sample) for sample in finding.group.samples])
 
 
 def find_one(deps: Deps, text: str) -> Finding:
@@ -54,7 +61,7 @@ def list_processes(context: Context) -> ProcessList:
     return ProcessList(processes=[plain(process) for process in context.deps.live.processes()])
 
 
-def _common(finding: Finding) -> dict[str, Any]:
+def _common(finding: Finding, proposals: Sequence[Proposal]) -> dict[str, Any]:
     group = finding.group
     return {
         "finding_id": finding.id,
@@ -69,5 +76,5 @@ def _common(finding: Finding) -> dict[str, Any]:
         "first_at": group.first_at.isoformat(timespec="milliseconds"),
         "last_at": group.last_at.isoformat(timespec="milliseconds"),
         "found_at": finding.found_at.isoformat(timespec="milliseconds"),
-        "evidence": list(evidence(finding)),
+        "evidence": [*evidence(finding), *evidence_of_changes(finding, proposals)],
     }
