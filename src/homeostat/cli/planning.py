@@ -35,12 +35,18 @@ def plan(
         emit_json(body)
         return
     show(f"{body['proposal_id']}  {body['title']}")
+    if body["refused"]:
+        show(f"  not now: {body['refused']}")
     show(f"  goes live: {_WAYS[body['way']]}")
     show(f"  because: {body['reason']}")
+    for words in body["stale"]:
+        show(f"  may need a restart: {words}")
     _show_definitions(body)
     for name in body["read_at_start"]:
         show(f"  read at start only: {name}")
     _show_steps(body)
+    if body["way"] == "restart":
+        show("  live after `homeostat restart`, or by itself where `restart.automatic` is set")
     if body["way"] != "not_loaded":
         show(f"  then watched for {span(body['window_s'])} on all calls, and taken back by itself when it does harm")
     say("nothing has moved; each process looks for itself once more before it changes")
@@ -71,8 +77,8 @@ def _show_steps(body: dict[str, Any]) -> None:
     if traffic["units"]:
         took = f", p50 {traffic['p50_ms']:.3g} ms, p99 {traffic['p99_ms']:.3g} ms" if traffic["p50_ms"] else ""
         show(
-            f"  traffic of the last hour: {traffic['units_per_s']:.3g} requests/s in {span(traffic['seconds'])}, "
-            f"{traffic['failed']} of {traffic['units']} failed{took}"
+            f"  traffic seen within the last hour: {traffic['units_per_s']:.3g} requests/s "
+            f"in {span(traffic['seconds'])}, {traffic['failed']} of {traffic['units']} failed{took}"
         )
     else:
         show("  no traffic was seen within the last hour: without any it holds at the first share, and asks")

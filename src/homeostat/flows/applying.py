@@ -77,7 +77,7 @@ def request_apply(
         deps.start.apply_asked(proposal.id)
         return proposal
     if proposal.state in (ProposalState.AWAITING_APPROVAL, ProposalState.APPROVED):
-        fits = _check_fits(deps, proposal)
+        fits = check_fits(deps, proposal)
         if isinstance(fits, Denied):
             return fits
     if proposal.state is ProposalState.APPROVED:
@@ -118,7 +118,8 @@ def change_of(deps: Deps, proposal: Proposal) -> TreeChange:
     return change
 
 
-def _check_fits(deps: Deps, proposal: Proposal) -> TreeChange | Denied:
+def check_fits(deps: Deps, proposal: Proposal) -> TreeChange | Denied:
+    """Return the change as it can be put on the deployed branch and into the checkout now, or why it cannot."""
     # INVARIANT: consent binds the policy too; one that was given under another policy does not count.
     if proposal.change.policy_digest != deps.policy.digest:
         return policy_changed()
@@ -159,7 +160,7 @@ def _begin(deps: Deps, proposal: Proposal) -> Proposal | None:
     review = proposal.review
     if review is None or review.decision != "approved" or review.change_digest != proposal.change.change_digest:
         raise IntegrityFailure("not-approved", f"the row of {proposal.id} says approved, and holds no such approval")
-    fits = _check_fits(deps, proposal)
+    fits = check_fits(deps, proposal)
     if isinstance(fits, Denied):
         must(transition(deps, proposal, ApplyFailed(reason="; ".join(fits.reasons)), actor=SYSTEM))
         return None

@@ -1,15 +1,23 @@
 """Looking ahead: what applying a proposal would do. Reads, and moves nothing."""
 
+from dataclasses import replace
 from datetime import timedelta
 
-from homeostat.core.errors import InvalidInput
+from homeostat.core.errors import InvalidInput, NotFound
+from homeostat.core.ids import ProposalId
+from homeostat.flows.applying import check_fits
 from homeostat.flows.deps import Deps
 from homeostat.flows.proposing import resolve_diff
-from homeostat.model.proposal import Proposal
+from homeostat.model.change import TreeChange
+from homeostat.model.process import HostProcess
+from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
-from homeostat.rollout.foresight import Foresight, foresee
+from homeostat.rollout.foresight import Foresight, Way, foresee
 
 _LATELY = timedelta(hours=1)
+_NOT_PROVED = frozenset({ProposalState.PENDING, ProposalState.VALIDATING})
+_LIVE = frozenset({Way.SHARE, Way.AT_ONCE})
+_TO_BE_APPLIED = frozenset({ProposalState.AWAITING_APPROVAL, ProposalState.APPROVED})
 
 
 def look_ahead(deps: Deps, proposal: Proposal) -> Foresight:
@@ -18,9 +26,44 @@ def look_ahead(deps: Deps, proposal: Proposal) -> Foresight:
     if isinstance(change, Denied):
         raise InvalidInput(change.code, "; ".join(change.reasons), hint=change.hint)
     now = deps.clock.now()
-    return foresee(
+    processes = deps.live.processes()
+    seen = foresee(
         change,
-        processes=deps.live.processes(),
+        processes=processes,
         lately=deps.vitals.ticks(since=now - _LATELY, until=now),
         settings=deps.settings,
     )
+    stale = [_stale(deps, process, change, proposal) for process in processes] if seen.way in _LIVE else []
+    return replace(seen, refused=_refused(deps, proposal), stale=tuple(words for words in stale if words))
+
+
+def _refused(deps: Deps, proposal: Proposal) -> str:
+    if proposal.state in _NOT_PROVED:
+        return "it is not proved yet"
+    if proposal.state not in _TO_BE_APPLIED:
+        return f"it is {proposal.state.value.replace('_', ' ')}"
+    fits = check_fits(deps, proposal)
+    return "; ".join(fits.reasons) if isinstance(fits, Denied) else ""
+
+
+def _stale(deps: Deps, process: HostProcess, change: TreeChange, proposal: Proposal) -> str:
+    """Say where a process was started before a file of the change was given its present text by other than a swap.
+
+    One that has a live change of the same files is not judged: what it runs is not what any commit says.
+    """
+    if process.commit is None or process.commit == proposal.change.base_commit:
+        return ""
+    paths = [path for path in change.touched_paths if path.endswith(".py")]
+    for identity in process.changes:
+        earlier = deps.proposals.get(ProposalId(identity))
+        if earlier is None or not set(paths).isdisjoint(earlier.files):
+            return ""
+    try:
+        started = deps.commits.read_files(process.commit, paths)
+        present = deps.commits.read_files(proposal.change.base_commit, paths)
+    except (InvalidInput, NotFound):  # a commit that is gone, as a rebase leaves it, or a link where the file was
+        return ""
+    moved = [path for path in paths if started[path] is not None and started[path] != present[path]]
+    if not moved:
+        return ""
+    return f"process {process.pid} was started at {process.commit[:12]}, and {', '.join(moved)} changed since"

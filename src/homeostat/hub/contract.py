@@ -250,6 +250,12 @@ class PlanBody(BaseModel):
     window_s: float
     """How long it is watched when all calls run it."""
 
+    refused: str
+    """Why applying it would be refused as things stand; empty where it would not."""
+
+    stale: list[str]
+    """Processes that may run older code of its files than the disk has, and may need a restart for that."""
+
 
 class RevertPreviewBody(BaseModel):
     """What taking a change back would do to the present head; nothing is moved."""

@@ -80,6 +80,8 @@ def plan_body(proposal: Proposal, seen: Foresight) -> PlanBody:
         traffic=_plan_traffic(seen.traffic),
         canary_s=_finite(seen.canary_s),
         window_s=seen.window_s,
+        refused=seen.refused,
+        stale=list(seen.stale),
     )
 
 

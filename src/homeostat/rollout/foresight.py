@@ -89,6 +89,12 @@ class Foresight:
     window_s: float
     """How long it is watched when all calls run it."""
 
+    refused: str = ""
+    """Why applying it would be refused as things stand; empty where it would not."""
+
+    stale: tuple[str, ...] = ()
+    """Processes that may run older code of its files than the disk has, and may need a restart for that."""
+
     @property
     def canary_s(self) -> float:
         """Return how long all steps are expected to take; infinite when one of them holds and asks."""

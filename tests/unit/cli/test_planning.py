@@ -48,7 +48,15 @@ def test_no_traffic_is_said_plainly(hub, typed):
     [
         (DIFF, ("all calls at once", "canary.steps")),
         (LAYOUT, ("all calls at once", "no definition differs")),
-        (TOP, ("live after a restart", "<module>", "a statement of the module's top level changed")),
+        (
+            TOP,
+            (
+                "live after a restart",
+                "live after `homeostat restart`",
+                "<module>",
+                "a statement of the module's top level changed",
+            ),
+        ),
         (PROMPT, ("live after a restart", "read at start only: prompts/greeting.txt")),
     ],
 )
@@ -67,3 +75,10 @@ def test_json_is_the_answer_of_the_hub(hub, typed):
 def test_an_unknown_proposal_is_a_refusal(hub, typed):
     answer = typed("plan", "00000000-0000-4000-8000-00000000dead")
     assert answer.code != 0 and "does not exist" in answer.err
+
+
+def test_what_would_be_refused_now_is_said_first(hub, typed):
+    identity = hub.submit()
+    assert "not now" not in typed("plan", identity).out
+    assert hub.client().post("/api/selfimprove/apply", json={"proposal_id": identity}).json()["ok"]
+    assert typed("plan", identity).out.splitlines()[1] == "  not now: it is observing"

@@ -11,10 +11,12 @@ from homeostat.flows.planning import look_ahead
 from homeostat.flows.proposing import Submission, submit
 from homeostat.model.proposal import ProposalState
 from homeostat.model.settings import CanarySettings
+from homeostat.model.verdict import Denied
 from homeostat.rollout.foresight import Way
-from homeostat.testing.world import BOT, DIFF, OWNER, PROCESS, SOURCE, WORLD_SETTINGS, World
+from homeostat.testing.world import BOT, DIFF, OWNER, PROCESS, SOURCE, WORLD_SETTINGS, World, file
 
 S = ProposalState
+OTHER = "--- a/shop.py\n+++ b/shop.py\n@@ -5 +5 @@\n-PRICES = {'A': 1}\n+PRICES = {'A': 2}\n"
 BECOMES = {Way.SHARE: S.CANARY, Way.AT_ONCE: S.OBSERVING, Way.RESTART: S.AWAITING_RESTART}
 
 
@@ -38,3 +40,34 @@ def test_a_change_goes_the_way_that_was_foreseen(steps, others):
         return
     world.run()
     assert world.deps.proposals.get(proposal.id).state is BECOMES[seen.way], seen.reason
+
+
+def test_what_would_be_refused_is_said_with_its_reason():
+    world = World(settings=replace(WORLD_SETTINGS, canary=CanarySettings(steps=(10,))))
+    first = submit(world.deps, Submission(title="Mend", rationale="why", diff=DIFF), actor=BOT)
+    second = submit(world.deps, Submission(title="More", rationale="why", diff=OTHER), actor=BOT)
+    assert look_ahead(world.deps, first).refused == "it is not proved yet"
+    world.run()
+    proved = world.deps.proposals.get(second.id)
+    assert look_ahead(world.deps, proved).refused == ""
+    request_apply(world.deps, first.id, actor=OWNER, seen=None)
+    world.run()
+    assert look_ahead(world.deps, world.deps.proposals.get(first.id)).refused == "it is canary"
+    seen = look_ahead(world.deps, proved)
+    assert seen.refused.endswith("(Mend) is being tried on a share of the calls")
+    assert isinstance(request_apply(world.deps, second.id, actor=OWNER, seen=None), Denied)
+
+
+def test_a_process_that_was_started_before_somebody_changed_the_file_is_named():
+    world = World()
+    before = world.deps.commits.head()
+    world.repository.user_commit({"other.py": file("x = 1\n")}, at=world.clock.now())
+    same = submit(world.deps, Submission(title="Mend", rationale="why", diff=DIFF), actor=BOT)
+    world.run()
+    assert look_ahead(world.deps, world.deps.proposals.get(same.id)).stale == ()
+    world.repository.user_commit({"shop.py": file(SOURCE + "# more\n")}, at=world.clock.now())
+    moved = submit(world.deps, Submission(title="Mend", rationale="why", diff=DIFF), actor=BOT)
+    world.run()
+    pid = world.deps.live.processes()[0].pid
+    said = look_ahead(world.deps, world.deps.proposals.get(moved.id)).stale
+    assert said == (f"process {pid} was started at {before[:12]}, and shop.py changed since",)

@@ -59,7 +59,8 @@ def test_a_bot_may_ask_and_a_proposal_of_any_state_has_a_plan(served, owner, bot
     assert owner.post(f"{PROPOSALS}/{identity}/reject", json={"reason": "no"}).status_code == 200
     rejected = plan_of(bot, identity)
     assert (before["state"], rejected["state"]) == ("awaiting_approval", "rejected")
-    assert {**before, "state": ""} == {**rejected, "state": ""}
+    assert (before["refused"], rejected["refused"]) == ("", "it is rejected")
+    assert {**before, "state": "", "refused": ""} == {**rejected, "state": "", "refused": ""}
     assert before["way"] == "at_once"
 
 
