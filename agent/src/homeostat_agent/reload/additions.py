@@ -21,7 +21,9 @@ from homeostat_agent.reload.outline import (
     names_read,
     parameters_of,
 )
+from homeostat_agent.reload.syntax import last_name
 
+_LOOK_AT_METHODS = frozenset({"Protocol", "BaseModel", "TypedDict"})
 _READ_GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 
 
@@ -39,12 +41,40 @@ def addition_obstacle(owner: ClassOutline | None, item: FunctionOutline, new: Mo
         owner.node.decorator_list or owner.node.keywords or getattr(owner.node, "type_params", [])
     ):
         return "a new method of a class with decorators, keywords or type parameters"
+    if owner is not None:
+        reason = _maker_obstacle(owner, item.name, new)
+        if reason:
+            return reason
     if owner is not None and any(_is_private(argument.arg) for argument in parameters_of(node.args)):
         return "a new method with parameters of private names"
     if not all(value is None or is_fixed_literal(value) for value in (*node.args.defaults, *node.args.kw_defaults)):
         return "a new function with defaults that are not constants"
     if item.name in _bound_names(items, new) or item.name in names_read(scope):
         return "the name of a new function has a meaning already"
+    return ""
+
+
+def _maker_obstacle(owner: ClassOutline, name: str, new: ModuleOutline) -> str:
+    """Say what the text shows of who makes a class, and would have seen a new method of it then."""
+    known = {node.name: node for node in ast.walk(new.tree) if isinstance(node, ast.ClassDef)}
+    bases = list(owner.node.bases)
+    seen: set[str] = set()
+    while bases:
+        base = last_name(bases.pop())
+        if base in seen:
+            continue
+        seen.add(base)
+        if base.endswith(("Enum", "Flag")) or base in _LOOK_AT_METHODS:
+            return f"a new method of a class that `{base}` makes, which looks at methods"
+        node = known.get(base)
+        if node is None:
+            continue
+        bases.extend(node.bases)
+        for part in node.body:
+            if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                abstract = any(last_name(item) == "abstractmethod" for item in part.decorator_list)
+                if part.name == "__init_subclass__" or (part.name == name and abstract):
+                    return f"a new method of a class whose base `{base}` looks for it"
     return ""
 
 

@@ -48,7 +48,15 @@ MIGRATE = "migrate"
 RESTART = "restart"
 
 _SET_ANEW = "a constant: set to the new value where the module still has the old one, and nobody took it along"
-_WORDS = {NewImport: "a new import", NewConstant: "a new constant", NewClass: "a new class"}
+_MISSED = "added where no other module that is loaded may have missed it"
+_WORDS = {
+    NewImport: f"a new import: {_MISSED}, and what it names is loaded or of the standard library",
+    NewConstant: f"a new constant: {_MISSED}",
+    NewClass: f"a new class: {_MISSED}, and no maker of its bases looks at it",
+}
+_UNREAD = "exchanged where nobody may have read it before"
+_UNASKED = "exchanged where nobody else holds the function, who may have asked for them before"
+"""What each process decides by what it has loaded: said beforehand, as the sources alone do not tell."""
 
 _CLEARED_CACHES = frozenset({"lru_cache", "cache"})
 
@@ -181,17 +189,17 @@ def _verdicts(found: Differences, old: ModuleOutline, new: ModuleOutline) -> lis
     swaps = [replace(item, not_routable=NO_ARM) if item.line in given else item for item in swaps]
     placed = {item.line for item in swaps}
     swaps.extend(
-        DefinitionPlan(after.qualname, SWAP, after.node.lineno, "its defaults", not_routable=NO_ARM)
+        DefinitionPlan(after.qualname, SWAP, after.node.lineno, _its("defaults"), not_routable=NO_ARM)
         for _, after in found.defaults
         if after.node.lineno not in placed
     )
     placed |= given
-    described = [(after.qualname, after.node.lineno, "its annotations") for _, after in found.annotated]
+    described = [(after.qualname, after.node.lineno, _its("annotations")) for _, after in found.annotated]
     described = [item for item in described if item[1] not in placed]
-    described.extend((item.qualname, item.new.lineno, "its annotation") for item in found.variables)
-    described.extend((item.qualname, item.line, "its docstring") for item in found.docstrings)
+    described.extend((item.qualname, item.new.lineno, _its("annotation")) for item in found.variables)
+    described.extend((item.qualname, item.line, _its("docstring")) for item in found.docstrings)
     swaps.extend(DefinitionPlan(name, MIGRATE, line, what) for name, line, what in described)
-    adds = [DefinitionPlan(item.qualname, ADD, item.node.lineno) for _, item in found.added]
+    adds = [DefinitionPlan(item.qualname, ADD, item.node.lineno, _MISSED) for _, item in found.added]
     met = {node.id for node in ast.walk(old.tree) if isinstance(node, ast.Name)} if found.names else set()
     names = [
         DefinitionPlan(
@@ -209,6 +217,10 @@ def _verdicts(found: Differences, old: ModuleOutline, new: ModuleOutline) -> lis
         for item in found.constants
     ]
     return [*swaps, *adds, *names, *constants]
+
+
+def _its(what: str) -> str:
+    return f"its {what}: {_UNASKED if what.endswith('s') else _UNREAD}"
 
 
 def _in_order(verdicts: list[DefinitionPlan]) -> tuple[DefinitionPlan, ...]:

@@ -160,6 +160,29 @@ def test_a_class_that_may_look_at_its_methods_while_it_is_made_takes_none(head):
     assert reason == "a new method of a class with decorators, keywords or type parameters"
 
 
+MAKERS = {
+    "class C(enum.Enum):": "`Enum` makes",
+    "class C(IntFlag):": "`IntFlag` makes",
+    "class C(typing.Protocol[int]):": "`Protocol` makes",
+    "class B(BaseModel):\n    pass\nclass C(B):": "`BaseModel` makes",
+    "class B:\n    def __init_subclass__(cls): ...\nclass M(B):\n    pass\nclass C(M):": "base `B` looks for it",
+    "class B(abc.ABC):\n    @abc.abstractmethod\n    def fresh(self): ...\nclass C(B):": "base `B` looks for it",
+}
+
+
+@pytest.mark.parametrize("head", MAKERS)
+def test_a_class_whose_maker_the_text_shows_takes_no_method_that_the_maker_would_have_seen(head):
+    reason = obstacle("def fresh(self): ...", inside=True, module=MODULE + head + "\n    x = 1\n")
+    assert MAKERS[head] in reason
+
+
+@pytest.mark.parametrize(
+    "head", ["class C(C):", "class C(dict, abc.ABC):", "class B(B):\n    def fresh(self): ...\nclass C(B):"]
+)
+def test_a_class_of_other_bases_takes_a_method(head):
+    assert obstacle("def fresh(self): ...", inside=True, module=MODULE + head + "\n    x = 1\n") == ""
+
+
 def test_type_parameters_of_later_pythons_are_refused():
     def give(owner, item):
         (owner or item).node.type_params = [ast.Name("T")]
