@@ -1,11 +1,16 @@
 """A developer saves a file and the running program has it: real files, processes, editors and a killed hub."""
 
 import os
+import signal
+import sys
+import urllib.request
+from contextlib import suppress
 
 import pytest
 from e2e.support.load import get
 from e2e.support.processes import wait_for
 from e2e.support.shop import FILES, SETTINGS, Shop
+from e2e.support.web import free_port
 
 DEVELOPING = 'profile = "dev"\n' + SETTINGS.replace("enabled = true", "enabled = true\nauto_reload = true")
 PRICES = "shop/prices.py"
@@ -104,3 +109,83 @@ def test_where_others_are_served_it_is_refused_with_what_to_do_instead(shop, ter
     assert refused.code == 2
     assert "`hmr.auto_reload` is for the profiles dev and test, and this is prod" in refused.err
     assert "homeostat propose" in refused.err
+
+
+ANSWERS = "def number():\n    return {number}\n"
+WEB = """
+import os
+
+from answers import number
+
+
+def app(environ, start_response):
+    data = f"{os.getpid()} {number()}".encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(data)))])
+    return [data]
+"""
+
+
+class Workers:
+    """Two workers of gunicorn that answer with a number out of one file."""
+
+    def __init__(self, terminal, shop, *more):
+        port = free_port()
+        self._path = shop.root / "answers.py"
+        self._url = f"http://127.0.0.1:{port}/"
+        at = ("-b", f"127.0.0.1:{port}", "--no-control-socket", "-w", "2")
+        self.hub = terminal.up(sys.executable, "-m", "gunicorn", "web:app", *at, *more)
+        self.wait_for(0)
+
+    def answers(self):
+        """Return which workers answer, and with what."""
+        found = set()
+        with suppress(OSError):
+            for _ in range(20):
+                with urllib.request.urlopen(self._url, timeout=5) as answer:
+                    found.add(tuple(map(int, answer.read().split())))
+        return found
+
+    def wait_for(self, value):
+        def both():
+            found = self.answers()
+            return len(found) == 2 and {number for _, number in found} == {value} and found
+
+        return wait_for(both, what=f"two workers that answer {value}")
+
+    def save(self, value):
+        self._path.write_text(ANSWERS.format(number=value))
+        return self.wait_for(value)
+
+
+@pytest.mark.matrix
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("more", [(), ("--preload",)])
+def test_workers_run_one_text_whatever_becomes_of_them_and_of_the_file(tmp_path, terminal, more):
+    files = {"web.py": WEB, "answers.py": ANSWERS.format(number=0), ".gitignore": "__pycache__/\n.homeostat/\n"}
+    settings = 'profile = "dev"\n[hmr]\nenabled = true\nauto_reload = true\ntimeout_s = 2.0\n'
+    terminal.shop = shop = Shop.found(tmp_path / "numbers", files=files, settings=settings)
+    workers = Workers(terminal, shop, *more)
+    path = shop.root / "answers.py"
+    for value in range(1, 30):  # nobody waits for an answer in between
+        path.write_text(ANSWERS.format(number=value))
+    workers.wait_for(29)
+    (one, _), _ = workers.save(30)
+    os.kill(one, signal.SIGKILL)  # another is forked in its place
+    workers.wait_for(30)
+    (one, _), _ = workers.save(31)
+    os.kill(one, signal.SIGSTOP)
+    path.write_text(ANSWERS.format(number=32))
+    wait_for_line(workers.hub, "not reloaded yet: answers.py")
+    os.kill(one, signal.SIGCONT)
+    workers.wait_for(32)
+    path.unlink()
+    path.mkdir()
+    wait_for_line(workers.hub, "it is not a file any more")
+    path.rmdir()
+    workers.save(33)
+    path.write_bytes(b"\xff\xfe\x00")
+    wait_for_line(workers.hub, "its encoding")
+    os.truncate(path, 100 << 20)
+    wait_for_line(workers.hub, "104857600 bytes")
+    workers.save(34)
+    assert "ok\tconsistency" in terminal.type("doctor").out

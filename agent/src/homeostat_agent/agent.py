@@ -7,10 +7,12 @@ import sys
 import time
 
 from homeostat_agent.capture import install
+from homeostat_agent.capture.frames import Repository
 from homeostat_agent.connection import dial
 from homeostat_agent.context import HostContext
 from homeostat_agent.control import Control
 from homeostat_agent.facts import original_arguments, process_age_s, program_name
+from homeostat_agent.loaded import loaded_files
 from homeostat_agent.otlp import encode_logs, encode_metrics
 from homeostat_agent.ring import Ring
 from homeostat_agent.sender import Sender
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from homeostat_agent.capture import Capture
     from homeostat_agent.capture.failures import Failures
-    from homeostat_agent.capture.frames import Repository
     from homeostat_agent.connection import HubConnection
     from homeostat_agent.handover.member import Member
     from homeostat_agent.haste import Haste
@@ -62,7 +63,7 @@ class Agent:
         )
         self._sender = Sender(source=self, control=self._control, dial=self._dial)
         self._member: Member | None = None
-        self._repository: Repository | None = None
+        self._repository = Repository(launch.repository)
 
     @property
     def connected(self) -> bool:
@@ -200,11 +201,6 @@ class Agent:
         )
 
     def _loaded_files(self) -> list[str]:
-        from homeostat_agent.capture.frames import Repository
-        from homeostat_agent.loaded import loaded_files
-
-        if self._repository is None:
-            self._repository = Repository(self._launch.repository)
         return loaded_files(self._repository)
 
     def _make_reloader(self, haste: Haste) -> Reloader:

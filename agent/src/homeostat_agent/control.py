@@ -117,6 +117,8 @@ class Control:
         refusal = command.refusal(process_id=self.process_id, generation=self.generation, hub_now_ms=hub_now_ms)
         if refusal is not None:
             return self._answer(command, REFUSED, refusal[1], code=refusal[0])
+        if command.kind == "loaded":  # nothing is done: who is forked meanwhile is none the worse
+            return {**self._answer(command, PONG, ""), "files": self._told_files(), "parent": self._parent_id}
         self._busy = True
         try:
             return self._carry_out(command)
@@ -140,11 +142,16 @@ class Control:
             self._busy = False
             self._disabled = "this process was forked in the middle of a change and must be restarted"
 
+    def _told_files(self) -> list[str] | None:
+        try:
+            return self._loaded()
+        except Exception:  # the edge to the host, whose modules may be anything
+            self.faults += 1
+            return None
+
     def _carry_out(self, command: Command) -> Answer:
         if command.kind == "ping":
             return self._answer(command, PONG, "")
-        if command.kind == "loaded":
-            return {**self._answer(command, PONG, ""), "files": self._loaded(), "parent": self._parent_id}
         if command.kind in ("rollback", "promote", "renew", "settle"):
             return self._of_change_in_force(command)
         change = self._change(command.body)

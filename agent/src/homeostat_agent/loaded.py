@@ -1,15 +1,19 @@
-"""Which files of the repository this process has loaded, as its modules say."""
+"""Which files of the repository this process has loaded, as its modules say.
+
+Imported with the agent, and imports nothing itself: a program may fork at the very moment in which it is asked,
+and a module that is half imported then stays so in the child.
+"""
 
 from __future__ import annotations
 
 import sys
 from types import ModuleType
 
-from homeostat_agent.reload.spaces import module_dict
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from homeostat_agent.capture.frames import Repository
+
+_module_dict = type.__getattribute__(ModuleType, "__dict__")["__dict__"].__get__
 
 MAX_FILES = 5_000
 """What one answer names at most; of a repository with more some are not told of."""
@@ -24,7 +28,7 @@ def loaded_files(repository: Repository) -> list[str]:
     for module in list(sys.modules.copy().values()):
         if not issubclass(type(module), ModuleType):
             continue  # a stand-in that is no module may run host code when looked at
-        origin = module_dict(module).get("__file__")
+        origin = _module_dict(module).get("__file__")
         path = _path_in(repository, origin) if isinstance(origin, str) and origin.endswith(".py") else ""
         if path:
             found[path] = None

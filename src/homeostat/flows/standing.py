@@ -27,10 +27,11 @@ from homeostat.rollout.live import source_text
 ASK_EVERY = timedelta(seconds=2)
 """How often a process is asked what it has loaded: modules are imported late, too."""
 
-_ASK_AGAIN = timedelta(seconds=10)
-"""The same for one that did not answer: whoever hangs is not waited for at each turn."""
+_ASK_AGAIN = timedelta(seconds=0.5)
+_ASK_AGAIN_AT_MOST = timedelta(seconds=10)
+"""The same for one that did not answer, twice as long each time: whoever hangs is not waited for at each turn."""
 
-_ASK_S = 1.0
+_ASK_S = 2.0
 _SLACK = timedelta(milliseconds=50)
 """The clock of a file system goes in ticks; what changed so shortly before a process started may be newer."""
 
@@ -46,6 +47,9 @@ class _Process:
     loaded: frozenset[str] = frozenset()
     asked_at: datetime | None = None
     ask_next_at: datetime | None = None
+    missed: int = 0
+    """How often it did not answer, since it did last."""
+
     runs: dict[str, bytes | None] = field(default_factory=dict)
     """Loaded file → the text that runs; None: unknown."""
 
@@ -140,11 +144,12 @@ class Standing:
             known = self._of[process.id] = _Process(process)
         if known.ask_next_at is not None and now < known.ask_next_at:
             return False
-        known.ask_next_at = now + _ASK_AGAIN
+        known.ask_next_at = now + min(_ASK_AGAIN * 2 ** min(known.missed, 10), _ASK_AGAIN_AT_MOST)
+        known.missed += 1
         told = self._edited.loaded(process.id, timeout_s=_ASK_S)
         if told is None:
             return False
-        known.ask_next_at = now + ASK_EVERY
+        known.ask_next_at, known.missed = now + ASK_EVERY, 0
         fresh = sorted(told.files - known.loaded)
         parent = self._of.get(told.parent) if told.parent is not None else None
         stamps = self._files.stamps(fresh)

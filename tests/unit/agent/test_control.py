@@ -205,3 +205,27 @@ def test_a_forked_child_names_the_process_it_was_forked_from(tmp_path):
     subject.become_forked_child("child")
     answer = ask(subject, "loaded", {}, process_id="child")
     assert (answer["files"], answer["parent"]) == (["shop.py"], PROCESS)
+
+
+def test_a_child_that_is_forked_while_its_parent_names_files_takes_changes(tmp_path):
+    reloader = ScriptedReloader()
+    found = []
+
+    def loaded():
+        subject.become_forked_child("child")
+        found.append(1)
+        return []
+
+    subject = Control(
+        process_id=PROCESS, hmr_enabled=True, hmr_mode="safe", make_reloader=lambda _: reloader, loaded=loaded
+    )
+    ask(subject, "loaded", {})
+    assert found and ask(subject, "swap", process_id="child")["outcome"] != "restart_required"
+
+
+def test_a_module_that_cannot_be_looked_at_names_nothing_and_harms_nobody():
+    def loaded():
+        raise RuntimeError("a module of the host")
+
+    subject = Control(process_id=PROCESS, hmr_enabled=True, hmr_mode="safe", make_reloader=pytest.fail, loaded=loaded)
+    assert (ask(subject, "loaded", {})["files"], subject.faults) == (None, 1)

@@ -347,6 +347,16 @@ def test_a_process_that_was_forked_from_one_that_is_behind_is_behind(edited):
     assert set(edited.outcomes) == {Outcome.RESTART_NEEDED}
 
 
+def test_a_process_that_does_not_say_at_first_what_it_has_loaded_is_asked_again(edited):
+    edited.attach(OTHER, {"shop.py": SOURCE})
+    edited.live.stop(OTHER)
+    edited.pass_time(3)
+    edited.live.go_on(OTHER)
+    edited.pass_time(4)
+    edited.save("shop.py", MENDED)
+    assert edited.told[-1].processes == 2
+
+
 def test_a_module_that_is_imported_later_is_followed_from_then_on(edited):
     edited.files.write("late.py", SIDE)
     edited.pass_time(3)
