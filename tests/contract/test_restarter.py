@@ -77,6 +77,7 @@ class SupervisorWorld:
         self._hub.__enter__()
         self.supervisor = Supervisor(
             state_dir=self.place.state,
+            repository=self.place.repository,
             kind="run",
             command=[sys.executable, "app.py"],
             folder=self.place.repository,

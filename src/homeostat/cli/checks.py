@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ def doctor(
     """Say what works, what is degraded, and how to mend it. Exit code 1 when something fails."""
     place = locate(repo, state_dir)
     found = list(_diagnose(place))
-    if tests:
+    if tests and not any(item.name == "tests" and item.level == "fail" for item in found):
         if not as_json:
             say("the tests are running in the sandbox ...")
         found += _try("tests", lambda: _tests_once(place))
@@ -78,9 +78,18 @@ def doctor(
         listed = [{"level": d.level, "name": d.name, "detail": d.detail, "remedy": d.remedy} for d in found]
         emit_json({"ok": not failed, "diagnoses": listed})
     else:
-        show_table(("", "what", "found", "remedy"), [(d.level, d.name, d.detail, d.remedy) for d in found])
+        _show_diagnoses(found)
     if failed:
         raise typer.Exit(1)
+
+
+def _show_diagnoses(found: Sequence[Diagnosis]) -> None:
+    """Show one row each; what a detail has beside its first line (the output of tests) stands below."""
+    rows = [(item.level, item.name, item.detail.partition("\n")[0], item.remedy) for item in found]
+    show_table(("", "what", "found", "remedy"), rows)
+    for item in found:
+        for line in item.detail.splitlines()[1:]:
+            show(f"  {item.name} | {line}")
 
 
 def _no_state(place: Place) -> NotFound:

@@ -220,6 +220,7 @@ def _supervisor(
         )
     return Supervisor(
         state_dir=place.state_dir,
+        repository=place.repository,
         kind=kind,
         command=command,
         folder=folder,

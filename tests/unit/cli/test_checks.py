@@ -49,9 +49,10 @@ def by_name(answer):
 
 
 def test_a_fresh_repository_is_told_what_is_missing(typed, committed):
-    answer = typed("doctor", "--json")
+    answer = typed("doctor", "--json", "--tests")
     found = by_name(answer)
     assert answer.code == 1 and json.loads(answer.out)["ok"] is False
+    assert [item["name"] for item in json.loads(answer.out)["diagnoses"]].count("tests") == 1
     assert found["settings"]["level"] == found["repository"]["level"] == "ok"
     assert found["repository"]["detail"].startswith("main at ")
     for name, level, remedy in (
@@ -63,6 +64,13 @@ def test_a_fresh_repository_is_told_what_is_missing(typed, committed):
         assert (found[name]["level"], found[name]["remedy"]) == (level, remedy)
     assert found["separation"] == {"level": "ok", "name": "separation", "detail": "nothing runs now", "remedy": ""}
     assert [name for name in found if name.startswith("sandbox")]
+
+
+def test_the_output_of_tests_that_fail_keeps_its_lines_below_the_table(capsys):
+    failed = checks.Diagnosis(level="fail", name="tests", detail="2 fail\n  def f():\nE  x", remedy="mend them")
+    checks._show_diagnoses([failed, checks.Diagnosis(level="ok", name="disk", detail="9 MB free")])
+    told = capsys.readouterr().out.splitlines()
+    assert told == ["fail\ttests\t2 fail\tmend them", "ok\tdisk\t9 MB free\t", "  tests |   def f():", "  tests | E  x"]
 
 
 def test_one_thing_that_cannot_be_looked_at_hides_nothing_else(committed):

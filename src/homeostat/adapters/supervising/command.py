@@ -73,11 +73,11 @@ class CommandRestarter:
             reason = f"the restart command did not end within {timeout_s:g} s"
         except OSError as error:
             reason = f"the restart command cannot be run: {error.strerror}"
-        words = clean_text(said.decode("utf-8", "replace")[-_LAST_CHARS:], max_chars=_LAST_CHARS) if reason else ""
+        told = said.decode("utf-8", "replace")[-_LAST_CHARS:] if reason else ""
         self._report = RestartReport(
             request_id=request_id,
             phase=RestartPhase.FAILED if reason else RestartPhase.DONE,
             reason=reason,
-            last_words=words,
+            last_words=clean_text(told, repository=str(self._folder), max_chars=_LAST_CHARS),
             took_s=round(time.monotonic() - began_s, 3),
         )

@@ -75,8 +75,10 @@ class LastWords:
     A file, and no pipe: a program must not be hurt when its supervisor is killed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, repository: Path) -> None:
+        """`path` is where it is kept; files below `repository` are shown relative to that."""
         self._path = path
+        self._repository = str(repository)
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self.descriptor = os.open(path, flags, 0o600)
         self._shown = 0
@@ -93,7 +95,8 @@ class LastWords:
         size = os.fstat(self.descriptor).st_size
         data = os.pread(self.descriptor, _LAST_BYTES, max(size - _LAST_BYTES, 0))
         lines = data.decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
-        return clean_text("\n".join(lines)[-_LAST_CHARS:], max_chars=_LAST_CHARS)
+        said = "\n".join(lines)[-_LAST_CHARS:]
+        return clean_text(said, repository=self._repository, max_chars=_LAST_CHARS)
 
     def close(self) -> None:
         self._path.unlink(missing_ok=True)

@@ -47,6 +47,7 @@ class Supervisor:
         self,
         *,
         state_dir: Path,
+        repository: Path,
         kind: str,
         command: Sequence[str],
         folder: Path | None,
@@ -61,6 +62,7 @@ class Supervisor:
         self.hub_is_up = hub_is_up
         self.members = Members()
         self._state_dir = state_dir
+        self._repository = repository
         self._kind = kind
         self._make_launch = make_launch
         self._on_exit = on_exit
@@ -189,7 +191,8 @@ class Supervisor:
         slot = self._slot
         assert slot is not None
         self._tries += 1
-        return LastWords(self._state_dir / "run" / f"stderr-{slot.name}-{self._tries}")
+        place = self._state_dir / "run" / f"stderr-{slot.name}-{self._tries}"
+        return LastWords(place, repository=self._repository)
 
     def tell(self, report: RestartReport) -> None:
         """Show how far the restart is."""
