@@ -69,7 +69,9 @@ def _apply(
         identity = parse_proposal_id(proposal_id)
         outcome, caused = _ask(deps, identity, ask)
         if isinstance(outcome, Denied) and outcome.code != "apply-failed":
-            return apply_error(proposal_id, error_text(outcome.code), "; ".join(outcome.reasons)), False
+            # The contract has no field for a way out, so it stands with the reason.
+            details = "; ".join([*outcome.reasons, *([outcome.hint] if outcome.hint else [])])
+            return apply_error(proposal_id, error_text(outcome.code), details), False
         return response_of(_wait(deps, identity, sleep)), caused
     except HomeostatError as error:
         details = error.message if error.code != "bad-proposal-id" else f"proposal_id '{proposal_id}' does not exist"

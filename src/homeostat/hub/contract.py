@@ -380,6 +380,7 @@ ERROR_TEXTS: Mapping[str, str] = {
     "blocked": "Proposal blocked",
     "locked-out": "Proposal locked out",
     "base-moved": "Proposal is out of date",
+    "canary-under-way": "Another proposal is being tried",
     "dirty-files": "Files have local changes",
     "digest-changed": "Proposal changed since it was seen",
     "policy-changed": "Policy changed since validation",

@@ -161,15 +161,21 @@ def test_one_that_was_taken_back_is_locked_out(served, owner):
 
 
 @pytest.mark.parametrize(
-    ("arrange", "error"), [("moved", "Proposal is out of date"), ("dirty", "Files have local changes")]
+    ("arrange", "error", "way_out"),
+    [
+        ("moved", "Proposal is out of date", "; make the diff against the present head and propose it again"),
+        ("dirty", "Files have local changes", "; commit or undo your own changes to these files, then apply again"),
+    ],
 )
-def test_a_tree_that_does_not_fit_is_refused_and_left_alone(served, owner, arrange, error):
+def test_a_tree_that_does_not_fit_is_refused_with_the_way_out_and_left_alone(served, owner, arrange, error, way_out):
     identity = served.submit()
     if arrange == "moved":
         served.world.repository.user_commit({"other.py": file("x = 1\n")}, at=served.world.clock.now())
     else:
         served.world.repository.disk["shop.py"] = file("mine\n")
-    assert_error(apply(owner, identity), error, identity=identity)
+    answer = apply(owner, identity)
+    assert_error(answer, error, identity=identity)
+    assert answer.json()["details"].endswith(way_out)
     assert served.row(identity).state is S.AWAITING_APPROVAL
 
 
