@@ -149,6 +149,8 @@ class Fleet:
         self.storm = 0.0
         """Share of requests that fail whatever the code: a service behind it is down."""
 
+        self.has_customers = True
+
         self._timeline = timeline
         self._rng = rng
         self._trace = trace
@@ -340,7 +342,7 @@ class Fleet:
         now = self._timeline.now()
         arms = Arms(sources, self.routed(process), self._rng)
         count = self._rng.randint(self._requests_per_tick // 2, self._requests_per_tick * 3 // 2)
-        asked = arms.split(count) if not process.stuck else Counter()
+        asked = arms.split(count) if self.has_customers and not process.stuck else Counter()
         answers: dict[tuple[str, str], int] = {}
         occurrences: list[Occurrence] = []
         at_ns = int((now + process.ahead).timestamp() * 1e9)

@@ -187,6 +187,9 @@ class Simulation:
             self.timeline.run(until_s=active_s, after_each=look)
             self._leave_alone()
             self.timeline.run(until_s=active_s + window_s + AFTERMATH_S, after_each=look)
+            # What the last requests have shown is judged before it is asked what was not.
+            self.fleet.has_customers = False
+            self.timeline.run(until_s=active_s + window_s + AFTERMATH_S + _LAST_LOOKS_S, after_each=look)
             hub = self._hub
             wrong += self._oracle.at_rest(hub.troubles.last) if hub is not None else ["no hub came back"]
         except Exception as error:  # whatever a flow raises that is none of our errors is a find
@@ -258,6 +261,9 @@ class Simulation:
         self.fleet.storm = 0.0
         self.people.still_propose = self.people.still_decide = self.people.still_meddle = False
 
+
+_LAST_LOOKS_S = 30.0
+"""Looks are slow where every call takes its time."""
 
 _GOOD_MANNERS = Manners(crash=0, cut_off=0, restart=0, hang=0)
 
