@@ -1,6 +1,7 @@
 """The rules, one file each, one line each here."""
 
 from homeostat.policy.rules import (
+    dangerous_calls,
     environment_files,
     forbidden_paths,
     hidden_characters,
@@ -15,6 +16,7 @@ RULES: tuple[Rule, ...] = (
     secrets.RULE,
     syntax.RULE,
     hidden_characters.RULE,
+    dangerous_calls.RULE,
     environment_files.RULE,
     size.RULE,
 )

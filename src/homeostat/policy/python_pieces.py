@@ -1,0 +1,110 @@
+"""Pieces of Python that are no whole file: what a patch shows of one, statement by statement.
+
+A hunk begins and ends anywhere: inside a function, a bracket or a text. What stands there in whole statements is
+parsed as such, headers without their body too; of the rest, whatever looks like a call is taken for one. That may find
+a call in what is a text; it finds every one that is written as a call.
+"""
+
+import re
+from collections.abc import Iterator
+
+from homeostat.policy.python_uses import Use, uses_of
+
+_MOST_LINES = 200
+"""Lines that one statement may take; longer ones are read line by line."""
+
+_HEADS = (
+    (re.compile(r"(?:elif|else)\b"), "if 0:\n pass\n"),
+    (re.compile(r"(?:except|finally)\b"), "try:\n pass\n"),
+    (re.compile(r"case\b"), "match 0:\n "),
+)
+_CALL = re.compile(r"(?<![\w.])((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)\s*\(")
+_OPENING, _CLOSING = "([{", ")]}"
+
+
+def uses_in_pieces(source: str) -> list[Use]:
+    """Return the uses in a source that is not whole, as far as its statements show them."""
+    found: list[Use] = []
+    for number, text in _statements(source.split("\n")):
+        found += _uses(text, number)
+    return found
+
+
+def _uses(text: str, number: int) -> list[Use]:
+    bare = text.strip()
+    if not bare or bare.startswith("#"):
+        return []
+    for before, after in _frames(bare):
+        try:
+            uses = uses_of(before + _dedented(text) + after)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        shift = number - 1 - before.count("\n")
+        return [Use(use.name, use.line + shift, use.arguments, use.keywords, use.text) for use in uses]
+    lines = text.split("\n")
+    if len(lines) > 1:
+        return [use for at, line in enumerate(lines) for use in _uses(line, number + at)]
+    return [Use(match[1], number, (None,), {}) for match in _CALL.finditer(bare)]
+
+
+def _frames(bare: str) -> Iterator[tuple[str, str]]:
+    """Yield what to put around a statement so that it may be a whole one."""
+    before = next((framing for head, framing in _HEADS if head.match(bare)), "")
+    yield before, ""
+    yield before, "\n pass" if not before.endswith(" ") else "\n  pass"
+    if bare.startswith("@"):
+        yield "", "\ndef f(): pass"
+
+
+def _statements(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield number and text of each statement, which goes on while a bracket or a text is open."""
+    at = 0
+    while at < len(lines):
+        end, depth, quote = at, 0, ""
+        while True:
+            depth, quote = _open_after(lines[end], depth, quote)
+            end += 1
+            goes_on = depth > 0 or quote or lines[end - 1].endswith("\\")
+            if not goes_on or end >= len(lines) or end - at >= _MOST_LINES:
+                break
+        if goes_on and end - at > 1:  # what is open is never closed: it may have been a closing one
+            end = at + 1
+        yield at + 1, "\n".join(lines[at:end])
+        at = end
+
+
+def _open_after(line: str, depth: int, quote: str) -> tuple[int, str]:
+    """Return how many brackets, and which long text, are open after a line."""
+    at = 0
+    while at < len(line):
+        if quote:
+            end = line.find(quote, at)
+            if end < 0:
+                return depth, quote
+            at, quote = end + 3, ""
+            continue
+        char = line[at]
+        if char == "#":
+            break
+        if char in "\"'":
+            if line.startswith(char * 3, at):
+                quote, at = char * 3, at + 3
+                continue
+            at = _end_of_text(line, at)
+            continue
+        depth += (char in _OPENING) - (char in _CLOSING)
+        at += 1
+    return max(depth, 0), quote
+
+
+def _end_of_text(line: str, at: int) -> int:
+    mark, at = line[at], at + 1
+    while at < len(line) and line[at] != mark:
+        at += 2 if line[at] == "\\" else 1
+    return at + 1
+
+
+def _dedented(text: str) -> str:
+    first, *rest = text.split("\n")
+    margin = len(first) - len(first.lstrip())
+    return "\n".join([first.lstrip(), *(line[margin:] if line[:margin].isspace() else line for line in rest)])
