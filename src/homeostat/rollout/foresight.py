@@ -97,8 +97,12 @@ class Foresight:
 
     @property
     def canary_s(self) -> float:
-        """Return how long all steps are expected to take; infinite when one of them holds and asks."""
-        return sum(step.expected_s for step in self.steps)
+        """Return how long all steps are expected to take; infinite when one of them holds and asks.
+
+        What runs on copies first takes as long as a step at the least: how often it is called is not known.
+        """
+        shadow_s = self.steps[0].at_least_s if self.shadow.functions and self.steps else 0.0
+        return shadow_s + sum(step.expected_s for step in self.steps)
 
 
 def foresee(

@@ -159,3 +159,19 @@ def test_counts_that_do_not_fit_together_are_read_so_that_they_do():
     route = replace(tick.routes["/"], requests=2, errors=9)
     seen = traffic_of([replace(tick, routes={"/": route})], CanarySettings()).seen
     assert (seen.units, seen.failed, sum(seen.latency.values())) == (9, 9, 5)
+
+
+@pytest.mark.parametrize(
+    ("way", "settings", "shadowed"),
+    [
+        (Way.SHARE, ("app/m.py:f",), ("app/m.py:f",)),
+        (Way.SHARE, ("app/m.py:g",), ()),
+        (Way.AT_ONCE, ("app/m.py:f",), ()),
+    ],
+)
+def test_functions_declared_pure_are_named_that_run_on_copies_first_and_take_a_step_more(way, settings, shadowed):
+    canary = replace(SETTINGS.canary if way is Way.SHARE else AT_ONCE.canary, pure=settings)
+    found = foresee(changed(BODY), processes=[PROCESS], lately=served(), settings=replace(SETTINGS, canary=canary))
+    assert (found.way, found.shadow.functions) == (way, shadowed)
+    more_s = found.canary_s - sum(step.expected_s for step in found.steps)
+    assert more_s == pytest.approx(canary.step_s if shadowed else 0)

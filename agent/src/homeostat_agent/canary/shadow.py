@@ -190,7 +190,7 @@ class Shadow:
         job, thread, now_s = self._job, self._thread, self._clock_s()
         if job is None or thread is None or now_s < self._overdue_s:
             return
-        if job.claim():
+        if self.open and job.claim():
             self.count(job.name, job.overdue)
         self._overdue_s = now_s + _PATIENCE_S  # what catches everything is told again
         interrupt(thread)
@@ -245,6 +245,8 @@ class Shadow:
         began_s = self._clock_s()
         self._overdue_s = began_s + _LONGEST_RUN_S
         self._job = job
+        if not self.open:  # after it was noted: whoever closes sees either it, or nothing that will run
+            return
         try:
             found, detail, new_s = self._find(job)
         finally:

@@ -119,10 +119,12 @@ class Switch:
         """Tell whether calls of this function are compared."""
         return self.shadow is not None and name in self.shadow.functions
 
-    def watch(self) -> None:
-        """See to what runs beside the calls: to be called again and again."""
-        if self.shadow is not None:
-            self.shadow.watch()
+    def watch(self) -> bool:
+        """See to what runs beside the calls: to be called again and again; return whether anything does."""
+        if self.shadow is None:
+            return False
+        self.shadow.watch()
+        return self.shadow.busy
 
     def renew(self, *, lease_s: float, percent: float) -> None:
         """Set lease and share anew; a lapsed one stays so. Units under way keep their arms."""

@@ -89,6 +89,9 @@ class Reloader:
 
         self._prepared: Attempt | None = None
         self._leftover: list[tuple[Binding, list[CodeType]]] = []
+        self._ending: list[Switch] = []
+        """Canaries that are over, and beside which something ran that was asked to end."""
+
         self._ended: deque[CanaryReport] = deque(maxlen=_MAX_ENDED)
 
     @property
@@ -224,6 +227,8 @@ class Reloader:
         canaries = self.canaries
         for switch in canaries:
             switch.watch()
+        if self._ending:
+            self._ending = [switch for switch in self._ending if switch.watch()]
         if any(switch.lapsed for switch in canaries):
             with self._lock:
                 self._give_back_lapsed()
@@ -240,6 +245,7 @@ class Reloader:
     def become_forked_child(self) -> None:
         """Go on in a forked child, where only this thread is left. Canaries keep share and lease."""
         self._ended.clear()
+        self._ending.clear()
         self._calm.end()
         for switch in self.canaries:
             switch.become_forked_child()
@@ -310,7 +316,7 @@ class Reloader:
             refused = hand_over.quiesce()
             outcome = refusal(FAILED, [refused]) if refused else applied.attempt.promote()
             if outcome.outcome == SWAPPED:
-                self._ended.append(switch.end(new=True))
+                self._end(switch, new=True)
                 self._applied[change_id] = replace(applied, outcome=outcome)
                 self._generation += 1
                 ill = hand_over.check()
@@ -329,7 +335,7 @@ class Reloader:
             return self._reverse(applied.attempt.change)
         if applied.switch is not None:
             # Every call from here on, and should the exchange fail, too.
-            self._ended.append(applied.switch.end(new=False))
+            self._end(applied.switch, new=False)
         # Harm ends first: nobody is brought to rest for it, and what cannot hand its state over does not hold it up.
         hand_over = HandOver(self._taking_part(applied.attempt.change), self._haste)
         kept = hand_over.export()
@@ -361,6 +367,11 @@ class Reloader:
             self._generation += 1
             return outcome
         return replace(outcome, outcome=RESTART_REQUIRED)
+
+    def _end(self, switch: Switch, *, new: bool) -> None:
+        self._ended.append(switch.end(new=new))
+        if switch.watch():
+            self._ending.append(switch)
 
     def _give_back_lapsed(self) -> None:
         for switch in self.canaries:

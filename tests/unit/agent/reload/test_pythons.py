@@ -10,7 +10,7 @@ from interpreters import VERSIONS, interpreter
 AGENT = Path(__file__).parents[4] / "agent" / "src"
 
 HOST = '''
-import asyncio, inspect, sys, traceback
+import asyncio, inspect, sys, time, traceback
 from pathlib import Path
 from homeostat_agent.reload import Change, Module, Reloader
 
@@ -199,6 +199,27 @@ same(reloader.rollback("f").outcome, "swapped")
 same(state(), before)
 again = [plain.__code__, inner.__code__, shop.C.who.__code__, shop.later.__code__, shop.stream.__code__]
 same([one is other for one, other in zip(codes, again)], [True] * 5)
+
+names = ("plain", "C.__secret", "C.made", "later", "cached", "numbers", "outer.<locals>.inner")
+shadowed = frozenset("routed.py:" + name for name in names)
+change = Change("g", (Module("routed.py", UNCACHED, ROUTED),), "safe")
+same(reloader.canary(change, Terms(0, None, 600, shadowed)).outcome, "swapped")
+(switch,) = reloader.canaries
+wanted = {
+    ("plain", "result", "another int"), ("C.__secret", "result", "another int"), ("C.made", "result", "another int"),
+    ("later", "result", "another int"), ("cached", "result", "another int"),
+}
+for call in (lambda: plain(1), thing.who, shop.C.made, lambda: asyncio.run(shop.later()), lambda: cached(4)):
+    switch.shadow.rest_for(0)
+    call()
+    while switch.shadow.busy:
+        time.sleep(0.001)
+same(state(), before)
+report = reloader.take_reports()[-1]
+found = [(name.replace("routed.py:", ""), *told) for name, *told in report.shadow.found]
+same(set(found) - wanted, set())
+same(wanted - set(found), set())
+same(reloader.rollback("g").outcome, "swapped")
 print("well")
 '''
 

@@ -334,6 +334,23 @@ def test_a_rollback_ends_what_runs_and_counts_nothing_of_it(shadow, host):
     assert (thread.is_alive(), shadowed.take(), shadowed.module.f(1)) == (False, {}, 1)
 
 
+def test_code_that_takes_no_interruption_is_interrupted_until_it_does_also_after_the_rollback(shadow, host, clock):
+    stubborn = "while y:\n        try:\n            while y: pass\n        except BaseException: y -= 1"
+    shadowed = shadow(body("return 1"), body(stubborn))  # it gives in at the second time
+    thread = shadowed.switch.shadow._thread
+    shadowed.module.f(1)
+    wait_until(lambda: shadowed.runs)
+    host.reloader.rollback(shadowed.change.id)
+
+    def ended():
+        clock.pass_s(60)
+        host.reloader.give_back_lapsed()
+        return not thread.is_alive()
+
+    wait_until(ended)
+    assert (shadowed.take(), host.reloader._ending) == ({}, [])
+
+
 def test_a_lease_that_ran_out_ends_it(shadow, clock, host):
     shadowed = shadow(body("return 1"), body("return 2"))
     thread = shadowed.switch.shadow._thread
