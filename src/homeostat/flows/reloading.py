@@ -145,7 +145,8 @@ class Reloading:
     def _bring(self, seen_s: float) -> ReloadOutcome | None:
         """Say what became of all that differs; None where nothing does, or it was refused before."""
         own = self._own()
-        self._standing.look_again(own)
+        several = {path for path, texts in self._standing.differing().items() if len(texts) > 1}
+        self._standing.look_again(own | several)
         differing = self._standing.differing()
         mine = tuple(path for path in differing if path not in own)
         if not mine:
@@ -265,7 +266,7 @@ class Reloading:
         return self._stands(wanted, edit, done, began_at)
 
     def _stands(self, wanted: LiveChange, edit: _Edit, done: SwappedAll, began_at: datetime) -> ReloadOutcome:
-        self._standing.note_swapped(edit.files, began_at=began_at)
+        self._standing.note_swapped(edit.files, began_at=began_at, into=done.processes)
         took_ms = (self._deps.clock.monotonic_s() - edit.seen_s) * 1000
         functions: list[JsonValue] = [*done.functions[:_MAX_VERDICTS]]
         self._note("reload.done", wanted, edit, functions=functions, swap_us=done.slowest_us, took_ms=round(took_ms))

@@ -71,6 +71,9 @@ class Standing:
         self._before: list[tuple[datetime, Mapping[ProcessId, Mapping[str, bytes | None]]]] = []
         """What processes ran before the last reloads, and when these began."""
 
+        self._swapped: dict[ProcessId, dict[str, bytes | None]] = {}
+        """What was swapped into processes before they were heard of."""
+
         self._recorded: Mapping[ProcessId, Mapping[str, frozenset[Digest]]] = {}
         self._recorded_since: datetime | None = None
 
@@ -86,6 +89,8 @@ class Standing:
         news = self._of.keys() - listed.keys()
         for process_id in news:
             del self._of[process_id]
+        for process_id in self._swapped.keys() - listed.keys():
+            del self._swapped[process_id]
         changed = bool(news)
         for process in listed.values():
             if process.connected:
@@ -118,8 +123,12 @@ class Standing:
         wanted = frozenset(paths)
         return tuple(key for key, process in self._of.items() if wanted & process.runs.keys())
 
-    def note_swapped(self, paths: Iterable[str], *, began_at: datetime) -> None:
-        """Take note that every process runs of these files what lies on the disk."""
+    def note_swapped(self, paths: Iterable[str], *, began_at: datetime, into: Iterable[ProcessId]) -> None:
+        """Take note that these processes, and so all that are known, run of these files what lies on the disk."""
+        paths = tuple(paths)
+        for process_id in into:
+            if process_id not in self._of:  # it dialled in meanwhile, and has not said yet what it has loaded
+                self._swapped.setdefault(process_id, {}).update({path: self.text(path) for path in paths})
         self._before.append((began_at, {key: dict(process.runs) for key, process in self._of.items()}))
         del self._before[:-_KEPT_RELOADS]
         self._recorded_since = None  # the ledger tells of one more
@@ -132,9 +141,10 @@ class Standing:
         """Ask which text of these files the processes run, all for whom it is not known to be the disk's."""
         for path in paths:
             text = self.text(path)
+            others = [process.runs.get(path) for process in self._of.values()]
             for process in self._of.values():
                 if text is not None and process.runs.get(path, text) != text:
-                    olds = [process.runs[path], self._of_head(path)]
+                    olds = [process.runs[path], *others, self._of_head(path)]
                     with suppress(Unavailable):  # what it ran for all that was known, it may run still
                         process.runs[path] = self._seen(process.shown, path, text, olds)
 
@@ -166,6 +176,7 @@ class Standing:
             except Unavailable:
                 return False  # it is asked again, for this file and all that were not asked about
         known.loaded |= told.files
+        self._swapped.pop(process.id, None)
         known.asked_at = now
         return bool(fresh)
 
@@ -173,6 +184,9 @@ class Standing:
         self, process: _Process, parent: _Process | None, path: str, text: bytes, stamp: Stamp
     ) -> bytes | None:
         """Return which text of a file a process runs that is heard of for the first time to have loaded it."""
+        swapped = self._swapped.get(process.shown.id, {}).get(path)
+        if swapped is not None:
+            return swapped
         if process.asked_at is None and parent is not None and path in parent.runs:
             return self._of_parent(parent, process.shown, path)
         read_after = process.asked_at or process.shown.started_at
