@@ -84,6 +84,9 @@ class Reloader:
         self._calm = Calm(clock_s)
         self._generation = 0
         self._applied: dict[str, _Applied] = {}
+        self._unwell: dict[str, Change] = {}
+        """Changes that were rolled back, and left state that the old code cannot use."""
+
         self._covered: set[str] = set()
         """Changes in force that a settled one was made upon."""
 
@@ -101,8 +104,8 @@ class Reloader:
 
     @property
     def changes(self) -> tuple[str, ...]:
-        """Ids of the changes in force, oldest first; of those under canary, too."""
-        return tuple(self._applied)
+        """Ids of the changes in force, oldest first (under canary, too); then of those that left state behind."""
+        return (*self._applied, *self._unwell)
 
     @property
     def canaries(self) -> tuple[Switch, ...]:
@@ -266,6 +269,7 @@ class Reloader:
         if outcome.outcome == SWAPPED:
             outcome = outcome if router is None else replace(outcome, runs=CANARY)
             self._applied[change.id] = _Applied(attempt, outcome)
+            self._unwell.pop(change.id, None)
             self._generation += 1
         return outcome
 
@@ -327,7 +331,7 @@ class Reloader:
     def _roll_back(self, change_id: str) -> Outcome:
         applied = self._applied.get(change_id)
         if applied is None:
-            return Outcome(SWAPPED, "this change is not in force here; nothing was to be put back")
+            return self._look_again(change_id)
         later = self._later(change_id)
         if later:
             return refusal(RESTART_REQUIRED, [f"the later change {later} touched the same files: take it back first"])
@@ -345,7 +349,8 @@ class Reloader:
         ill = hand_over.check_state() if outcome.outcome == SWAPPED else ""
         if ill:  # the old code is back, and works on what the new one left
             outcome = replace(outcome, outcome=RESTART_REQUIRED)
-            notes.append(f"{ill}: what the new code left needs a restart")
+            notes.append(f"{ill}{_LEFT}")
+            self._unwell[change_id] = applied.attempt.change
         if notes:
             outcome = replace(outcome, detail="; ".join([outcome.detail, *notes]))
         if outcome.outcome != FAILED:
@@ -372,6 +377,15 @@ class Reloader:
         self._ended.append(switch.end(new=new))
         if switch.watch():
             self._ending.append(switch)
+
+    def _look_again(self, change_id: str) -> Outcome:
+        """Answer a rollback of what was rolled back already: what was not well then may have become so."""
+        change = self._unwell.get(change_id)
+        ill = HandOver(self._taking_part(change), self._haste).check_state() if change is not None else ""
+        if ill:
+            return refusal(RESTART_REQUIRED, [f"everything was put back, but {ill}{_LEFT}"])
+        self._unwell.pop(change_id, None)
+        return Outcome(SWAPPED, "this change is not in force here; nothing was to be put back")
 
     def _give_back_lapsed(self) -> None:
         for switch in self.canaries:
@@ -435,6 +449,9 @@ class Reloader:
             else:
                 kept.append((binding, codes))
         self._leftover = kept
+
+
+_LEFT = ": what the new code left needs a restart"
 
 
 def _told(back: Outcome) -> str:

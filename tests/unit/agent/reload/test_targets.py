@@ -470,4 +470,19 @@ def test_a_rollback_onto_a_state_that_the_old_code_cannot_use_needs_a_restart(ho
     outcome = host.reloader.rollback(change.id)
     assert outcome.outcome == "restart_required"
     assert "post_swap_failed: Engine" in outcome.detail and outcome.detail.endswith("needs a restart")
+    again = host.reloader.rollback(change.id)
+    assert again.outcome == "restart_required" and again.detail.startswith("everything was put back, but post_swap")
+    assert host.reloader.changes == (change.id,)
+    engine.orders = {}
+    engine.health = lambda: True
+    assert host.reloader.rollback(change.id).outcome == "swapped"
     assert host.reloader.changes == ()
+
+
+def test_what_left_state_behind_may_be_swapped_in_again(host, engine):
+    change = host.edit("shop", *LISTS)
+    host.reloader.swap(change)
+    engine.health = lambda: {"healthy": isinstance(engine.orders, list)}
+    assert host.reloader.rollback(change.id).outcome == "restart_required"
+    assert host.reloader.swap(change).outcome == "swapped"
+    assert host.reloader.changes == (change.id,)
