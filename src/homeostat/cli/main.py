@@ -12,6 +12,7 @@ from homeostat.cli import (
     findings,
     patching,
     planning,
+    policies,
     proposals,
     restarting,
     reverting,
@@ -42,6 +43,7 @@ proposals.register(app)
 reverting.register(app)
 planning.register(app)
 patching.register(app)
+policies.register(app)
 findings.register(app)
 
 

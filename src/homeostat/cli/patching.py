@@ -41,7 +41,7 @@ def apply(folder: Folder, file: File, as_json: AsJson = False) -> None:
 
 
 def _run(folder: Path, file: str, *, apply: bool, as_json: bool) -> None:
-    patch = parse_patch(_read(file))
+    patch = parse_patch(read_patch(file))
     with open_patched(folder) as patched:
         change = patch if isinstance(patch, Denied) else patched.resolve(patch)
         if apply and isinstance(change, TreeChange):
@@ -52,7 +52,8 @@ def _run(folder: Path, file: str, *, apply: bool, as_json: bool) -> None:
     _tell(change, applied=apply, as_json=as_json)
 
 
-def _read(file: str) -> bytes:
+def read_patch(file: str) -> bytes:
+    """Return the bytes of a patch file, or of standard input for `-`; no more than a patch may have, and one."""
     try:
         if file == "-":
             return sys.stdin.buffer.read(MAX_DIFF_BYTES + 1)

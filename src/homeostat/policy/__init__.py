@@ -1,1 +1,6 @@
-"""Policy: what a change may touch and contain. Built-in rules, additions from settings. Pure."""
+"""What a change may be: rules over it, and the policy in force. Pure."""
+
+from homeostat.policy.check import PolicyDecision, check_change
+from homeostat.policy.patch_check import check_patch
+
+__all__ = ["PolicyDecision", "check_change", "check_patch"]

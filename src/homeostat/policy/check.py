@@ -18,25 +18,30 @@ class PolicyDecision:
     verdict: Verdict
     findings: tuple[PolicyFinding, ...]
 
+    @classmethod
+    def of(cls, findings: Sequence[PolicyFinding]) -> "PolicyDecision":
+        """Return the decision that these findings lead to: the worst one decides."""
+        severities = {finding.severity for finding in findings}
+        verdict: Verdict = "allow"
+        if PolicySeverity.BLOCK in severities:
+            verdict = "block"
+        elif PolicySeverity.REVIEW in severities:
+            verdict = "review"
+        return cls(verdict=verdict, findings=tuple(findings))
+
 
 def check_change(document: PolicyDocument, change: TreeChange, *, rules: Sequence[Rule] = RULES) -> PolicyDecision:
     """Let every rule look at the change; the worst finding decides."""
     if not rules or not change.files:
         what = "there are no policy rules" if not rules else "the change touches no file"
-        return PolicyDecision(verdict="block", findings=(_gate_finding("policy", f"{what}: nothing was judged"),))
+        return PolicyDecision.of((_gate_finding("policy", f"{what}: nothing was judged"),))
     findings: list[PolicyFinding] = []
     for rule in rules:
         try:
             findings += rule.check(change, document)
         except Exception as error:  # INVARIANT: an error inside a gate denies
             findings.append(_gate_finding(rule.id, f"the rule failed ({type(error).__name__}), so it denies"))
-    severities = {finding.severity for finding in findings}
-    verdict: Verdict = "allow"
-    if PolicySeverity.BLOCK in severities:
-        verdict = "block"
-    elif PolicySeverity.REVIEW in severities:
-        verdict = "review"
-    return PolicyDecision(verdict=verdict, findings=tuple(findings))
+    return PolicyDecision.of(findings)
 
 
 def _gate_finding(rule: str, message: str) -> PolicyFinding:

@@ -57,6 +57,7 @@ def test_the_commands_are_the_documented_ones():
         *("backup", "restore"),
         "findings",
         "patch",
+        "policy",
         "restart",
         "status",
     }

@@ -20,6 +20,8 @@ class _Danger:
     what: str
     remedy: str
     name: str
+    """Of what is called; empty for a text."""
+
     in_tests: bool = True
     """Whether tests have no business with it either. Proofs run them without network and way out."""
 
@@ -150,7 +152,7 @@ def _check_file(item: FileChange, *, is_test: bool) -> Iterator[PolicyFinding]:
                 severity=PolicySeverity.REVIEW,
                 path=item.path,
                 line=next((line for line in lines if line in new), lines[0]),
-                message=f"this newly {danger.what}: {danger.name}",
+                message=f"this newly {danger.what}{danger.name and f': {danger.name}'}",
                 remedy=danger.remedy,
             )
 
@@ -188,15 +190,13 @@ def _of_call(use: Use, *, is_test: bool) -> Iterator["_Danger"]:
 
 def _of_text(text: str) -> Iterator["_Danger"]:
     if _PLACES.search(text):
-        yield _Danger(
-            "names a place where credentials or accounts lie", "leave it to the system", "in a text", in_tests=False
-        )
+        what = "names a place in a text where credentials or accounts lie"
+        yield _Danger(what, "leave it to the system", "", in_tests=False)
     if _ENCODED.search(text):
-        yield _Danger(
-            "carries data that nobody can read", "put it into a file that says what it is", "in a text", in_tests=False
-        )
+        what = "carries data in a text that nobody can read"
+        yield _Danger(what, "put it into a file that says what it is", "", in_tests=False)
     if _SHELL.search(text):
-        yield _Danger("holds a command of a shell", "do it in Python", "in a text", in_tests=False)
+        yield _Danger("holds a command of a shell in a text", "do it in Python", "", in_tests=False)
 
 
 RULE = Rule(id="dangerous-calls", summary="Newly dangerous calls in Python are pointed out", check=_check)

