@@ -39,6 +39,7 @@ from homeostat_agent.reload.routing import (
     SEES_FRAMES,
 )
 from homeostat_agent.reload.syntax import last_name
+from homeostat_agent.reload.unbound import unbound_names
 
 SWAP = "swap"
 ADD = "add"
@@ -149,6 +150,8 @@ def compile_plan(path: str, old_source: str, new_source: str, *, filename: str) 
         if obstacles:
             return _refused(path, obstacles, found, (old, new))
         pairing = pair(old_code, new_code, found)
+        if isinstance(pairing, Pairing) and not path.endswith("__init__.py"):
+            pairing = unbound_names(pairing, (old, new), old_code) or pairing
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         return _refused(path, [Obstacle("<module>", line, f"the source does not compile: {error}")])

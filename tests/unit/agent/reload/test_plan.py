@@ -259,7 +259,11 @@ def test_a_byte_order_mark_is_no_difference(old_mark, new_mark):
             "a cache is in",
         ),
         ("def f():\n    return sys._getframe()\n", "def f():\n    return 2\n", "looks at the frames"),
-        ("def f():\n    return 1\n", "def f():\n    return currentframe()\n", "looks at the frames"),
+        (
+            "from inspect import currentframe\ndef f():\n    return 1\n",
+            "from inspect import currentframe\ndef f():\n    return currentframe()\n",
+            "looks at the frames",
+        ),
     ],
 )
 def test_a_swap_says_where_no_share_of_the_calls_can_have_it(old, new, why):
@@ -286,3 +290,38 @@ def test_a_plan_that_is_kept_leads_to_the_trees_of_what_differs_and_not_of_the_f
         names += [item.name] if isinstance(item, ast.FunctionDef) else []
         stack.extend(gc.get_referents(item))
     assert names == ["g", "g"]
+
+
+UNBOUND = {
+    "a body": ("def f(x):\n    return x\n", "def f(x):\n    return floor(x)\n", "f"),
+    "a comprehension in it": ("def f(x):\n    return x\n", "def f(x):\n    return [floor(i) for i in x]\n", "f"),
+    "a method": ("class C:\n    def f(self): return 1\n", "class C:\n    def f(self): return floor(1)\n", "C.f"),
+    "a new function": ("X = 1\n", "X = 1\ndef f():\n    return floor(X)\n", "f"),
+}
+
+
+@pytest.mark.parametrize("name", UNBOUND)
+def test_a_name_that_nothing_binds_is_found_beforehand(name):
+    old, new, qualname = UNBOUND[name]
+    plan = plan_module("m.py", old, new)
+    assert verdicts(plan) == {qualname: "restart"} and "`floor`, which nothing binds" in plan.restart_reasons[0]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "from math import floor",
+        "from math import *",
+        "if 1:\n    floor = int",
+        "def g():\n    global floor\n    floor = int",
+        "def g():\n    return floor",
+    ],
+)
+def test_a_name_that_something_may_bind_is_left_to_the_process(head):
+    old = f"{head}\ndef f(x):\n    return x\n"
+    assert plan_module("m.py", old, old.replace("return x", "return floor(x), len(__file__)")).safe
+
+
+def test_a_package_may_have_the_names_of_its_modules():
+    old = "def f(x):\n    return x\n"
+    assert plan_module("pkg/__init__.py", old, old.replace("return x", "return sub.value(x)")).safe
