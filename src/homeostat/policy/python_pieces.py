@@ -22,6 +22,14 @@ _CALL = re.compile(r"(?<![\w.])((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)\s*\(")
 _OPENING, _CLOSING = "([{", ")]}"
 
 
+def uses_of_any(source: bytes) -> list[Use]:
+    """Return the uses of a source, read whole where it parses and in pieces where it does not."""
+    try:
+        return uses_of(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return uses_in_pieces(source.decode("utf-8", errors="replace"))
+
+
 def uses_in_pieces(source: str) -> list[Use]:
     """Return the uses in a source that is not whole, as far as its statements show them."""
     found: list[Use] = []

@@ -58,7 +58,7 @@ def test_a_rule_that_raises_half_way_keeps_nothing_of_its_pass():
 
 
 def test_every_rule_is_registered_once():
-    assert len({rule.id for rule in RULES}) == len(RULES) == 7
+    assert len({rule.id for rule in RULES}) == len(RULES) == 9
 
 
 def test_a_configured_pattern_is_added_and_changes_the_digest():
@@ -91,6 +91,8 @@ CAUGHT = {
     "syntax": (create("a.py", "def f(:\n"), "block", 1),
     "hidden-characters": (create("a.py", "x = 1\ny = '\u202e'\n"), "block", 2),
     "dangerous-calls": (create("a.py", "import os\n\nos.system('x')\n"), "review", 3),
+    "external-urls": (create("a.py", "x = 1\nurl = 'https://collect.io/x'\n"), "review", 2),
+    "weakened-tests": (create("test_a.py", "def test_a():\n    assert True\n"), "review", 2),
     "environment-files": (create("conftest.py", "x = 1\n"), "review", None),
     "size": (create("a.txt", "x\n" * 500), "review", None),
 }

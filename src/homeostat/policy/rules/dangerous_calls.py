@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from homeostat.model.change import FileChange, FileState, TreeChange
 from homeostat.model.proof import PolicyFinding, PolicySeverity
 from homeostat.policy.document import PolicyDocument
-from homeostat.policy.python_pieces import uses_in_pieces
-from homeostat.policy.python_uses import Use, uses_of
-from homeostat.policy.rules.shape import Rule, added_lines
+from homeostat.policy.python_pieces import uses_of_any
+from homeostat.policy.python_uses import Use
+from homeostat.policy.rules.shape import TEST_FILE, Rule, added_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,6 @@ KINDS = (
     ),
 )
 
-_TEST = re.compile(r"(?i)(?:^|.*/)(?:tests?|testing)/.*|(?:.*/)?(?:test_[^/]*|[^/]*_test|conftest)\.py")
 _PLACES = re.compile(
     r"(?:^|[\s=:'\"(])(?:/etc/(?:passwd|shadow|sudoers|ssh|crontab|hosts|ld\.so)|/root/|/dev/tcp/)"
     r"|/proc/(?:self|\d+)/(?:environ|mem|maps)"
@@ -133,7 +132,7 @@ _ENCODED = re.compile(r"[A-Za-z0-9+/]{80,}={0,2}|(?:[0-9a-fA-F]{2}){60,}|(?:\\x[
 def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFinding]:
     for item in change.files:
         if item.after is not None and item.path.endswith((".py", ".pyi", ".pyw", ".pyx")):
-            yield from _check_file(item, is_test=_TEST.fullmatch(item.path) is not None)
+            yield from _check_file(item, is_test=TEST_FILE.fullmatch(item.path) is not None)
 
 
 def _check_file(item: FileChange, *, is_test: bool) -> Iterator[PolicyFinding]:
@@ -158,19 +157,10 @@ def _check_file(item: FileChange, *, is_test: bool) -> Iterator[PolicyFinding]:
 
 
 def _dangers(state: FileState | None, *, is_test: bool) -> "Iterator[tuple[_Danger, int]]":
-    for use in _uses(state):
+    for use in uses_of_any(state.content) if state else ():
         for danger in _of_text(use.text) if not use.name else _of_call(use, is_test=is_test):
             if danger.in_tests or not is_test:
                 yield danger, use.line
-
-
-def _uses(state: FileState | None) -> list[Use]:
-    if state is None:
-        return []
-    try:
-        return uses_of(state.content)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return uses_in_pieces(state.content.decode("utf-8", errors="replace"))
 
 
 def _of_call(use: Use, *, is_test: bool) -> Iterator["_Danger"]:

@@ -1,5 +1,6 @@
 """The one shape of a rule, and what several rules need to look at a change."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -7,6 +8,9 @@ from homeostat.model.change import FileChange, TreeChange
 from homeostat.model.proof import PolicyFinding
 from homeostat.policy.document import PolicyDocument
 from homeostat.policy.line_changes import line_changes
+
+TEST_FILE = re.compile(r"(?i)(?:^|.*/)(?:tests?|testing)/.*|(?:.*/)?(?:test_[^/]*|[^/]*_test|conftest)\.py")
+"""Paths of tests and of what only they use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
