@@ -19,7 +19,7 @@ def _codes_in_code():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue
-            name = ast.unparse(node.func).rpartition(".")[2]
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             code = None
             if name in FAMILY_NAMES and node.args and isinstance(node.args[0], ast.Constant):
                 code = node.args[0].value
