@@ -57,6 +57,8 @@ def up(
     settings = _settings(place, port)
     level = settings.log.level if not verbose else LogLevel.INFO if verbose == 1 else LogLevel.DEBUG
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    if verbose < 2:
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every table, each time
     from homeostat.hub.serving import HubServer  # takes a second to import: only where a hub is started
 
     server = HubServer(
