@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+from collections.abc import Sequence
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -70,25 +71,51 @@ def add_functions(load: Load, target: Target, work: Work) -> None:
         work.names.append(where)
 
 
-def bind_names(load: Load, target: Target, work: Work, *, runs_old: bool) -> None:
-    """Add the other new names of a module; after those of all modules, as one may be imported from another."""
+def bind_names(naming: Sequence[tuple[Load, Target, bool]], work: Work) -> None:
+    """Add the other new names of all modules, each given with whether it runs the old source.
+
+    One module may import what another one gets, and they come in no order: a module that lacks something is tried again
+    as long as others get on. Each must have all its names at once: two that lack something of each other could not be
+    imported either.
+    """
+    left = list(naming)
+    while left:
+        lacking, reasons = [], []
+        for load, target, runs_old in left:
+            found, lacks = _names_of(load, target, work, runs_old=runs_old)
+            if lacks:
+                lacking.append((load, target, runs_old))
+                reasons.extend(lacks)
+                continue
+            work.exchange.bindings.extend(found)
+            work.names.extend(f"{load.name}:{binding.name}" for binding in found)
+        if len(lacking) == len(left):
+            work.restart.extend(reasons)
+            return
+        left = lacking
+
+
+def _names_of(load: Load, target: Target, work: Work, *, runs_old: bool) -> tuple[list[Binding], list[str]]:
+    """Return the bindings of one module's new names, and what is in the way of others."""
     watch = _Watching(load, target)
+    found: list[Binding] = []
+    lacks = []
     for item in target.differences.names:
         where = f"{load.name}:{item.name}"
         code = target.pairing.added.get(item.name)
         if is_own(item.name, load, work) or (not runs_old and _came_with_it(item, load, code, target)):
             continue
         try:
-            binding = binding_of(item, load, code, work.exchange.bindings, target.neighbours)
+            binding = binding_of(item, load, code, [*work.exchange.bindings, *found], target.neighbours)
         except CannotBind as error:
-            work.restart.append(f"{where}: {error}")
+            lacks.append(f"{where}: {error}")
             continue
         missed = watch.missed(item.name)
         if missed:
-            work.restart.append(f"{where}: a new name, and {missed}")
-            continue
-        work.exchange.bindings.append(binding)
-        work.names.append(where)
+            lacks.append(f"{where}: a new name, and {missed}")
+        else:
+            found.append(binding)
+    return found, lacks
 
 
 def _came_with_it(item: NewName, load: Load, code: CodeType | None, target: Target) -> bool:

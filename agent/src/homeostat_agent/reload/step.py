@@ -83,8 +83,7 @@ class Step:
                 plan(load, target, census, work)
             else:
                 work.restart.extend(target.restart_reasons)
-        for load, target, runs_old in work.naming:
-            bind_names(load, target, work, runs_old=runs_old)
+        bind_names(work.naming, work)
         work.naming.clear()
         for load, target, routed in work.describing:
             describe(load, target, census, work, routed=routed)

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import sys
 import textwrap
+import types
 
 import pytest
 from canary_scene import terms
@@ -139,6 +140,36 @@ def test_a_helper_that_the_same_change_adds_elsewhere_can_be_imported(host):
     assert module.Bad is sys.modules[f"{host.package}.helpers"].Bad
     assert host.reloader.rollback(change.id).outcome == "swapped"
     assert module.f() == 1 and not hasattr(module, "fresh")
+
+
+@pytest.mark.parametrize("young", ["helpers", "users"])
+def test_modules_come_in_no_order_and_one_that_needs_the_names_of_another_waits_for_it(host, young):
+    """In which order they are looked at is the collector's: what is young comes before what is old, or after it."""
+    helpers = "def old():\n    return 1\n"
+    users = f"from {host.package}.helpers import old\ndef f():\n    return old()\n"
+    more = helpers.replace("def old", "LIMIT = 3\nclass Bad(Exception):\n    pass\ndef old")
+    using = users.replace("import old", "import old, LIMIT, Bad").replace("return old()", "return LIMIT, Bad.__name__")
+    modules = {"helpers": host.load("helpers", helpers), "users": host.load("users", users)}
+    gc.collect()
+    for name, function in list(vars(modules[young]).items()):
+        if isinstance(function, types.FunctionType) and function.__module__ == modules[young].__name__:
+            setattr(modules[young], name, types.FunctionType(function.__code__, vars(modules[young]), name))
+    one, two = host.change("users", users, using), host.change("helpers", helpers, more)
+    outcome = host.reloader.swap(dataclasses.replace(one, modules=one.modules + two.modules))
+    assert outcome.outcome == "swapped", outcome.detail
+    assert modules["users"].f() == (3, "Bad")
+
+
+def test_modules_that_need_new_names_of_each_other_are_not_swapped_as_they_could_not_be_imported(host):
+    one_text, two_text = "def f():\n    return 1\n", "def g():\n    return 1\n"
+    one, two = host.load("one", one_text), host.load("two", two_text)
+    changes = [
+        host.change("one", one_text, f"A = 1\nfrom {host.package}.two import B\n{one_text}"),
+        host.change("two", two_text, f"B = 1\nfrom {host.package}.one import A\n{two_text}"),
+    ]
+    change = dataclasses.replace(changes[0], modules=changes[0].modules + changes[1].modules)
+    assert host.reloader.swap(change).outcome == "restart_required"
+    assert not hasattr(one, "A") and not hasattr(two, "B")
 
 
 BAD = {
