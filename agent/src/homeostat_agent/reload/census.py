@@ -159,6 +159,11 @@ class Files:
         self._basenames |= {os.path.basename(path) for path in paths}
         self._meanings = _Meanings(self._classify)
 
+    @property
+    def real(self) -> list[str]:
+        """Where the wanted files really lay when this was made."""
+        return list(self._by_real)
+
     def path_of(self, filename: str) -> str | None:
         """Return the wanted path that the file name means."""
         return self._meanings[filename][0]

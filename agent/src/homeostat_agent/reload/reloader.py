@@ -10,7 +10,6 @@ it is promoted by a swap, or rolled back.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -23,7 +22,7 @@ from homeostat_agent.canary.switch import Switch, Terms
 from homeostat_agent.haste import Haste
 from homeostat_agent.reload.attempt import Attempt
 from homeostat_agent.reload.calm import Calm
-from homeostat_agent.reload.census import is_quiet
+from homeostat_agent.reload.census import Files, is_quiet
 from homeostat_agent.reload.change import (
     FAILED,
     NOT_ROUTABLE,
@@ -275,7 +274,7 @@ class Reloader:
 
     def _exchange(self, attempt: Attempt) -> Outcome:
         """Commit what was verified; where something of the host takes part, it is brought to rest for that."""
-        targets = self._taking_part(attempt.change)
+        targets = self._taking_part(attempt.files)
         if not targets:
             return attempt.commit()
         if attempt.router is not None:
@@ -308,15 +307,15 @@ class Reloader:
             self._generation += 1
         return outcome
 
-    def _taking_part(self, change: Change) -> list[Target]:
-        root = self._surroundings.repository
-        return self._targets.of([os.path.realpath(os.path.join(root, module.path)) for module in change.modules])
+    def _taking_part(self, files: Files) -> list[Target]:
+        # What the disk says was asked before: to ask it lets go of the interpreter, in the middle of an exchange.
+        return self._targets.of(files.real)
 
     def _promote(self, change_id: str) -> Outcome:
         applied = self._applied[change_id]
         switch = applied.switch
         assert switch is not None
-        with HandOver(self._taking_part(applied.attempt.change), self._haste) as hand_over:
+        with HandOver(self._taking_part(applied.attempt.files), self._haste) as hand_over:
             refused = hand_over.quiesce()
             outcome = refusal(FAILED, [refused]) if refused else applied.attempt.promote()
             if outcome.outcome == SWAPPED:
@@ -341,7 +340,7 @@ class Reloader:
             # Every call from here on, and should the exchange fail, too.
             self._end(applied.switch, new=False)
         # Harm ends first: nobody is brought to rest for it, and what cannot hand its state over does not hold it up.
-        hand_over = HandOver(self._taking_part(applied.attempt.change), self._haste)
+        hand_over = HandOver(self._taking_part(applied.attempt.files), self._haste)
         kept = hand_over.export()
         retreat = Retreat(applied.attempt)
         outcome = retreat.run()
@@ -381,7 +380,10 @@ class Reloader:
     def _look_again(self, change_id: str) -> Outcome:
         """Answer a rollback of what was rolled back already: what was not well then may have become so."""
         change = self._unwell.get(change_id)
-        ill = HandOver(self._taking_part(change), self._haste).check_state() if change is not None else ""
+        ill = ""
+        if change is not None:
+            files = self._surroundings.files(tuple(module.path for module in change.modules))
+            ill = HandOver(self._taking_part(files), self._haste).check_state()
         if ill:
             return refusal(RESTART_REQUIRED, [f"everything was put back, but {ill}{_LEFT}"])
         self._unwell.pop(change_id, None)
