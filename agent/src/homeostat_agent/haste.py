@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 HURRIED_S = 0.0002
 """All threads take short turns: for what lets go of the interpreter again and again, as sending does."""
 
-HELD_S = 0.02
-"""For work that would else be interrupted all the time: no turn of it is longer than one of Python's own."""
+HELD_S = 0.006
+"""For work that would else be interrupted all the time: longer than the work takes as a rule, and hardly longer than
+Python's own 5 ms, as whoever gets a turn all the same may keep it for as long."""
 
 _LET_GO_S = 0.00005
 
