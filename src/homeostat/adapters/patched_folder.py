@@ -6,10 +6,9 @@ rename, if nobody has touched what it replaces. Whatever fails in between, and a
 process that is killed there leaves whole files, of which some are new; what it had staged goes with the next run.
 """
 
-import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from homeostat.adapters.git.tree_files import DiskFile, Obstacle, OnDisk, TreeFiles, disk_errors, open_files
@@ -133,8 +132,6 @@ def _take_back(undo: list[Callable[[], None]], error: BaseException) -> None:
             undo[-1]()
             undo.pop()
     except (HomeostatError, OSError) as second:
-        with suppress(OSError):
-            os.sync()
         raise OutcomeUnknown(
             "patch-half-applied",
             f"applying the patch failed ({error}), and so did taking it back ({second})",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from homeostat.adapters.settings import load_settings
-from homeostat.cli.options import AsJson, Repo
+from homeostat.cli.options import AsJson
 from homeostat.cli.output import emit_json, say, show
 from homeostat.cli.patching import read_patch
 from homeostat.model.proof import PolicyFinding
@@ -28,11 +28,14 @@ def register(app: typer.Typer) -> None:
 @group.command("check")
 def check(
     diff: Annotated[str, typer.Option("--diff", help="A unified or git diff; - reads it from standard input.")],
-    repo: Repo = None,
+    repo: Annotated[
+        Path | None,
+        typer.Option("--repo", help="Whose homeostat.toml adds to the policy; none: the built-in one alone."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say whether a patch is allowed, wants a second look, or is blocked. Sees what the patch shows, and no more."""
-    settings = PolicySettings() if repo is None else load_settings(Path(repo), os.environ).settings.policy
+    settings = PolicySettings() if repo is None else load_settings(repo, os.environ).settings.policy
     decision = check_patch(read_patch(diff), document=policy_in_force(settings))
     if as_json:
         emit_json({"verdict": decision.verdict, "findings": [_told(item) for item in decision.findings]})

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from homeostat_agent.canary import comparing
+
 from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ProposalId
 
@@ -95,33 +97,24 @@ class ArmTick:
 
 
 class ShadowOutcome(StrEnum):
-    """What was found of one call whose new code ran beside the old, on a copy of its arguments."""
+    """What was found of one call whose new code ran beside the old, on a copy of its arguments.
 
-    SAME = "same"
-    RESULT = "result"
-    """Another result."""
+    The words are the agent's, and what each means stands there.
+    """
 
-    ARGUMENTS = "arguments"
-    """The same result, and what it was given is otherwise afterwards."""
-
-    RAISED = "raised"
-    """The new code raised where the old returned."""
-
-    RETURNED = "returned"
-    """The new code returned where the old raised."""
-
-    RAISED_OTHERWISE = "raised_otherwise"
-    UNFINISHED = "unfinished"
-    """The new code took too long, and was ended."""
-
-    UNREPEATABLE = "unrepeatable"
-    """Not compared: the old code differs from itself, too."""
-
-    NOT_COPIED = "not_copied"
-    NOT_COMPARABLE = "not_comparable"
-    INTERRUPTED = "interrupted"
+    SAME = comparing.SAME
+    RESULT = comparing.RESULT
+    ARGUMENTS = comparing.ARGUMENTS
+    RAISED = comparing.RAISED
+    RETURNED = comparing.RETURNED
+    RAISED_OTHERWISE = comparing.RAISED_OTHERWISE
+    UNFINISHED = comparing.UNFINISHED
+    UNREPEATABLE = comparing.UNREPEATABLE
+    NOT_COPIED = comparing.NOT_COPIED
+    NOT_COMPARABLE = comparing.NOT_COMPARABLE
+    INTERRUPTED = comparing.INTERRUPTED
     SKIPPED = "skipped"
-    """Not compared: another call was just being, or was too short a time before."""
+    """Not compared: another call was just being, or was too short a time before. Told as one count by the agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,9 +57,6 @@ def _uses(tree: ast.Module, names: "_Names") -> Iterator[Use]:
             )
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in quiet:
             yield Use("", node.lineno, text=node.value)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            for imported in _imported(node):
-                yield Use(f"import {imported}", node.lineno)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             for decorator in node.decorator_list:
                 if not isinstance(decorator, ast.Call):  # which is walked to as the call that it is
@@ -194,13 +191,6 @@ def _plain(name: str) -> str:
         if name.startswith(f"{module}."):
             return name.removeprefix(f"{module}.")
     return name
-
-
-def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    origin = "." * node.level + (node.module or "")
-    return [f"{origin}.{alias.name}" if origin else alias.name for alias in node.names]
 
 
 def _docstrings(tree: ast.Module) -> set[int]:

@@ -62,7 +62,7 @@ class CanaryStarted:
     """A share of the calls of every process runs the change; branch and files are as before."""
 
     percent: int
-    """0 where it runs on copies of the arguments alone, for now."""
+    """0 while the change runs on copies of the arguments alone, and no caller gets what it gives."""
 
     detail: str
     shadowed: tuple[str, ...] = ()

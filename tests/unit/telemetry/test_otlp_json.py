@@ -1,26 +1,19 @@
 """OTLP/JSON values, as OpenTelemetry's own examples and the encoding's edge cases have them."""
 
-import json
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
+from public_data import vectors
 
 from homeostat.telemetry.otlp_json import BadRecord, count, enum, finite, integer, pairs, time_at, value_of
 
-DATA = Path(os.environ.get("HOMEOSTAT_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 
 
 def test_the_public_vectors_attributes_are_read() -> None:
-    path = DATA / "otlp" / "vectors.json"
-    if not path.exists():
-        pytest.skip(f"no public vectors at {path}")
-    vectors = json.loads(path.read_text())
     checked = 0
-    for vector in vectors:
+    for vector in vectors("otlp/vectors.json"):
         spans = vector["otlp"]["resourceSpans"][0]["scopeSpans"][0]["spans"]
         for span, want in zip(spans, vector["want"], strict=False):
             assert pairs(span.get("attributes")) == want["attributes"], vector["name"]

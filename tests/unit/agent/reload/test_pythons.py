@@ -212,7 +212,9 @@ wanted = {
 for call in (lambda: plain(1), thing.who, shop.C.made, lambda: asyncio.run(shop.later()), lambda: cached(4)):
     switch.shadow.rest_for(0)
     call()
+    end_s = time.monotonic() + 30
     while switch.shadow.busy:
+        assert time.monotonic() < end_s
         time.sleep(0.001)
 same(state(), before)
 report = reloader.take_reports()[-1]

@@ -3,21 +3,14 @@
 import asyncio
 import decimal
 import threading
-import time
 
 import pytest
+from agents_harness import wait_for
 from canary_scene import terms
 from homeostat_agent.canary.switch import Terms
 
 WITHIN_S = 20.0
 """Generous: it matters only to a test that fails."""
-
-
-def wait_until(condition):
-    deadline_s = time.monotonic() + WITHIN_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.001)
 
 
 class Shadowed:
@@ -52,8 +45,8 @@ class Shadowed:
             self.host.reloader.give_back_lapsed()  # what the agent's thread does at each of its turns
             return sum(self.take().values()) >= calls
 
-        wait_until(enough)
-        wait_until(lambda: not self.runs)
+        wait_for(enough)
+        wait_for(lambda: not self.runs)
         self.clock.pass_s(10)  # it rests after each
         return self.found
 
@@ -268,14 +261,14 @@ def test_it_runs_in_the_context_of_its_call(shadow):
 def test_code_that_never_ends_holds_up_nobody_and_is_ended(shadow, clock):
     shadowed = shadow(body("return 1"), body("while True: pass"))
     assert shadowed.module.f(1) == 1
-    wait_until(lambda: shadowed.runs)
+    wait_for(lambda: shadowed.runs)
     assert not shadowed.take()
     clock.pass_s(2)
     assert list(shadowed.wait_for(1)) == [("f", "unfinished", "")]
-    wait_until(lambda: not shadowed.runs)
+    wait_for(lambda: not shadowed.runs)
     clock.pass_s(30)
     assert shadowed.module.f(1) == 1
-    wait_until(lambda: shadowed.runs)  # the next call is compared again
+    wait_for(lambda: shadowed.runs)  # the next call is compared again
 
 
 def test_new_code_has_four_times_as_long_as_the_old(shadow, clock):
@@ -283,7 +276,7 @@ def test_new_code_has_four_times_as_long_as_the_old(shadow, clock):
     shadowed = shadow(body(slow), body("while True: pass"))
     shadowed.switch.shadow._most_run_s = 0.0
     shadowed.module.f(1)
-    wait_until(lambda: shadowed.runs and shadowed.switch.shadow._overdue_s < clock() + 29)
+    wait_for(lambda: shadowed.runs and shadowed.switch.shadow._overdue_s < clock() + 29)
     took_s = shadowed.switch.shadow._job.old_s
     clock.pass_s(took_s * 3.9)
     shadowed.switch.watch()
@@ -327,7 +320,7 @@ def test_a_rollback_ends_what_runs_and_counts_nothing_of_it(shadow, host):
     shadowed = shadow(body("return 1"), body("while True: pass"))
     shadowed.module.f(1)
     thread = shadowed.switch.shadow._thread
-    wait_until(lambda: shadowed.runs)
+    wait_for(lambda: shadowed.runs)
     outcome = host.reloader.rollback(shadowed.change.id)
     assert outcome.outcome == "swapped", outcome
     thread.join(WITHIN_S)
@@ -339,7 +332,7 @@ def test_code_that_takes_no_interruption_is_interrupted_until_it_does_also_after
     shadowed = shadow(body("return 1"), body(stubborn))  # it gives in at the second time
     thread = shadowed.switch.shadow._thread
     shadowed.module.f(1)
-    wait_until(lambda: shadowed.runs)
+    wait_for(lambda: shadowed.runs)
     host.reloader.rollback(shadowed.change.id)
 
     def ended():
@@ -347,7 +340,7 @@ def test_code_that_takes_no_interruption_is_interrupted_until_it_does_also_after
         host.reloader.give_back_lapsed()
         return not thread.is_alive()
 
-    wait_until(ended)
+    wait_for(ended)
     assert (shadowed.take(), host.reloader._ending) == ({}, [])
 
 
@@ -407,18 +400,18 @@ def test_of_calls_that_always_come_in_a_row_each_is_compared(shadow):
     def row():
         for call in calls:
             call(1)
-        wait_until(lambda: not (shadowed.runs or shadowed.switch.shadow._jobs))
+        wait_for(lambda: not (shadowed.runs or shadowed.switch.shadow._jobs))
         shadowed.clock.pass_s(10)
         return {name for name, _, _ in shadowed.take()} == set(names)
 
-    wait_until(row)
+    wait_for(row)
 
 
 def test_kinds_of_what_is_found_are_bounded(shadow):
     shadowed = shadow(body("return 1"), body("raise type('E' + str(x), (Exception,), {})"))
     for number in range(60):
         shadowed.module.f(number)
-        wait_until(lambda done=number: len(shadowed.switch.shadow._found) > done and not shadowed.runs)
+        wait_for(lambda done=number: len(shadowed.switch.shadow._found) > done and not shadowed.runs)
         shadowed.clock.pass_s(10)
     found = shadowed.take()
     assert (len(found), found["f", "raised", "(other)"]) == (51, 10)
