@@ -5,14 +5,18 @@ from datetime import timedelta
 
 from homeostat.adapters.keys import Ed25519Signer
 from homeostat.audit.chain import EMPTY_HEAD, append, head_of
+from homeostat.audit.checkpoint import checkpoint_trailer, entry_leaf, ledger_key, sign_checkpoint
+from homeostat.audit.merkle import GrowingTree
 from homeostat.audit.story import StoryInputs, verify_story
 from homeostat.audit.story_parts import BackupResult, StoryPart
 from homeostat.model.actor import Actor, Role
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Application, ProposalState, Review
 from homeostat.testing.example_rows import PERSON, START, example_proposal, move_entry
+from homeostat.testing.memory_tree import nodes_of
 
 SIGNER = Ed25519Signer.generate()
+KEY = ledger_key(SIGNER.public_key())
 BEFORE, APPLIED, REVERT = "a" * 40, "b" * 40, "c" * 40
 WITNESS = "d" * 40
 S = ProposalState
@@ -58,6 +62,13 @@ def life(*, until=S.IMPLEMENTED):
     return row, drafts
 
 
+def checkpoint_of(entries, signer=SIGNER):
+    tree = GrowingTree()
+    for entry in entries:
+        tree.append(entry_leaf(entry.entry_hash))
+    return sign_checkpoint(tree.size, tree.root, public_key=signer.public_key(), sign=signer.sign)
+
+
 def inputs_of(row, drafts, **changes):
     entries = ledger(drafts)
     head = head_of(entries[-1])
@@ -75,6 +86,10 @@ def inputs_of(row, drafts, **changes):
         db_head=head,
         head_file=head,
         trailers=[(WITNESS, head.trailer()), (WITNESS, head_of(entries[1]).trailer())],
+        nodes=nodes_of(entries),
+        checkpoints=[(WITNESS, checkpoint_trailer(checkpoint_of(entries[:size]))) for size in (len(entries), 2)],
+        kept=(),
+        key=KEY,
         later_trailers=[(WITNESS, head.trailer())],
         verify=SIGNER.verify,
         unrecorded=frozenset(),
@@ -105,6 +120,5 @@ def failed(inputs):
 def cut(inputs, count, **changes):
     """Return the inputs of a ledger that ends after so many entries, with no witness."""
     entries = inputs.entries[:count]
-    return changed(
-        inputs, entries=entries, db_head=head_of(entries[-1]), **{"trailers": [], "later_trailers": [], **changes}
-    )
+    own = {"trailers": [], "later_trailers": [], "checkpoints": [], "nodes": nodes_of(entries)}
+    return changed(inputs, entries=entries, db_head=head_of(entries[-1]), **{**own, **changes})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +17,7 @@ from homeostat.adapters.store.head_file import HeadFile
 from homeostat.adapters.store.snapshot import StoreSnapshot
 from homeostat.adapters.store.store import SqlStore
 from homeostat.audit.chain import EMPTY_HEAD
+from homeostat.audit.checkpoint import CHECKPOINT_TRAILER, ledger_key
 from homeostat.audit.head import TRAILER_KEY
 from homeostat.audit.story import Check, StoryInputs, unlike_commits, verify_story
 from homeostat.audit.story_parts import BackupResult, StoryPart, named_commits
@@ -29,10 +31,13 @@ from homeostat.proposals.markdown import is_as_written, parse_header, record_pat
 T = TypeVar("T")
 
 
-def check_story(repository: Path, state_dir: Path) -> tuple[Check, ...]:
-    """Run the checks of `homeostat verify`; what is there is read piece by piece, however much it is."""
+def check_story(repository: Path, state_dir: Path, *, kept: Sequence[tuple[str, str]] = ()) -> tuple[Check, ...]:
+    """Run the checks of `homeostat verify`; what is there is read piece by piece, however much it is.
+
+    `kept` are checkpoints from elsewhere, (words for where, note), that the ledger must go on from.
+    """
     with open_story(repository, state_dir) as inputs:
-        return verify_story(inputs)
+        return verify_story(replace(inputs, kept=kept))
 
 
 @contextmanager
@@ -47,7 +52,8 @@ def open_story(repository: Path, state_dir: Path) -> Iterator[StoryInputs]:
     signer = load_verifier(state_dir)
     head_file = _noting(problems, "head-file", None, lambda: _head_file(state_dir))
     none: Sequence[tuple[CommitId, str]] = ()
-    trailers = _noting(problems, "git", none, lambda: _trailers(repository))
+    trailers = _noting(problems, "git", none, lambda: _trailers(repository, TRAILER_KEY))
+    checkpoints = _noting(problems, "git", none, lambda: _trailers(repository, CHECKPOINT_TRAILER))
     with ExitStack() as stack:
         snapshot = _noting(problems, "ledger", None, lambda: stack.enter_context(_snapshot(state_dir, signer)))
         if snapshot is None:
@@ -61,6 +67,10 @@ def open_story(repository: Path, state_dir: Path) -> Iterator[StoryInputs]:
             db_head=EMPTY_HEAD if snapshot is None else snapshot.head,
             head_file=head_file,
             trailers=trailers,
+            nodes=() if snapshot is None else snapshot.nodes(),
+            checkpoints=checkpoints,
+            kept=(),
+            key=ledger_key(signer.public_key()),
             later_trailers=later_trailers,
             verify=signer.verify,
             unrecorded=frozenset() if snapshot is None else snapshot.unrecorded,
@@ -140,8 +150,8 @@ def _head_file(state_dir: Path) -> LedgerHead | None:
     return HeadFile(state_dir / "ledger-head.json").read()
 
 
-def _trailers(repository: Path) -> Sequence[tuple[CommitId, str]]:
-    return GitRecordBranch(open_repository(repository)).trailers(TRAILER_KEY)
+def _trailers(repository: Path, key: str) -> Sequence[tuple[CommitId, str]]:
+    return GitRecordBranch(open_repository(repository)).trailers(key)
 
 
 def _later_trailers(repository: Path, known: Sequence[tuple[CommitId, str]]) -> Sequence[tuple[CommitId, str]]:

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import structs
 
 from homeostat.core import canonical_json
-from homeostat.core.errors import Bug, InvalidInput
+from homeostat.core.errors import Bug, IntegrityFailure, InvalidInput
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
 
 FORMAT = 2
@@ -124,10 +124,8 @@ def entry_bytes(entry: LedgerEntry, prev_signature: str) -> bytes:
     """Return the canonical JSON of everything in the entry except its own hash and signature.
 
     `prev_signature` is that of the entry before, empty for the first. `entry_hash` is the plain
-    SHA-256 of these bytes. They are also the leaf data of the Merkle tree to come: its leaf hash is
-    ``SHA-256(0x00 || entry_bytes(...))`` as RFC 6962 section 2.1 has it, so that inclusion proofs can
-    be made for entries that exist today. The body's text goes in as it stands: if it is not the
-    canonical one that was hashed, the hash differs.
+    SHA-256 of these bytes, and what the Merkle tree has of the entry (`homeostat.audit.checkpoint`). The
+    body's text goes in as it stands: if it is not the canonical one that was hashed, the hash differs.
     """
     body = msgspec.Raw(entry.body_text)
     return _encode(
@@ -152,6 +150,19 @@ def first_format_bytes(entry: LedgerEntry) -> bytes:
         _FirstLeaf(
             entry.actor, entry.at_text, body, _FIRST_FORMAT, entry.kind, entry.prev_hash, entry.seq, entry.subject
         )
+    )
+
+
+def hashed_bytes(entry: LedgerEntry, prev_signature: str) -> bytes:
+    """Return what was hashed of this entry, in whichever format it is. `IntegrityFailure` when it was altered."""
+    for said in (entry_bytes(entry, prev_signature), first_format_bytes(entry)):
+        if hashlib.sha256(said).hexdigest() == entry.entry_hash:
+            return said
+    raise IntegrityFailure(
+        "ledger-altered",
+        f"entry {entry.seq} was altered: its content does not match its entry_hash",
+        hint="keep the state directory as evidence and run `homeostat verify`",
+        facts={"seq": entry.seq},
     )
 
 

@@ -84,12 +84,21 @@ class GrowingTree:
 
 def stretch_root(start: int, end: int, complete: CompleteHash) -> bytes:
     """Return the root over the entries from `start` to before `end`, where `start` begins a subtree."""
+    return _fold(_complete_parts(start, end, complete))
+
+
+def edge_of(size: int, complete: CompleteHash) -> list[bytes]:
+    """Return what `GrowingTree` begins with to go on after `size` entries."""
+    return _complete_parts(0, size, complete)
+
+
+def _complete_parts(start: int, end: int, complete: CompleteHash) -> list[bytes]:
     parts = []
     while start < end:
         level = (end - start).bit_length() - 1
         parts.append(complete(level, start >> level))
         start += 1 << level
-    return _fold(parts)
+    return parts
 
 
 def inclusion_proof(index: int, size: int, complete: CompleteHash) -> list[bytes]:

@@ -10,6 +10,7 @@
 7. What was applied is what a person approved; the ledger knows every person's credential and every token.
 8. The backup of every applied change is there, intact, and holds what its commits hold.
 9. The commits that the proposals name exist.
+10. The Merkle tree is the one that the entries make, and every checkpoint that was signed saw a beginning of it.
 
 A check that could not look fails. A ledger that fails check 2 still has its entries compared in 5
 to 7, because what they say is evidence either way; only all checks together mean anything.
@@ -26,8 +27,10 @@ from dataclasses import dataclass, field
 from homeostat.audit.chain import EMPTY_HEAD, ChainBroken, ChainIntact, ChainReport, verify_integrity
 from homeostat.audit.credentials import CREDENTIAL_MADE, credentials
 from homeostat.audit.head import HeadFault, HeadReport, compare_head, parse_trailer
+from homeostat.audit.notes import NoteKey
 from homeostat.audit.restoration import RESTORED, restorations
 from homeostat.audit.story_parts import Seen, StoryPart
+from homeostat.audit.story_tree import TreeWalk
 from homeostat.core.ids import ActorId, CommitId
 from homeostat.model.actor import Actor
 from homeostat.model.change import FileState, TreeChange
@@ -51,6 +54,18 @@ class StoryInputs:
     head_file: LedgerHead | None
     trailers: Sequence[tuple[CommitId, str]]
     """(commit, value) of the ledger trailer on every status commit, as Git has them."""
+
+    nodes: Iterable[tuple[int, object]]
+    """The stored Merkle tree: (entry, hashes of what it completes), by entry; read once, beside the entries."""
+
+    checkpoints: Sequence[tuple[CommitId, str]]
+    """(commit, value) of the checkpoint's trailer on every status commit that has one, newest first."""
+
+    kept: Sequence[tuple[str, str]]
+    """Checkpoints that were kept elsewhere: words for where, and the note."""
+
+    key: NoteKey
+    """The ledger's public key, as it signs checkpoints."""
 
     later_trailers: Sequence[tuple[CommitId, str]]
     """The same, read after the rows: what the rows say was recorded must be among them."""
@@ -135,6 +150,8 @@ def verify_story(inputs: StoryInputs) -> tuple[Check, ...]:
         ),
         # 9. The commits that the proposals name exist.
         _check(9, "commits", _unread(inputs, "git", "proposals") + seen.commits, f"{seen.named} named commits exist"),
+        # 10. The tree that the entries make is the stored one, and the one that checkpoints saw.
+        _tree(inputs, ledger),
     )
 
 
@@ -143,6 +160,7 @@ class _Ledger:
     """What is kept of a ledger that was read once, from its first entry to its last."""
 
     wanted: frozenset[int]
+    tree: TreeWalk
     size: int = 0
     hashes: dict[int, str] = field(default_factory=dict)
     """Of those entries that a witness names."""
@@ -154,6 +172,7 @@ class _Ledger:
     def passing(self, entries: Iterable[LedgerEntry]) -> Iterator[LedgerEntry]:
         for entry in entries:
             self.size += 1
+            self.tree.take(entry)
             if entry.seq in self.wanted:
                 self.hashes[entry.seq] = entry.entry_hash
             if entry.kind == RESTORED:
@@ -166,7 +185,8 @@ class _Ledger:
 def _follow(inputs: StoryInputs) -> _Ledger:
     witnesses = [parse_trailer(value) for _, value in inputs.trailers]
     named = {head.size for head in (*witnesses, inputs.head_file) if head is not None}
-    ledger = _Ledger(wanted=frozenset(named))
+    tree = TreeWalk(nodes=inputs.nodes, checkpoints=inputs.checkpoints, kept=inputs.kept, key=inputs.key)
+    ledger = _Ledger(wanted=frozenset(named), tree=tree)
     entries = ledger.passing(inputs.entries)
     ledger.report = verify_integrity(entries, verify=inputs.verify)
     for _ in entries:  # what stands behind the first fault is evidence, too
@@ -199,6 +219,11 @@ def _chain(inputs: StoryInputs, ledger: _Ledger) -> Check:
     elif ledger.report.head != inputs.db_head and inputs.db_head != EMPTY_HEAD:
         wrong.append(f"the entries end at {ledger.report.head.size}, the database says {inputs.db_head.size}")
     return _check(2, "chain and signatures", wrong, f"{ledger.size} entries are linked, hashed and signed")
+
+
+def _tree(inputs: StoryInputs, ledger: _Ledger) -> Check:
+    wrong = _unread(inputs, "ledger", "git") + ledger.tree.wrong(restorations(ledger.restored))
+    return _check(10, "Merkle tree", wrong, ledger.tree.told)
 
 
 def _head_file(inputs: StoryInputs, heads: HeadReport) -> Check:

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from homeostat.adapters.folders import read_regular
 from homeostat.adapters.settings import LoadedSettings, load_settings
 from homeostat.cli.hub_client import HubClient
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, show, show_table, span
 from homeostat.cli.place import Place, locate
-from homeostat.core.errors import HomeostatError, NotFound
+from homeostat.core.errors import HomeostatError, InvalidInput, NotFound
 from homeostat.model.settings import Profile
 
 if TYPE_CHECKING:
     from homeostat.audit.story import Check
+
+_MAX_CHECKPOINT_BYTES = 1_000_000
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -40,12 +43,20 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def verify(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+def verify(
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option("--checkpoint", help="A checkpoint that was kept elsewhere: the ledger must go on from it."),
+    ] = None,
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Check ledger, signatures, records and backups, offline. Each is held against the others; needs no hub."""
     place = locate(repo, state_dir)
     if not place.state_dir.exists():
         raise _no_state(place)
-    checks = _verify(place)
+    checks = _verify(place, [(f"the checkpoint {path}", _kept(path)) for path in checkpoint or ()])
     ok = all(check.ok for check in checks)
     if as_json:
         listed = [{"number": c.number, "name": c.name, "ok": c.ok, "detail": c.detail} for c in checks]
@@ -110,11 +121,18 @@ def _no_state(place: Place) -> NotFound:
     )
 
 
-def _verify(place: Place) -> "tuple[Check, ...]":
+def _verify(place: Place, kept: Sequence[tuple[str, str]] = ()) -> "tuple[Check, ...]":
     # The store takes half a second to import: only where it is opened.
     from homeostat.adapters.story import check_story
 
-    return check_story(place.repository, place.state_dir)
+    return check_story(place.repository, place.state_dir, kept=kept)
+
+
+def _kept(path: Path) -> str:
+    try:
+        return read_regular(path, most_bytes=_MAX_CHECKPOINT_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        raise InvalidInput("no-such-file", f"{path} cannot be read: {error.strerror}") from error
 
 
 def _diagnose(place: Place) -> Iterator[Diagnosis]:

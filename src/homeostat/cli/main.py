@@ -10,6 +10,7 @@ from homeostat import __version__
 from homeostat.cli import (
     checks,
     findings,
+    ledger,
     patching,
     planning,
     policies,
@@ -45,6 +46,7 @@ planning.register(app)
 patching.register(app)
 policies.register(app)
 findings.register(app)
+ledger.register(app)
 
 
 @app.callback(invoke_without_command=True)

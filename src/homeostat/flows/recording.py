@@ -3,6 +3,7 @@
 import logging
 import threading
 
+from homeostat.audit.checkpoint import CHECKPOINT_TRAILER, checkpoint_trailer
 from homeostat.audit.head import TRAILER_KEY
 from homeostat.core.errors import HomeostatError, InvalidInput
 from homeostat.core.ids import ProposalId
@@ -73,6 +74,7 @@ def _publish(deps: Deps, proposal: Proposal) -> None:
             "Homeostat-Status": _words(proposal),
             **({"Homeostat-Edited": next(iter(aside))} if aside else {}),
             TRAILER_KEY: deps.ledger.head().trailer(),
+            CHECKPOINT_TRAILER: checkpoint_trailer(deps.ledger.checkpoint()),
         },
         at=proposal.updated_at,
     )

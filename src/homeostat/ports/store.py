@@ -83,6 +83,10 @@ class LedgerStore(Protocol):
         """Return the signed head; size 0 and 64 zeros when the ledger is empty."""
         ...
 
+    def checkpoint(self) -> str:
+        """Return a signed checkpoint of all entries (`homeostat.audit.checkpoint`), the same for the same ones."""
+        ...
+
 
 Decision: TypeAlias = tuple[Finding, EntryDraft] | None
 """A finding as it shall be stored, and the ledger entry for the case that its state is new; or none."""

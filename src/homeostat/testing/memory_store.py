@@ -32,6 +32,7 @@ from homeostat.ports.signer import Signer
 from homeostat.ports.store import Decision, decides_nothing
 from homeostat.proposals.markdown import month_of
 from homeostat.telemetry.making_room import Standing, choose_to_go, place_of, source_of_group, surplus_of
+from homeostat.testing.memory_tree import MemoryTree
 
 _RANK = ("warning", "error", "critical")
 
@@ -104,7 +105,7 @@ class _Memory:
     def __init__(self, clock: Clock, signer: Signer, faults: Faults) -> None:
         self.rows = Rows()
         self._clock = clock
-        self._signer = signer
+        self.signer = signer
         self._faults = faults
         self._lock = threading.Lock()
 
@@ -118,7 +119,7 @@ class _Memory:
             self._faults.after_commit()
 
     def append(self, rows: Rows, draft: EntryDraft) -> LedgerEntry:
-        entry = append(_head(rows), draft, at=self._clock.now(), sign=self._signer.sign)
+        entry = append(_head(rows), draft, at=self._clock.now(), sign=self.signer.sign)
         rows.ledger.append(entry)
         return entry
 
@@ -236,6 +237,7 @@ class MemoryRecords:
 class MemoryLedger:
     def __init__(self, memory: _Memory) -> None:
         self._memory = memory
+        self._tree = MemoryTree()
 
     def append(self, entry: EntryDraft) -> LedgerEntry:
         with self._memory.writing() as rows:
@@ -250,6 +252,9 @@ class MemoryLedger:
 
     def head(self) -> LedgerHead:
         return _head(self._memory.rows)
+
+    def checkpoint(self) -> str:
+        return self._tree.checkpoint(self._memory.rows.ledger, self._memory.signer)
 
 
 class MemoryFindings:

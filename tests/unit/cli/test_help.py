@@ -56,6 +56,7 @@ def test_the_commands_are_the_documented_ones():
         *("demo", "init", "up", "run", "plan", "propose", "proposals", "revert", "verify", "doctor", "token", "config"),
         *("backup", "restore"),
         "findings",
+        "ledger",
         "patch",
         "policy",
         "restart",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import structs
@@ -11,10 +11,13 @@ from sqlalchemy import Connection, select
 from homeostat.adapters.store.database import Database, cursor_of
 from homeostat.adapters.store.head_file import HeadFile
 from homeostat.adapters.store.tables import ledger
-from homeostat.audit.chain import EMPTY_HEAD, append, head_of
+from homeostat.adapters.store.tree import StoredTree, add, grown, lag
+from homeostat.audit.chain import EMPTY_HEAD, append, hashed_bytes, head_of
+from homeostat.audit.checkpoint import sign_checkpoint
+from homeostat.audit.merkle import GrowingTree, consistency_proof, inclusion_proof, stretch_root
 from homeostat.audit.proposal_story import PROPOSAL_PREFIX
 from homeostat.audit.restoration import RESTORED, Restoration, restorations
-from homeostat.core.errors import IntegrityFailure
+from homeostat.core.errors import IntegrityFailure, InvalidInput
 from homeostat.model.ledger import EntryDraft, LedgerEntry, LedgerHead
 from homeostat.ports.clock import Clock
 from homeostat.ports.signer import Signer
@@ -30,24 +33,43 @@ _ROWS_AT_ONCE = 100
 """So few that they are still in the processor's cache when they are verified: a sixth less than with a thousand."""
 _INSERT = f"INSERT INTO ledger ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 
+TreeEdge: TypeAlias = tuple[LedgerHead, tuple[bytes, ...]]
+"""The right edge of the Merkle tree, and the head of the ledger that it is the edge of."""
+
 
 class LedgerTransaction:
     """A write transaction in which entries can be appended; they are durable when it has ended."""
 
-    def __init__(self, connection: Connection, *, signer: Signer, clock: Clock, seen: LedgerHead) -> None:
+    def __init__(
+        self, connection: Connection, *, signer: Signer, clock: Clock, seen: LedgerHead, edge: "TreeEdge"
+    ) -> None:
         self.connection = connection
         self._signer = signer
         self._clock = clock
         self._seen = seen
+        self._edge = edge
+        self._tree = GrowingTree()
         self.head: LedgerHead | None = None
         """The head after the last entry appended here; None before the first."""
+
+    @property
+    def edge(self) -> "TreeEdge":
+        """The tree after the last entry appended here."""
+        return self.head or EMPTY_HEAD, self._tree.edge
 
     def append(self, draft: EntryDraft) -> LedgerEntry:
         if self.head is None:
             self.head = read_head(self.connection)
             _check_not_swapped(self.connection, self.head, self._seen)
+            known, edge = self._edge
+            if known == self.head:
+                self._tree = GrowingTree(known.size, edge)
+            else:  # another process wrote, or the last transaction's end was not heard of
+                self._tree = grown(self.connection, self.head)
         entry = append(self.head, draft, at=self._clock.now(), sign=self._signer.sign)
-        cursor_of(self.connection).execute(_INSERT, structs.astuple(entry))
+        cursor = cursor_of(self.connection)
+        cursor.execute(_INSERT, structs.astuple(entry))
+        add(cursor, self._tree, entry.entry_hash)
         self.head = head_of(entry)
         return entry
 
@@ -61,6 +83,7 @@ class SqlLedger:
         self._clock = clock
         self._head_file = head_file
         self._seen = EMPTY_HEAD
+        self._edge: TreeEdge = (EMPTY_HEAD, ())
         self._listeners: list[Callable[[], None]] = []
 
     def subscribe(self, listener: Callable[[], None]) -> None:
@@ -81,9 +104,12 @@ class SqlLedger:
         database, which is what tampering looks like.
         """
         with self._database.writing() as connection:
-            current = LedgerTransaction(connection, signer=self._signer, clock=self._clock, seen=self._seen)
+            current = LedgerTransaction(
+                connection, signer=self._signer, clock=self._clock, seen=self._seen, edge=self._edge
+            )
             yield current
         if current.head is not None:
+            self._edge = current.edge
             self.note_seen(current.head)
             self._head_file.advance(current.head)
             for listener in self._listeners:
@@ -103,6 +129,44 @@ class SqlLedger:
     def head(self) -> LedgerHead:
         with self._database.reading() as connection:
             return read_head(connection)
+
+    def checkpoint(self) -> str:
+        """Return the signed note of the ledger as it is now; `homeostat.audit.checkpoint` says its form."""
+        with self._database.reading() as connection:
+            head = read_head(connection)
+            root = stretch_root(0, head.size, StoredTree(connection).complete)
+        return sign_checkpoint(head.size, root, public_key=self._signer.public_key(), sign=self._signer.sign)
+
+    def inclusion_proof(self, seq: int, size: int) -> Sequence[bytes]:
+        """Return the proof that entry `seq` is among the first `size`; `InvalidInput` when it is not, or they are not.
+
+        As RFC 6962, section 2.1.1 has it, from the leaf upwards; at most 63 hashes.
+        """
+        with self._database.reading() as connection:
+            _check_sizes(seq, size, read_head(connection).size)
+            return inclusion_proof(seq - 1, size, StoredTree(connection).complete)
+
+    def consistency_proof(self, size: int, later_size: int) -> Sequence[bytes]:
+        """Return the proof that the ledger of `size` entries is the beginning of that of `later_size`."""
+        with self._database.reading() as connection:
+            _check_sizes(size, later_size, read_head(connection).size)
+            return consistency_proof(size, later_size, StoredTree(connection).complete)
+
+    def leaf_text(self, seq: int) -> bytes:
+        """Return what was hashed of an entry: its number, time, kind, actor, subject, body, and what was before it."""
+        with self._database.reading() as connection:
+            _check_sizes(seq, seq, read_head(connection).size)
+            *before, entry = stream_entries(connection, after=max(seq - 2, 0), limit=min(seq, 2))
+        return hashed_bytes(entry, before[0].signature if before else "")
+
+    def grow_tree(self) -> int:
+        """Bring the Merkle tree up to the entries, of a store of before; return how many it did not know."""
+        with self._database.reading() as connection:
+            behind = lag(connection, read_head(connection))
+        if behind > 1:
+            with self._database.writing() as connection:
+                grown(connection, read_head(connection))
+        return behind if behind > 1 else 0
 
     def hash_at(self, seq: int) -> str | None:
         """Return the hash of entry `seq`, None where there is no such entry."""
@@ -130,6 +194,15 @@ def read_head(connection: Connection) -> LedgerHead:
     if row is None:
         return EMPTY_HEAD
     return LedgerHead(size=row.seq, entry_hash=row.entry_hash, signature=row.signature)
+
+
+def _check_sizes(smaller: int, greater: int, size: int) -> None:
+    if not 1 <= smaller <= greater <= size:
+        raise InvalidInput(
+            "ledger-range",
+            f"the ledger has {size} entries: {smaller} of {greater} cannot be shown",
+            hint="count entries from 1, and no further than `homeostat ledger checkpoint` says",
+        )
 
 
 def _hash_at(connection: Connection, seq: int) -> str | None:

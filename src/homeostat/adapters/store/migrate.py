@@ -6,7 +6,7 @@ from sqlalchemy import Connection, inspect, text
 
 from homeostat.core.errors import Unavailable
 
-HEAD_REVISION = "0005"
+HEAD_REVISION = "0006"
 """The newest step in ``migrations/versions``; a test compares it with the files."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

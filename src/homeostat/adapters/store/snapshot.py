@@ -15,6 +15,7 @@ from homeostat.adapters.store.ledger import read_head, stream_entries, stream_mo
 from homeostat.adapters.store.records import read_pending
 from homeostat.adapters.store.row_digest import row_digest
 from homeostat.adapters.store.tables import proposals
+from homeostat.adapters.store.tree import StoredTree
 from homeostat.audit.chain import EMPTY_HEAD
 from homeostat.core.errors import HomeostatError, IntegrityFailure
 from homeostat.core.ids import ActorId
@@ -56,6 +57,10 @@ class StoreSnapshot:
     def entries(self) -> Iterator[LedgerEntry]:
         """Yield all entries, in order."""
         return self._noting("ledger", stream_entries(self.connection))
+
+    def nodes(self) -> Iterator[tuple[int, object]]:
+        """Yield the rows of the Merkle tree, by entry, as they stand."""
+        return self._noting("ledger", StoredTree(self.connection).rows())
 
     def rows(self, *, at_once: int = _ROWS_AT_ONCE) -> Iterator[Rows]:
         """Yield all rows in the order of their ids, so many at a time."""

@@ -57,8 +57,9 @@ class SqlStore:
         1. Migrate, in one transaction. 2. Check the last entry: its hash, and its signature by this
         key. 3. Compare with the head file: one that lags is caught up and logged; one that is ahead
         raises `IntegrityFailure` (``ledger-truncated``), one that differs ``ledger-rewritten``.
+        4. Bring the Merkle tree up to the entries, where an earlier version kept none.
 
-        `unsafe_skip_head_check` leaves out 2 and 3 and writes no head file: for verifying, where
+        `unsafe_skip_head_check` leaves out 2 to 4 and writes no head file: for verifying, where
         the findings shall be named and not stopped at. `read_only` writes nothing at all, makes no
         file, and refuses a schema that is not this version's.
         """
@@ -75,6 +76,8 @@ class SqlStore:
                 elif not read_only:
                     _log.warning("the ledger's head file is caught up: %s", lag.detail)
                     head_file.advance(head)
+                if not read_only and (grown := ledger.grow_tree()):
+                    _log.info("the ledger's Merkle tree was made over %d entries", grown)
         except BaseException:
             database.close()
             raise

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -79,6 +80,14 @@ ledger = Table(
     Column("entry_hash", Text, nullable=False),
     Column("signature", Text, nullable=False),
 )
+
+ledger_nodes = Table(
+    "ledger_nodes",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+)
+"""The Merkle tree over the ledger: see `homeostat.adapters.store.tree`."""
 
 error_groups = Table(
     "error_groups",

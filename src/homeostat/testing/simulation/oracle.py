@@ -12,6 +12,7 @@ from typing import Any
 from homeostat.adapters.store.documents import encode_proposal
 from homeostat.adapters.store.row_digest import row_digest
 from homeostat.adapters.story import unlike_row
+from homeostat.audit.checkpoint import CHECKPOINT_TRAILER, ledger_key
 from homeostat.audit.head import TRAILER_KEY
 from homeostat.audit.proposal_story import PROPOSAL_PREFIX
 from homeostat.audit.story import StoryInputs, verify_story
@@ -28,6 +29,7 @@ from homeostat.proposals.markdown import record_path
 from homeostat.rollout.invariants import violations
 from homeostat.rollout.observation import Hold
 from homeostat.testing.memory_repository import MemoryRepository
+from homeostat.testing.memory_tree import nodes_of
 from homeostat.testing.simulation.fleet import Fleet, SimulatedProcess
 from homeostat.testing.simulation.people import Journal
 from homeostat.testing.simulation.program import KINDS, failing_share, reply, sources_at
@@ -316,6 +318,10 @@ class Oracle:
             db_head=world.ledger.head(),
             head_file=world.ledger.head(),
             trailers=trailers,
+            nodes=nodes_of(entries),
+            checkpoints=world.record_branch.trailers(CHECKPOINT_TRAILER),
+            kept=(),
+            key=ledger_key(self._signer.public_key()),
             later_trailers=trailers,
             verify=self._signer.verify,
             unrecorded=frozenset(name for name, _ in world.records.pending_records()),
