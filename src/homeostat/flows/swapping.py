@@ -45,7 +45,9 @@ def swap_into_all(deps: Deps, wanted: LiveChange, *, quick: bool = False) -> Swa
     `quick`: what has to go into one process only is not prepared before: it is there sooner, and the process stands
     still for longer (it is looked through while calls wait). It is verified all the same.
     A process that starts meanwhile has read the new files; one that attached between the listing
-    and the files is caught by listing again until nobody is left out.
+    and the files is caught by listing again until nobody is left out. One that ends meanwhile is passed over where
+    others take the change: a program that watches its files ends its serving process as soon as they change. A second
+    one is not, since it may be the swap that ends them.
     """
     lost = [item for item in deps.live.processes() if not item.connected]
     if lost:
@@ -53,24 +55,27 @@ def swap_into_all(deps: Deps, wanted: LiveChange, *, quick: bool = False) -> Swa
         reason = "; ".join(f"process {item.pid} cannot be reached" for item in lost)
         return NotSwapped(reason=reason, needs_restart=True, passing=True)
     swapped: dict[ProcessId, LiveResult] = {}
+    ended: NotSwapped | None = None
     while True:
         waiting = [item for item in deps.live.processes() if item.connected and item.id not in swapped]
         if not waiting:
-            return SwappedAll(processes=swapped)
+            return ended if ended is not None and not swapped else SwappedAll(processes=swapped)
         results = (
             _swap_one(deps, wanted, waiting[0]) if quick and len(waiting) == 1 else _swap_all(deps, wanted, waiting)
         )
-        bad = [item for item in results if item.outcome is not LiveOutcome.SWAPPED]
-        if bad:
+        swapped |= {item.process_id: item for item in results if item.outcome is LiveOutcome.SWAPPED}
+        bad = results[-1]
+        if bad.outcome is LiveOutcome.SWAPPED:
+            continue
+        failed = NotSwapped(
+            reason=f"process {_pid(waiting, bad)}: {bad.detail}",
+            needs_restart=bad.outcome is LiveOutcome.RESTART_REQUIRED,
+            passing=bad.outcome is LiveOutcome.UNREACHABLE or bad.runs is RunningSource.LOADING,
+        )
+        if ended is not None or not _has_ended(deps, bad):
             _put_back(deps, wanted.id, [*swapped, *(item.id for item in waiting)])  # or `Unavailable`
-            return NotSwapped(
-                reason="; ".join(f"process {_pid(waiting, item)}: {item.detail}" for item in bad),
-                needs_restart=all(item.outcome is LiveOutcome.RESTART_REQUIRED for item in bad),
-                passing=any(
-                    item.outcome is LiveOutcome.UNREACHABLE or item.runs is RunningSource.LOADING for item in bad
-                ),
-            )
-        swapped |= {item.process_id: item for item in results}
+            return failed
+        ended = failed
 
 
 def _swap_one(deps: Deps, wanted: LiveChange, process: HostProcess) -> list[LiveResult]:
@@ -104,6 +109,14 @@ def _swap_all(deps: Deps, wanted: LiveChange, waiting: Sequence[HostProcess]) ->
         if results[-1].outcome is not LiveOutcome.SWAPPED:
             break
     return results
+
+
+def _has_ended(deps: Deps, result: LiveResult) -> bool:
+    """Tell whether a process gave no answer because it has ended; one that was only lost is waited for."""
+    if result.outcome is not LiveOutcome.UNREACHABLE:
+        return False
+    settled = deps.live.wait_until_connected([result.process_id], timeout_s=deps.settings.hmr.timeout_s)
+    return settled and all(item.id != result.process_id for item in deps.live.processes())
 
 
 def _put_back(deps: Deps, change_id: str, processes: Sequence[ProcessId]) -> None:

@@ -39,6 +39,9 @@ class Misbehaviour(StrEnum):
     DIE = "die"
     """The process dies on the way: no answer, and it is not connected any more."""
 
+    END = "end"
+    """The process ends on the way, and it is seen to have ended: no answer, and it is not listed any more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routed:
@@ -290,6 +293,9 @@ class FakeLive:
                 case Misbehaviour.DIE:
                     process.shown = replace(process.shown, connected=False)
                     self._lock.notify_all()
+                    return _result(process_id, LiveOutcome.UNREACHABLE, "scripted: the connection was lost")
+                case Misbehaviour.END:
+                    self.end(process_id)
                     return _result(process_id, LiveOutcome.UNREACHABLE, "scripted: the connection was lost")
             result = self._carry_out(process, kind, change_id, change, share)
             if how is Misbehaviour.LOSE_ANSWER:

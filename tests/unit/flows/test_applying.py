@@ -138,6 +138,48 @@ def test_with_two_processes_of_which_one_fails_both_end_on_the_old_code():
     assert running(world) == world.live.source(other.id, "shop.py") == SOURCE
 
 
+class TestAProcessThatEndsAmidTheSwap:
+    """A program that watches its files ends its serving process as soon as they change, and starts another."""
+
+    @staticmethod
+    def applied(world):
+        proposal = ready(world)
+        request_apply(world.deps, proposal.id, actor=OWNER, seen=None)
+        world.run()
+        return world.deps.proposals.get(proposal.id)
+
+    @pytest.mark.parametrize("command", ["prepare", "swap"])
+    @pytest.mark.parametrize("ends", [0, 1])
+    def test_is_passed_over_where_another_took_the_change(self, command, ends):
+        world = World()
+        other = world.process(identity="00000000-0000-4000-8000-000000000002")
+        world.live.attach(other, loaded={"shop.py": SOURCE})
+        gone, stays = (PROCESS, other.id)[:: 1 if ends == 0 else -1]
+        world.live.misbehave(gone, command, Misbehaviour.END)
+        assert self.applied(world).state is S.OBSERVING
+        assert disk(world) == world.live.source(stays, "shop.py") == MENDED
+
+    @pytest.mark.parametrize("command", ["prepare", "swap"])
+    def test_is_a_failure_where_nobody_took_the_change(self, command):
+        world = World()
+        world.live.misbehave(PROCESS, command, Misbehaviour.END)
+        assert self.applied(world).state is S.FAILED
+        assert disk(world) == SOURCE
+
+    @pytest.mark.parametrize("command", ["prepare", "swap"])
+    def test_is_a_failure_when_a_second_one_ends_too(self, command):
+        """It may be the swap that ends them: no third one is asked."""
+        world = World()
+        others = [world.process(identity=f"00000000-0000-4000-8000-00000000000{number}") for number in (2, 3)]
+        for other in others:
+            world.live.attach(other, loaded={"shop.py": SOURCE})
+        for process_id in (PROCESS, others[0].id):
+            world.live.misbehave(process_id, command, Misbehaviour.END)
+        assert self.applied(world).state is S.FAILED
+        assert disk(world) == world.live.source(others[1].id, "shop.py") == SOURCE
+        assert ("swap", others[1].id) not in [call[:2] for call in world.live.calls]
+
+
 def test_a_process_that_swapped_but_said_it_failed_is_brought_back():
     world = World()
     proposal = ready(world)

@@ -66,6 +66,13 @@ def test_a_process_that_comes_back_shows_what_is_in_force_in_it(live):
     assert live.processes()[0].changes == ("c1",)
 
 
+def test_a_process_that_ends_at_a_command_is_known_to_have_ended(live):
+    live.misbehave(PROCESS, "swap", Misbehaviour.END)
+    assert live.swap(PROCESS, CHANGE, timeout_s=1).outcome is LiveOutcome.UNREACHABLE
+    assert live.processes() == []
+    assert live.wait_until_connected([PROCESS], timeout_s=0)
+
+
 def test_a_process_that_ended_is_not_waited_for(live):
     live.end(PROCESS)
     assert live.processes() == []
