@@ -7,52 +7,78 @@ a call in what is a text; it finds every one that is written as a call.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from homeostat.policy.python_uses import Use, uses_of
+from homeostat.policy.python_uses import Use, no_warnings, uses_of, uses_of_quietly
 
 _MOST_LINES = 200
 """Lines that one statement may take; longer ones are read line by line."""
+
+_MOST_LOOKED_AT = 20_000
+"""Lines that may be looked at, some more than once, to find where statements end; then each line is one."""
+
+_MOST_PARSED = 4_000
+"""Times that a statement is parsed; of those after them, whatever looks like a call is taken for one."""
 
 _HEADS = (
     (re.compile(r"(?:elif|else)\b"), "if 0:\n pass\n"),
     (re.compile(r"(?:except|finally)\b"), "try:\n pass\n"),
     (re.compile(r"case\b"), "match 0:\n "),
 )
-_CALL = re.compile(r"(?<![\w.])((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)\s*\(")
+_CALL = re.compile(r"(?<![\w.])((?:[^\W\d]\w{0,60}\.){0,8}[^\W\d]\w{0,60})\s{0,8}\(")
 _OPENING, _CLOSING = "([{", ")]}"
 
 
-def uses_of_any(source: bytes) -> list[Use]:
+@lru_cache(maxsize=16)
+def uses_of_any(source: bytes) -> tuple[Use, ...]:
     """Return the uses of a source, read whole where it parses and in pieces where it does not."""
     try:
-        return uses_of(source)
+        return tuple(uses_of(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return uses_in_pieces(source.decode("utf-8", errors="replace"))
+        return tuple(uses_in_pieces(source.decode("utf-8", errors="replace")))
 
 
 def uses_in_pieces(source: str) -> list[Use]:
     """Return the uses in a source that is not whole, as far as its statements show them."""
     found: list[Use] = []
-    for number, text in _statements(source.split("\n")):
-        found += _uses(text, number)
+    reader = _Reader(left=_MOST_PARSED)
+    with no_warnings():
+        for number, text in statements(source.split("\n")):
+            found += reader.uses(text, number)
     return found
 
 
-def _uses(text: str, number: int) -> list[Use]:
-    bare = text.strip()
-    if not bare or bare.startswith("#"):
-        return []
-    for before, after in _frames(bare):
-        try:
-            uses = uses_of(before + _dedented(text) + after)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        shift = number - 1 - before.count("\n")
-        return [Use(use.name, use.line + shift, use.arguments, use.keywords, use.text) for use in uses]
-    lines = text.split("\n")
-    if len(lines) > 1:
-        return [use for at, line in enumerate(lines) for use in _uses(line, number + at)]
-    return [Use(match[1], number, (None,), {}) for match in _CALL.finditer(bare)]
+@dataclass(slots=True)
+class _Reader:
+    """Reads statements, of which only so many are parsed."""
+
+    left: int
+
+    def uses(self, text: str, number: int) -> list[Use]:
+        bare = text.strip()
+        if not bare or bare.startswith("#"):
+            return []
+        for before, after in _frames(bare):
+            self.left -= 1
+            if self.left < 0:
+                break
+            try:
+                uses = uses_of_quietly(before + dedented(text) + after)
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                continue
+            shift = number - 1 - before.count("\n")
+            return [replace(use, line=use.line + shift) for use in uses]
+        lines = text.split("\n")
+        if len(lines) > 1:
+            return [use for at, line in enumerate(lines) for use in self.uses(line, number + at)]
+        return [Use(match[1], number, (None,), {}) for match in _CALL.finditer(_without_remark(bare))]
+
+
+def _without_remark(line: str) -> str:
+    """Return a line without the comment at its end, where no text before it may hold the mark."""
+    before, mark, _ = line.partition("#")
+    return line if mark and ("'" in before or '"' in before) else before
 
 
 def _frames(bare: str) -> Iterator[tuple[str, str]]:
@@ -64,16 +90,17 @@ def _frames(bare: str) -> Iterator[tuple[str, str]]:
         yield "", "\ndef f(): pass"
 
 
-def _statements(lines: list[str]) -> Iterator[tuple[int, str]]:
+def statements(lines: list[str]) -> Iterator[tuple[int, str]]:
     """Yield number and text of each statement, which goes on while a bracket or a text is open."""
-    at = 0
+    at, left = 0, _MOST_LOOKED_AT + len(lines)
     while at < len(lines):
         end, depth, quote = at, 0, ""
         while True:
             depth, quote = _open_after(lines[end], depth, quote)
             end += 1
             goes_on = depth > 0 or quote or lines[end - 1].endswith("\\")
-            if not goes_on or end >= len(lines) or end - at >= _MOST_LINES:
+            left -= 1
+            if not goes_on or end >= len(lines) or end - at >= _MOST_LINES or left < 0:
                 break
         if goes_on and end - at > 1:  # what is open is never closed: it may have been a closing one
             end = at + 1
@@ -112,7 +139,8 @@ def _end_of_text(line: str, at: int) -> int:
     return at + 1
 
 
-def _dedented(text: str) -> str:
+def dedented(text: str) -> str:
+    """Return a statement as it would stand at the left margin."""
     first, *rest = text.split("\n")
     margin = len(first) - len(first.lstrip())
     return "\n".join([first.lstrip(), *(line[margin:] if line[:margin].isspace() else line for line in rest)])

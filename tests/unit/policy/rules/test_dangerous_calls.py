@@ -48,6 +48,40 @@ def with_line(line, imports=""):
         ("requests.post('http://x', data=items)", "import requests\n", "opens a connection"),
         ("urlopen('http://x')", "from urllib.request import urlopen\n", "opens a connection"),
         ("socket.create_connection(('x', 1))", "import socket\n", "opens a connection"),
+        ("print(list(map(eval, items)))", "", "runs code that it makes from data"),
+        ("[eval][0](items)", "", "runs code that it makes from data"),
+        ("(lambda f=os.system: f('ls'))()", "import os\n", "runs another program"),
+        ("threading.Thread(target=os.system, args=['ls']).start()", "import os\n", "runs another program"),
+        ("a, b = os.system, 1; a('ls')", "import os\n", "runs another program"),
+        ("self.run = subprocess.run; self.run(['ls'])", "import subprocess\n", "runs another program"),
+        ("system('ls')", "from os import *\n", "runs another program"),
+        ("os.system.__call__('ls')", "import os\n", "runs another program"),
+        ("posix.system('ls')", "import posix\n", "runs another program"),
+        ("json.os.system('ls')", "", "runs another program"),
+        ("vars(os).get('system')('ls')", "import os\n", "runs another program"),
+        ("object.__getattribute__(os, 'system')('ls')", "import os\n", "runs another program"),
+        ("operator.attrgetter('system')(os)('ls')", "import operator, os\n", "runs another program"),
+        ("getattr(__builtins__, items)(1)", "", "runs code that it makes from data"),
+        ("print.__self__.eval(items)", "", "runs code that it makes from data"),
+        ("ｅval(items)", "", "runs code that it makes from data"),
+        ("().__class__.__base__.__subclasses__()", "", "reaches past what the code was given"),
+        ("total.__globals__['os'].system('ls')", "", "runs another program"),
+        ("subprocess.run('ls', **{'shell': True})", "import subprocess\n", "hands text to a shell"),
+        ("yaml.load(items, Loader=yaml.Loader)", "import yaml\n", "loads objects from bytes"),
+        ("pathlib.Path(items).unlink()", "import pathlib\n", "deletes or overwrites files"),
+        ("open(items, 'w')", "", "overwrites files"),
+        ("json.dumps(dict(os.environ))", "import os\n", "hands all of the environment on"),
+        ("builtins.open = total", "import builtins\n", "in the place of what all code calls"),
+        ("total.__code__ = items", "", "exchanges the code of a function"),
+        ("session.verify = False", "", "trusts whoever answers"),
+        ("sys.path.insert(0, '/tmp')", "import sys\n", "where code is loaded from"),
+        ("os.environ['LD_PRELOAD'] = items", "import os\n", "names a place"),
+        ("db.execute(f'select {items} from t')", "", "values into the text of a query"),
+        ("db.execute('select * from t where a = ' + items)", "", "values into the text of a query"),
+        ("db.execute('select * from t where a = %s' % items)", "", "values into the text of a query"),
+        ("db.execute('select {}'.format(items))", "", "values into the text of a query"),
+        ("db.execute('DROP TABLE users')", "", "deletes whole tables"),
+        ("app.run(debug=True)", "", "by a debugger"),
         ("requests.get('https://x', verify=False)", "import requests\n", "trusts whoever answers"),
         ("shutil.rmtree(items)", "import shutil\n", "deletes or overwrites files"),
         ("os.remove(items)", "import os\n", "deletes or overwrites files"),
@@ -83,6 +117,14 @@ def test_a_danger_is_found_however_it_is_spelt(line, imports, what):
         ("log.warning('could not remove %s', items)", "import logging as log\n"),
         ("requests = []; requests.append(1)", ""),
         ("thread = threading.Thread(target=total)", "import threading\n"),
+        ("eval = json.loads; items = list(map(eval, items))", ""),
+        ("if isinstance(items, subprocess.CompletedProcess): pass", "import subprocess\n"),
+        ("sock: socket.socket | None = None", "import socket\n"),
+        ("db.execute('select * from t where a = ?', (items,))", ""),
+        ("raise ImportError('this needs more: pip install shop[all]')", ""),
+        ("text = open(items, 'rb').read()", ""),
+        ("# eval(items); os.system('ls')", ""),
+        ("items = 'eval(items)'", ""),
     ],
 )
 def test_what_only_looks_like_one_is_left_alone(line, imports):
@@ -115,6 +157,16 @@ def test_a_file_that_does_not_parse_is_read_statement_by_statement():
         "    def f(self,\n"
     )
     assert [finding.line for finding in found(create("a.py", text))] == [1, 2, 3, 5, 8]
+
+
+def test_a_comment_after_what_does_not_parse_is_no_call():
+    assert found(create("a.py", "    x = )  # as eval(x) did\n")) == []
+
+
+def test_a_large_file_that_does_not_parse_is_read_to_its_end_each_statement_a_bounded_number_of_times():
+    for line in ("(", "x = )", '"""', "x \\"):
+        (finding,) = found(create("a.py", f"{line}\n" * 20_001 + "x = ) + os.system('x')\n"))
+        assert finding.line == 20_002
 
 
 def test_only_python_is_read():
