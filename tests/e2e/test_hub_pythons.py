@@ -34,7 +34,7 @@ def test_the_hub_runs_in_this_python_too(version: str, tmp_path: Path) -> None:
         homeostat.with_name("python"), "-W", "error", "-c", "import sys, homeostat; print(sys.version)"
     )
     shop = Shop.found(tmp_path / "shop", settings=None)
-    terminal = Terminal(shop, tmp_path, homeostat=homeostat)
+    terminal = Terminal(shop, tmp_path, installed=homeostat)
     try:
         assert terminal.ok("init", "--json").json["test_command"]
         with (shop.root / "homeostat.toml").open("a") as settings:

@@ -114,7 +114,7 @@ def test_the_installed_command_takes_a_repository_under_care_and_changes_its_pro
 ) -> None:
     """The program runs in another environment than the hub: its own interpreter, without Homeostat in it."""
     shop = Shop.found(tmp_path / "shop", settings=None)
-    terminal = Terminal(shop, tmp_path, homeostat=installed / "homeostat")
+    terminal = Terminal(shop, tmp_path, installed=installed / "homeostat")
     try:
         found = terminal.ok("init", "--json").json
         assert found["test_command"] and Path(found["file"]) == shop.root / "homeostat.toml"

@@ -1,28 +1,24 @@
 """A real hub that ends its own process with SIGKILL at a chosen call of one of its ports.
 
 It is wired by the product itself (`HubServer`, with `wrap` around the ports) and runs in a process of
-its own, forked from a server that has imported everything already: a hub's imports take two seconds,
-and these tests start a hundred. `run_up` is `homeostat up` in such a process.
+its own.
 """
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from e2e.support.forked import Forked, begin
 from e2e.support.processes import descendants
-
-from homeostat.adapters.sandbox import kernel
+from e2e.support.shop import environment
 
 NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -119,7 +115,7 @@ class _Mortal:
 def _run_mortal(
     root: str, log: str, armed: str, trace: str, moment: Moment | None, variables: Mapping[str, str]
 ) -> None:
-    _redirect(log)
+    begin(environment=environment(), out=Path(log), err=Path(log))
     from homeostat.adapters.git.deployed import GitDeployedTree
     from homeostat.adapters.git.repository import open_repository
     from homeostat.adapters.settings import load_settings
@@ -146,46 +142,8 @@ def _run_mortal(
     server.run(lambda: None)
 
 
-def _run_up(root: str, log: str, command: Sequence[str], variables: Mapping[str, str]) -> None:
-    _redirect(log)
-    os.environ |= variables
-    from homeostat.cli.main import main
-
-    os.chdir(root)
-    sys.argv = ["homeostat", "up", "--port", "0", *(("--", *command) if command else ())]
-    main()
-
-
-def _redirect(log: str) -> None:
-    for name in [name for name in os.environ if name.startswith(("HOMEOSTAT_", "AETHERRA_"))]:
-        del os.environ[name]
-    os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for number in (1, 2):
-        os.dup2(handle, number)
-    os.setsid()
-    # Should the test run itself be killed, the server that forked this process ends, and this one with it.
-    kernel.die_with_parent(signal.SIGKILL, os.getppid())
-
-
-def _server() -> "multiprocessing.context.ForkServerContext":
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["homeostat.hub.serving", "homeostat.cli.main", "homeostat.adapters.settings"])
-    return context
-
-
 def start_mortal(
     root: Path, log: Path, *, armed: Path, trace: Path, moment: Moment | None, variables: Mapping[str, str] = NONE
-) -> ForkServerProcess:
+) -> Forked:
     """Start a hub that dies at `moment`, once the file `armed` is there; `variables` are settings of its own."""
-    arguments = (str(root), str(log), str(armed), str(trace), moment, dict(variables))
-    process = _server().Process(target=_run_mortal, args=arguments)
-    process.start()
-    return process
-
-
-def start_up(root: Path, log: Path, *command: str, variables: Mapping[str, str] = NONE) -> ForkServerProcess:
-    """Start `homeostat up --port 0 [-- COMMAND]` in the repository."""
-    process = _server().Process(target=_run_up, args=(str(root), str(log), command, dict(variables)))
-    process.start()
-    return process
+    return Forked(_run_mortal, str(root), str(log), str(armed), str(trace), moment, dict(variables))

@@ -7,9 +7,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
+
+from e2e.support.forked import Forked
 
 T = TypeVar("T")
+Started: TypeAlias = "subprocess.Popen[bytes] | Forked"
 
 
 def wait_for(condition: Callable[[], T], *, what: str, within_s: float = 90.0, pause_s: float = 0.05) -> T:
@@ -23,30 +26,42 @@ def wait_for(condition: Callable[[], T], *, what: str, within_s: float = 90.0, p
         time.sleep(pause_s)
 
 
+def start(
+    command: Sequence[str | Path], *, cwd: Path, env: dict[str, str], out: Path, err: Path
+) -> "subprocess.Popen[bytes]":
+    """Start a program that leads a group of its own, its output to files."""
+    with out.open("ab") as stdout, err.open("ab") as stderr:
+        return subprocess.Popen(
+            list(map(str, command)),
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+
+
 class Processes:
     """Starts each process in a group of its own and kills whole groups at the end."""
 
     def __init__(self) -> None:
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[Started] = []
+
+    def adopt(self, process: Started) -> None:
+        """End this one, too, and the group that it leads."""
+        self._started.append(process)
 
     def start(
         self, command: Sequence[str | Path], *, cwd: Path, env: dict[str, str], log: Path
     ) -> "subprocess.Popen[bytes]":
-        with log.open("ab") as stream:
-            process = subprocess.Popen(
-                list(map(str, command)),
-                cwd=cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._started.append(process)
+        process = start(command, cwd=cwd, env=env, out=log, err=log)
+        self.adopt(process)
         return process
 
     def end(self) -> None:
         for process in reversed(self._started):
+            process.kill()  # before it leads its group, too
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)

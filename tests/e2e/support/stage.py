@@ -9,13 +9,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import closing, suppress
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import httpx
+from e2e.support.forked import Forked, homeostat
 from e2e.support.load import get
-from e2e.support.mortal import NONE, Moment, start_mortal, start_up
+from e2e.support.mortal import NONE, Moment, start_mortal
 from e2e.support.processes import Processes, wait_for
 from e2e.support.shop import Shop, environment
 from e2e.support.terminal import PROPOSALS
@@ -23,11 +23,16 @@ from e2e.support.terminal import PROPOSALS
 from homeostat.adapters.agents.launch import prepare_launch
 
 
+def start_up(root: Path, log: Path, *command: str, variables: Mapping[str, str] = NONE) -> Forked:
+    """Start `homeostat up --port 0 [-- COMMAND]` in the repository."""
+    arguments = ("up", "--port", "0", *(("--", *command) if command else ()))
+    return homeostat(arguments, cwd=root, env=environment(**variables), out=log, err=log)
+
+
 class HubProcess:
     """A hub process, mortal or not. `wait_until_ready` comes first."""
 
-    def __init__(self, process: ForkServerProcess, shop: Shop, log: Path) -> None:
-        assert process.pid
+    def __init__(self, process: Forked, shop: Shop, log: Path) -> None:
         self.process = process
         self.pid = process.pid
         self.log = log
@@ -42,7 +47,7 @@ class HubProcess:
         self.client.headers["Authorization"] = f"Bearer {token}"
 
     def _address(self) -> str | None:
-        assert self.process.is_alive(), f"the hub ended with {self.process.exitcode}: {self.log.read_text()}"
+        assert self.process.poll() is None, f"the hub ended with {self.process.returncode}: {self.log.read_text()}"
         try:
             told = json.loads((self._state_dir / "run" / "hub.json").read_text())
         except (OSError, ValueError):
@@ -80,22 +85,22 @@ class HubProcess:
             raise AssertionError(f"{error}: {self.proposals()}\n{self.log.read_text()}") from None
 
     def wait_for_death(self) -> None:
-        self.process.join(40)
+        code = self.process.wait(40)
         self.client.close()
-        assert self.process.exitcode == -signal.SIGKILL, f"it did not die: {self.process.exitcode}"
+        assert code == -signal.SIGKILL, f"it did not die: {code}"
 
     def stop(self) -> None:
-        os.kill(self.pid, signal.SIGTERM)
-        self.process.join(30)
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(30)
         self.client.close()
-        assert self.process.exitcode == 0, f"{self.process.exitcode}: {self.log.read_text()}"
+        assert code == 0, f"{code}: {self.log.read_text()}"
 
     def end(self) -> None:
         """Kill it, and the program that it may have started."""
         self.client.close()
         with suppress(ProcessLookupError):  # it leads a group of its own as soon as it runs our code
             os.killpg(self.pid, signal.SIGKILL)
-        self.process.join(10)
+        self.process.wait(10)
 
 
 class Stage:

@@ -2,16 +2,16 @@
 
 import json
 import signal
-import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+from e2e.support.forked import homeostat
 from e2e.support.load import get
-from e2e.support.processes import Processes, is_running, wait_for
+from e2e.support.processes import Processes, Started, is_running, start, wait_for
 from e2e.support.shop import Edit, Shop, environment
 
 PROPOSALS = "/api/selfimprove/proposals"
@@ -35,7 +35,7 @@ class Typed:
 class Hub:
     """A `homeostat up` that a test has started."""
 
-    process: "subprocess.Popen[bytes]"
+    process: Started
     url: str
     log: Path
 
@@ -50,13 +50,16 @@ class Hub:
 
 
 class Terminal:
-    """One user at one repository. Ends what it started when the test calls `close`."""
+    """One user at one repository. Ends what it started when the test calls `close`.
 
-    def __init__(self, shop: Shop, scratch: Path, *, homeostat: Path = HOMEOSTAT) -> None:
+    `installed` is the command's file; without it, its processes are forked (`e2e.support.forked`).
+    """
+
+    def __init__(self, shop: Shop, scratch: Path, *, installed: Path | None = None) -> None:
         self.shop = shop
         self.scratch = scratch
         self.processes = Processes()
-        self._homeostat = homeostat
+        self._installed = installed
         self._count = 0
 
     def close(self) -> None:
@@ -64,17 +67,14 @@ class Terminal:
 
     def type(self, *arguments: str, env: Mapping[str, str] | None = None, within_s: float = 60.0) -> Typed:
         """Type `homeostat ARGUMENTS` and wait for its end."""
-        done = subprocess.run(
-            [self._homeostat, *arguments],
-            cwd=self.shop.root,
-            env=environment(**(env or {})),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=within_s,
-            check=False,
-        )
-        return Typed(done.returncode, done.stdout, done.stderr)
+        self._count += 1
+        out, err = (self.scratch / f"typed-{self._count}.{name}" for name in ("out", "err"))
+        process = self._start(arguments, environment(**(env or {})), out, err)
+        try:
+            code = process.wait(within_s)
+        finally:
+            process.kill()
+        return Typed(code, out.read_text(), err.read_text())
 
     def ok(self, *arguments: str, env: Mapping[str, str] | None = None) -> Typed:
         """Type a command that must succeed."""
@@ -84,12 +84,19 @@ class Terminal:
 
     # Long-running commands
 
-    def start(self, *arguments: str, name: str = "hub") -> "tuple[subprocess.Popen[bytes], Path]":
+    def start(self, *arguments: str, name: str = "hub") -> tuple[Started, Path]:
         """Start `homeostat ARGUMENTS` in the background; its output goes to a file."""
         self._count += 1
         log = self.scratch / f"{name}-{self._count}.log"
-        process = self.processes.start([self._homeostat, *arguments], cwd=self.shop.root, env=environment(), log=log)
+        process = self._start(arguments, environment(), log, log)
+        self.processes.adopt(process)
         return process, log
+
+    def _start(self, arguments: Sequence[str], env: dict[str, str], out: Path, err: Path) -> Started:
+        folder = self.shop.root
+        if self._installed:
+            return start([self._installed, *arguments], cwd=folder, env=env, out=out, err=err)
+        return homeostat(arguments, cwd=folder, env=env, out=out, err=err)
 
     def up(self, *command: str, port: int = 0) -> Hub:
         """Start `homeostat up`, with the program when one is named, and wait until it says it is ready."""
@@ -127,7 +134,7 @@ class Terminal:
         assert url is not None
         return url
 
-    def run_shop(self) -> "subprocess.Popen[bytes]":
+    def run_shop(self) -> Started:
         """Start the shop through `homeostat run`, beside a hub that is up."""
         process, _ = self.start("run", "--", *self.program(), name="shop")
         return process
