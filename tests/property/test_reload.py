@@ -13,6 +13,7 @@ import types
 from pathlib import Path
 
 from canary_scene import terms
+from homeostat_agent.firstseen import FirstSeen
 from homeostat_agent.reload import Change, Module, Reloader
 from homeostat_agent.reload.plan import plan_module, routing_obstacles
 from hypothesis import HealthCheck, event, example, given, settings
@@ -218,3 +219,65 @@ def check_canary(root, sources, promoted):
         assert behaviour(vars(module)) == behaviour(vars(old_module))
     finally:
         forget(name)
+
+
+def test_a_module_that_took_a_risk_behaves_as_a_fresh_import(tmp_path):
+    run_in_small_process(check_random_risks, tmp_path)
+
+
+def check_random_risks(root):
+    sys.path.insert(0, root)
+
+    @given(sources=modules(), with_held=st.booleans())
+    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+    def check(sources, with_held):
+        check_risk(root, sources, with_held)
+
+    check()
+
+
+def check_risk(root, sources, with_held):
+    """Where an aggressive plan goes further than a safe one, all names mean what they would, but for what it says.
+
+    Not promised: names that only statements bound which are gone, and what statements put into an object that was
+    there before (`REG2`); nor what others hold of earlier runs, to which nothing here looks.
+    """
+    old, new = sources
+    name = f"host{next(_numbers)}"
+    file = f"{name}/__init__.py"
+    plan = plan_module(file, old, new, mode="aggressive")
+    if plan_module(file, old, new).safe or not plan.safe:
+        event("safe" if plan.safe else "refused by the plan")
+        return
+    try:
+        try:
+            module, path = load(root, name, old)
+            sub = sys.modules[f"{name}.sub"]
+            expected, old_module = fresh(new, name, sub=sub), fresh(old, name, sub=sub)
+        except Exception:
+            event("the new source does not even import")
+            return
+        seen = FirstSeen()
+        seen.note()
+        reloader = Reloader(root, patience_s=0.0, seen=seen)
+        held = hold(vars(module)) if with_held else {}
+        behaviour(vars(module))
+        path.write_text(new)
+        outcome = reloader.swap(Change("c", (Module(file, old, new),), "aggressive"))
+        if outcome.outcome != "swapped":
+            event(f"refused in the process ({outcome.outcome})")
+            assert promised(module, old_module) == promised(old_module, old_module)
+            return
+        event("took a risk")
+        assert promised(module, expected) == promised(expected, expected), plan
+        assert reloader.rollback("c").outcome in ("swapped", "restart_required")
+        assert promised(module, old_module) == promised(old_module, old_module), plan
+        assert vars(module).keys() - {"__builtins__"} <= {*vars(old_module), *vars(expected), "__path__", "__cached__"}
+        del held
+    finally:
+        forget(name)
+
+
+def promised(module, like):
+    kept = {key: value for key, value in vars(module).items() if key in vars(like) and not key.startswith("REG")}
+    return behaviour(kept)

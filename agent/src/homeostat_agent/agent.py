@@ -12,6 +12,7 @@ from homeostat_agent.connection import dial
 from homeostat_agent.context import HostContext
 from homeostat_agent.control import Control
 from homeostat_agent.facts import original_arguments, process_age_s, program_name
+from homeostat_agent.firstseen import FirstSeen
 from homeostat_agent.loaded import loaded_files
 from homeostat_agent.otlp import encode_logs, encode_metrics
 from homeostat_agent.ring import Ring
@@ -54,12 +55,14 @@ class Agent:
         self._context = self._new_context()
         self._ring = Ring(RING_RECORDS)
         self._capture: Capture = install(self._ring, self._context, on_worker_end=self.flush_at_exit)
+        self._seen = FirstSeen() if launch.hmr_mode == "aggressive" else None
         self._control = Control(
             process_id=self.process_id,
             hmr_enabled=launch.hmr_enabled,
             hmr_mode=launch.hmr_mode,
             make_reloader=self._make_reloader,
             loaded=self._loaded_files,
+            seen=self._seen,
         )
         self._sender = Sender(source=self, control=self._control, dial=self._dial)
         self._member: Member | None = None
@@ -206,7 +209,7 @@ class Agent:
     def _make_reloader(self, haste: Haste) -> Reloader:
         from homeostat_agent.reload import Reloader
 
-        return Reloader(self._launch.repository, haste=haste)
+        return Reloader(self._launch.repository, haste=haste, seen=self._seen)
 
 
 def new_process_id() -> str:

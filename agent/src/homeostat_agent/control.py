@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from homeostat_agent.canary.report import CanaryReport
     from homeostat_agent.canary.switch import Terms
     from homeostat_agent.commands import Command
+    from homeostat_agent.firstseen import FirstSeen
     from homeostat_agent.reload import Change, Outcome, Reloader
 
     Answer = dict[str, Any]
@@ -46,8 +47,10 @@ class Control:
         hmr_mode: str,
         make_reloader: Callable[[Haste], Reloader],
         loaded: Callable[[], list[str]] = list,
+        seen: FirstSeen | None = None,
     ) -> None:
-        """`loaded` names the files of the repository that this process has loaded."""
+        """`loaded` names the files of the repository that this process has loaded; `seen` notes, each turn."""
+        self._seen = seen
         self.process_id = process_id
         self._parent_id = ""
         self._loaded = loaded
@@ -96,7 +99,9 @@ class Control:
         return self._reloader.take_reports() if self._reloader is not None else ()
 
     def give_back_lapsed(self) -> None:
-        """Give every canary whose lease ran out back to the old code. Never raises."""
+        """Give every canary whose lease ran out back to the old code. To be called each turn. Never raises."""
+        if self._seen is not None:
+            self._note_modules(self._seen)
         if self._reloader is None or self._disabled:
             return  # in a child that was forked in the middle of a change the calls themselves see the lease
         self._busy = True
@@ -106,6 +111,12 @@ class Control:
             self.faults += 1
         finally:
             self._busy = False
+
+    def _note_modules(self, seen: FirstSeen) -> None:
+        try:
+            seen.note()
+        except Exception:  # the edge to the host, whose modules may be anything
+            self.faults += 1
 
     def rest(self) -> None:
         """Leave the process as it is, for good: no command comes any more."""

@@ -264,8 +264,18 @@ def _build(values: Mapping[str, _Raw], warnings: tuple[str, ...]) -> LoadedSetti
     if settings.detectors.prometheus and not settings.detectors.prometheus_url:
         source = values["detectors.prometheus"].source
         raise InvalidInput("bad-setting", f"{source}: `detectors.prometheus` needs `detectors.prometheus_url`")
+    _check_mode(settings, values)
     _check_auto_reload(settings, values)
     return LoadedSettings(settings=settings, origins=tuple(origins), warnings=warnings)
+
+
+def _check_mode(settings: Settings, values: Mapping[str, _Raw]) -> None:
+    if settings.profile is Profile.PROD and settings.hmr.mode is HmrMode.AGGRESSIVE:
+        raise InvalidInput(
+            "bad-setting",
+            f"{values['hmr.mode'].source}: `hmr.mode` is aggressive, which takes risks, and this is the profile prod",
+            hint='leave it at "safe", or set another profile: what a safe plan refuses goes live by a restart',
+        )
 
 
 def _check_auto_reload(settings: Settings, values: Mapping[str, _Raw]) -> None:

@@ -17,7 +17,7 @@ from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, show, show_table, span
 from homeostat.cli.place import Place, locate
 from homeostat.core.errors import HomeostatError, InvalidInput, NotFound
-from homeostat.model.settings import Profile
+from homeostat.model.settings import HmrMode, Profile
 
 if TYPE_CHECKING:
     from homeostat.audit.story import Check
@@ -320,6 +320,9 @@ def _consistency(place: Place, loaded: LoadedSettings) -> list[Diagnosis]:
 
 
 def _hmr(loaded: LoadedSettings) -> Diagnosis:
+    if loaded.settings.hmr.enabled and loaded.settings.hmr.mode is HmrMode.AGGRESSIVE:
+        detail = "on, aggressive: what a safe plan leaves to a restart may go live, with a risk that the plan names"
+        return Diagnosis(level="warn", name="live change", detail=detail)
     if loaded.settings.hmr.enabled:
         return Diagnosis(level="ok", name="live change", detail=f"on, {loaded.settings.hmr.mode.value}")
     return Diagnosis(

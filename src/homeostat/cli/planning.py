@@ -60,13 +60,26 @@ def _show_definitions(body: dict[str, Any]) -> None:
     ]
     if rows:
         show_table(("what", "where", "definition", "why"), rows)
+        _show_risks(body)
     elif body["modules"]:
         show("  no definition differs: layout or comments, which running code does not see")
 
 
+def _show_risks(body: dict[str, Any]) -> None:
+    """Name each risk that an aggressive plan takes, once, with what it is taken for."""
+    risks: dict[str, list[str]] = {}
+    for module in body["modules"]:
+        for item in module["definitions"]:
+            if item.get("risk"):
+                risks.setdefault(item["risk"], []).append(f"{module['path']}:{item['line']} {item['qualname']}")
+    for words, places in risks.items():
+        show(f"  risk (hmr.mode = aggressive): {', '.join(places)}: {words}")
+
+
 def _remark(item: dict[str, Any]) -> str:
     if item["not_routable"]:
-        return f"all calls at once: {item['not_routable']}"
+        words = f"all calls at once: {item['not_routable']}"
+        return f"{item['reason']}; {words}" if item.get("risk") and item["reason"] else words
     return str(item["reason"])
 
 

@@ -275,7 +275,7 @@ def _out_of_processes(deps: Deps, proposal: Proposal, change: TreeChange, failed
 
 def swap_everywhere(deps: Deps, change_id: str, change: TreeChange) -> WentLive | RestartNeeded | ApplyFailed:
     """Swap a change into every attached process, all or none; files are on disk already."""
-    plan = plan_change(change)
+    plan = plan_change(change, mode=deps.settings.hmr.mode)
     if not plan.needs_live:
         return WentLive(detail="no running process loads the changed files")
     if not deps.settings.hmr.enabled:

@@ -210,7 +210,7 @@ def _bring_in_line(
 
 
 def _bring_forward(deps: Deps, proposal: Proposal, change: TreeChange, strays: Sequence[HostProcess]) -> list[str]:
-    if not plan_change(change).needs_live:
+    if not plan_change(change, mode=deps.settings.hmr.mode).needs_live:
         return []
     timeout_s = deps.settings.hmr.timeout_s
     wanted = live_change(proposal.id, change, mode=deps.settings.hmr.mode)

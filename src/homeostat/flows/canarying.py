@@ -61,7 +61,11 @@ def begin(deps: Deps, proposal: Proposal, change: TreeChange) -> Proposal:
     """
     assert proposal.application is not None and proposal.application.canary is not None
     settings = deps.settings.canary
-    shadowed = plan_shadow(change, plan_change(change), settings).functions if settings.steps else ()
+    shadowed = (
+        plan_shadow(change, plan_change(change, mode=deps.settings.hmr.mode), settings).functions
+        if settings.steps
+        else ()
+    )
     percent = settings.steps[0] if settings.steps and not shadowed else 0
     obstacle = _begin_everywhere(deps, proposal, change, percent, shadowed)
     if obstacle:
@@ -200,7 +204,7 @@ def _begin_everywhere(
     deps: Deps, proposal: Proposal, change: TreeChange, percent: int, shadowed: tuple[str, ...]
 ) -> str:
     """Ask every process to route the change; return why that cannot be, after all have given back."""
-    plan = plan_change(change)
+    plan = plan_change(change, mode=deps.settings.hmr.mode)
     if not (percent or shadowed) or not plan.needs_live or plan.restart_reasons or not deps.settings.hmr.enabled:
         return "; ".join(plan.restart_reasons) or "no running process would take it now"
     wanted = live_change(proposal.id, change, mode=deps.settings.hmr.mode)

@@ -243,7 +243,7 @@ class Reloading:
         wanted = edit_change(change_id, edit.texts, mode=self._deps.settings.hmr.mode)
         if wanted is None:
             return self._needs_restart(edit.files, "what runs is no text that Python reads")
-        plans = [plan_module(item.path, item.old_source, item.new_source) for item in wanted.modules]
+        plans = [plan_module(item.path, item.old_source, item.new_source, mode=wanted.mode) for item in wanted.modules]
         reasons = [reason for plan in plans for reason in plan.restart_reasons]
         if reasons:
             return self._needs_restart(edit.files, "; ".join(reasons))
@@ -360,7 +360,12 @@ def _is_within(changed_at: datetime, begins_at: datetime, ends_at: datetime) -> 
 
 def _verdicts(plans: list[ModulePlan]) -> list[JsonValue]:
     found: list[JsonValue] = [
-        {"path": plan.path, "definition": item.qualname, "verdict": item.action}
+        {
+            "path": plan.path,
+            "definition": item.qualname,
+            "verdict": item.action,
+            **({"risk": item.risk} if item.risk else {}),
+        }
         for plan in plans
         for item in plan.definitions
     ]

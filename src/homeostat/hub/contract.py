@@ -229,8 +229,8 @@ class PlanBody(BaseModel):
     """Why it goes this way."""
 
     modules: list[dict[str, Any]]
-    """Each changed module with its definitions: `action`, `line`, `reason`, `not_routable` where that is so, and
-    `imports`: the modules that a new import may load."""
+    """Each changed module with its definitions: `action`, `line`, `reason`, `not_routable` where that is so,
+    `imports`: the modules that a new import may load, and `risk`: what may go wrong with it all the same."""
 
     restart_reasons: list[str]
     read_at_start: list[str]

@@ -263,4 +263,4 @@ def _plan(deps: Deps, proposal: Proposal) -> dict[str, Any] | None:
         change = resolve_diff(deps, proposal.diff.encode("utf-8"), proposal.change.base_commit)
     except HomeostatError:
         return None
-    return None if isinstance(change, Denied) else plain(plan_change(change))
+    return None if isinstance(change, Denied) else plain(plan_change(change, mode=deps.settings.hmr.mode))

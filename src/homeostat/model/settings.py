@@ -69,7 +69,8 @@ class HmrSettings:
 
     enabled: bool = setting(False, "Whether changes may be swapped into running processes.")
     mode: HmrMode = setting(
-        HmrMode.SAFE, "`safe` or `aggressive` (`force` is read so); both swap the same safe set today."
+        HmrMode.SAFE,
+        "`safe`, or `aggressive` (`force` is read so): takes live what has a risk, too, and names it; not in `prod`.",
     )
     timeout_s: float = setting(10.0, "How long one process may take over a swap.", low=0.1, high=300)
     auto_reload: bool = setting(

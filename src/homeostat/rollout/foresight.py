@@ -109,7 +109,7 @@ def foresee(
     change: TreeChange, *, processes: Sequence[HostProcess], lately: Iterable[VitalsTick], settings: Settings
 ) -> Foresight:
     """Say what applying this change would do with these processes, and at the traffic that was seen lately."""
-    live = plan_change(change)
+    live = plan_change(change, mode=settings.hmr.mode)
     way, reason = _way(live, processes, settings)
     traffic = traffic_of(lately, settings.canary)
     steps = settings.canary.steps if way is Way.SHARE else ()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from homeostat_agent.reload.plan import ModulePlan, plan_module
 
 from homeostat.model.change import ChangeKind, FileChange, TreeChange
+from homeostat.model.settings import HmrMode
 
 _TOP_FOLDERS_FOR_PEOPLE = frozenset({"test", "docs", "doc", ".github"})
 _TOP_FILES_FOR_PEOPLE = frozenset(
@@ -35,8 +36,8 @@ class LivePlan:
         return bool(self.modules or self.restart_reasons)
 
 
-def plan_change(change: TreeChange) -> LivePlan:
-    """Plan a change of files for running processes, from the files alone.
+def plan_change(change: TreeChange, *, mode: HmrMode = HmrMode.SAFE) -> LivePlan:
+    """Plan a change of files for running processes, from the files alone; `mode` is the one that it will be sent in.
 
     What a process may have read and cannot read anew needs a restart; that is every file that is not
     known to be for people or tests only. A new Python file needs nothing: whatever imports it from
@@ -56,7 +57,7 @@ def plan_change(change: TreeChange) -> LivePlan:
         if sources is None:
             reasons.append(f"{item.path}: a {item.kind.value} of this file is read at start only")
             continue
-        plan = plan_module(item.path, *sources)
+        plan = plan_module(item.path, *sources, mode=mode.value)
         modules.append(plan)
         reasons += plan.restart_reasons
     reasons += [reason for plan in modules for reason in _imports_of_new_files(plan, fresh)]

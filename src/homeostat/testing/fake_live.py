@@ -319,7 +319,7 @@ class FakeLive:
             return _result(process_id, LiveOutcome.RESTART_REQUIRED, "hot module reload is disabled for this process")
         loaded = [item for item in change.modules if item.path in process.loaded]
         runs = _running_source(process, loaded) if kind == "prepare" else None
-        reasons = [reason for item in loaded for reason in _restart_reasons(item)]
+        reasons = [reason for item in loaded for reason in _restart_reasons(item, change.mode)]
         if reasons:
             return _result(process_id, LiveOutcome.RESTART_REQUIRED, "; ".join(reasons), runs)
         refused = _in_the_way(process, change) or _unlike(process, loaded)
@@ -328,8 +328,9 @@ class FakeLive:
         left = tuple(item for item in loaded if process.loaded[item.path] == item.old_source)
         if kind == "swap" and share is not None and change_id not in process.undo:
             obstacles = [name for item in left for name in _cached(item)]
-            if obstacles:
-                detail = f"{', '.join(obstacles)}: a cache would mix results of both arms"
+            detail = f"{', '.join(obstacles)}: a cache would mix results of both arms" if obstacles else ""
+            detail = detail or "; ".join(_risked(item, change.mode) for item in left).strip("; ")
+            if detail:
                 return _result(process_id, LiveOutcome.NOT_ROUTABLE, detail)
             until_s = self._monotonic_s() + share.lease_s
             process.routed[change_id] = Routed(share=share, modules=change.modules, until_s=until_s)
@@ -384,9 +385,9 @@ class FakeLive:
         process.shown = replace(process.shown, generation=process.shown.generation + 1, changes=changes)
 
 
-def _restart_reasons(item: ModuleChange) -> tuple[str, ...]:
+def _restart_reasons(item: ModuleChange, mode: str) -> tuple[str, ...]:
     """Decide as the process would (`homeostat_agent.reload.plan`), from the sources alone."""
-    return plan_module(item.path, item.old_source, item.new_source).restart_reasons
+    return plan_module(item.path, item.old_source, item.new_source, mode=mode).restart_reasons
 
 
 def _in_the_way(process: _Process, change: LiveChange) -> str:
@@ -400,6 +401,12 @@ def _in_the_way(process: _Process, change: LiveChange) -> str:
 def _unlike(process: _Process, loaded: Sequence[ModuleChange]) -> str:
     unlike = [item.path for item in loaded if process.loaded[item.path] not in (item.old_source, item.new_source)]
     return f"{unlike[0]} is not what the change was made from" if unlike else ""
+
+
+def _risked(item: ModuleChange, mode: str) -> str:
+    """Say why no share of the calls can have what only an aggressive plan takes live."""
+    plan = plan_module(item.path, item.old_source, item.new_source, mode=mode)
+    return "; ".join(one.not_routable for one in plan.definitions if one.risk and one.not_routable)
 
 
 def _cached(item: ModuleChange) -> list[str]:

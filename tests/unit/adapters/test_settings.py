@@ -109,6 +109,12 @@ def test_an_invalid_hmr_mode_is_said_and_read_as_safe(load):
     assert "safe is used" in warning and "\x1b" not in warning and len(warning) < 200
 
 
+@pytest.mark.parametrize("given", [{"AETHERRA_HMR_MODE": "force"}, {}])
+def test_the_profile_prod_takes_no_risks(load, given):
+    with pytest.raises(InvalidInput, match="takes risks, and this is the profile prod"):
+        load("" if given else '[hmr]\nmode = "aggressive"\n', AETHERRA_PROFILE="prod", **given)
+
+
 @pytest.mark.parametrize("raw", ["force", "FORCE", "aggressive", " Aggressive "])
 def test_force_is_read_as_aggressive(load, raw):
     loaded = load(AETHERRA_HMR_MODE=raw)

@@ -66,6 +66,12 @@ def test_a_fresh_repository_is_told_what_is_missing(typed, committed):
     assert [name for name in found if name.startswith("sandbox")]
 
 
+def test_a_mode_that_takes_risks_is_warned_of(typed, committed):
+    (committed / "homeostat.toml").write_text('[hmr]\nenabled = true\nmode = "aggressive"\n')
+    found = by_name(typed("doctor", "--json"))["live change"]
+    assert found["level"] == "warn" and "a risk that the plan names" in found["detail"]
+
+
 def test_the_output_of_tests_that_fail_keeps_its_lines_below_the_table(capsys):
     failed = checks.Diagnosis(level="fail", name="tests", detail="2 fail\n  def f():\nE  x", remedy="mend them")
     checks._show_diagnoses([failed, checks.Diagnosis(level="ok", name="disk", detail="9 MB free")])

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from homeostat.model.settings import CanarySettings
+from homeostat.model.settings import CanarySettings, HmrMode
 from homeostat.testing.world import DIFF, WORLD_SETTINGS
 
 TRYING = replace(WORLD_SETTINGS, canary=CanarySettings(steps=(10, 50)))
+RISKY = replace(TRYING, hmr=replace(TRYING.hmr, mode=HmrMode.AGGRESSIVE))
 LAYOUT = "--- a/shop.py\n+++ b/shop.py\n@@ -1,2 +1,3 @@\n+# prices\n def price(coupon):\n     return PRICES[coupon]\n"
 TOP = "--- a/shop.py\n+++ b/shop.py\n@@ -5 +5 @@\n-PRICES = {'A': 1}\n+PRICES = {'A': 2}\n"
 PROMPT = "--- /dev/null\n+++ b/prompts/greeting.txt\n@@ -0,0 +1 @@\n+Hello\n"
@@ -33,6 +34,18 @@ def test_the_verdict_the_steps_and_the_time_are_said(hub, typed):
     ):
         assert words in answer.out, words
     assert "nothing has moved" in answer.err
+
+
+@pytest.mark.parametrize("hub", [RISKY], indirect=True)
+def test_each_risk_of_an_aggressive_plan_is_named(hub, typed):
+    answer = typed("plan", hub.submit(TOP))
+    assert "goes live: all calls at once" in answer.out
+    assert "risk (hmr.mode = aggressive): shop.py:5 PRICES: what it did before is not undone" in " ".join(
+        answer.out.split()
+    )
+    assert "runs in the running module: `PRICES = {'A': 2}`" in answer.out
+    (module,) = json.loads(typed("plan", hub.submit(TOP), "--json").out)["modules"]
+    assert [bool(item["risk"]) for item in module["definitions"]] == [True]
 
 
 @pytest.mark.parametrize("hub", [TRYING], indirect=True)

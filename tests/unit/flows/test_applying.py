@@ -12,7 +12,7 @@ from homeostat.flows.observing import observe
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
 from homeostat.model.proposal import Proposal, ProposalState
-from homeostat.model.settings import HmrSettings, PolicySettings
+from homeostat.model.settings import CanarySettings, HmrMode, HmrSettings, PolicySettings
 from homeostat.model.verdict import Denied
 from homeostat.policy.document import policy_in_force
 from homeostat.testing.fake_live import Misbehaviour
@@ -52,6 +52,28 @@ def test_applying_changes_branch_checkout_and_process_together():
     assert world.repository.branches["main"] == proposal.application.commit
     assert world.backups.load(proposal.application.backup).files[0].before.content.decode() == SOURCE
     assert f"homeostat/proposal-{proposal.id}" not in world.repository.branches
+
+
+TOP = "--- a/shop.py\n+++ b/shop.py\n@@ -5 +5 @@\n-PRICES = {'A': 1}\n+PRICES = {'A': 2}\n"
+
+
+@pytest.mark.parametrize("mode", list(HmrMode))
+def test_what_has_a_risk_goes_live_at_once_and_only_where_it_was_chosen(mode):
+    hmr, canary = replace(WORLD_SETTINGS.hmr, mode=mode), CanarySettings(steps=(10, 50))
+    world = World(settings=replace(WORLD_SETTINGS, hmr=hmr, canary=canary))
+    proposal = submit(world.deps, Submission(title="Dearer", rationale="why", diff=TOP), actor=BOT)
+    world.run()
+    assert isinstance(request_apply(world.deps, proposal.id, actor=OWNER, seen=None), Proposal)
+    world.run()
+    application = world.deps.proposals.get(proposal.id).application
+    assert application.live is (mode is HmrMode.AGGRESSIVE)
+    assert running(world) == (disk(world) if application.live else SOURCE) and "'A': 2" in disk(world)
+    if application.live:
+        assert "runs once, for both arms" in str(world.deps.proposals.get(proposal.id).log)
+        request_revert(world.deps, proposal.id, actor=OWNER, reason="")
+        world.run()
+        assert world.deps.proposals.get(proposal.id).state is S.REVERTED
+        assert running(world) == disk(world) == SOURCE
 
 
 def test_asked_twice_it_happens_once():

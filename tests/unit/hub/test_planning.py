@@ -28,7 +28,15 @@ def test_the_plan_names_definitions_steps_and_time(serve):
         {
             "path": "shop.py",
             "definitions": [
-                {"qualname": "price", "action": "swap", "line": 1, "reason": "", "not_routable": "", "imports": []},
+                {
+                    "qualname": "price",
+                    "action": "swap",
+                    "line": 1,
+                    "reason": "",
+                    "not_routable": "",
+                    "imports": [],
+                    "risk": "",
+                },
             ],
         }
     ]

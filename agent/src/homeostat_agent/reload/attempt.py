@@ -23,6 +23,7 @@ from homeostat_agent.reload.patience import Patience
 from homeostat_agent.reload.plan import ModulePlan, routing_obstacles
 from homeostat_agent.reload.routes import Router
 from homeostat_agent.reload.routing import CACHED
+from homeostat_agent.reload.runs import Run
 from homeostat_agent.reload.step import MAX_ROUNDS, Step, Surroundings
 from homeostat_agent.reload.work import Target, Work, copies_elsewhere, plan_forward
 
@@ -53,6 +54,9 @@ class Attempt(Step):
 
         self.values: list[Value] = []
         """Defaults and constants that `commit` exchanged."""
+
+        self.runs: list[Run] = []
+        """Statements that `commit` ran."""
 
         self.router: Router | None = None
         self._work = Work()
@@ -184,7 +188,10 @@ class Attempt(Step):
             old = map(self._old_for, exchange.old, exchange.new)
             self.exchanged.extend(map(_triple, references, old, exchange.new))
             self.values.extend(exchange.values)
+            self.runs.extend(exchange.runs)
         notes.extend(self._clear_caches(first))
+        if first.kept:
+            notes.append(f"{first.kept} functions that were made before stay with those who hold them")
         in_flight = running(set(map(id, first.left_codes))) + waiting
         if in_flight:
             notes.append(f"{in_flight} calls in flight finish on the old code")

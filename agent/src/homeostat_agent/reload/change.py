@@ -10,8 +10,11 @@ FAILED = "failed"
 NOT_ROUTABLE = "not_routable"
 """Of a canary: the change could be swapped, but not with a share of the calls."""
 
-MODES = ("safe", "aggressive")
-"""Both are planned alike: no mode makes a doubtful swap safe."""
+SAFE = "safe"
+AGGRESSIVE = "aggressive"
+"""Where a safe plan needs a restart, it takes up what can be done with a risk that it names (`reload.widening`)."""
+
+MODES = (SAFE, AGGRESSIVE)
 
 _MAX_DETAIL_CHARS = 2000
 

@@ -38,6 +38,8 @@ class Obstacle:
     qualname: str
     line: int
     reason: str
+    part: str = ""
+    """What of it stands against it, where an aggressive change may go on from there (see `reload.widening`)."""
 
 
 @dataclass
@@ -74,12 +76,15 @@ class Differences:
     constants: list[ChangedConstant] = field(default_factory=list)
     """Constants of the module's top level that changed."""
 
+    shapes: frozenset[str] = frozenset()
+    """Qualified names of functions that may get another signature."""
+
     obstacles: list[Obstacle] = field(default_factory=list)
 
 
-def compare(old: ModuleOutline, new: ModuleOutline) -> Differences:
-    """Compare two outlines of one module."""
-    found = Differences()
+def compare(old: ModuleOutline, new: ModuleOutline, *, shapes: frozenset[str] = frozenset()) -> Differences:
+    """Compare two outlines of one module. The signatures of functions named in `shapes` may differ."""
+    found = Differences(shapes=shapes)
     known = bound_names(old.tree)
     named = {id(item): name for item in new.items if (name := new_name(item)) is not None and name.name not in known}
     found.names.extend(named.values())
@@ -111,7 +116,7 @@ def _compare_items(
             kept.append(item)
     # INVARIANT: apart from added functions, a scope has the same kinds and names in the same order,
     # so the n-th item of one is the n-th of the other. Anything else is an obstacle.
-    label = _label_of_module if scope == "<module>" else _label
+    label = label_of_module if scope == "<module>" else _label
     if [label(item) for item in old] != [label(item) for item in kept]:
         found.obstacles.extend(_order_obstacles(old, kept, scope))
         for item, other in _same_names(old, kept):  # for the reader: what else would have to be said
@@ -175,8 +180,9 @@ def _compare_functions(old: FunctionOutline, new: FunctionOutline, *, found: Dif
     differ = [part for part, text in before.items() if after[part] != text]
     if _become_texts(found) and annotations_of(new.node) and "annotations" not in differ:
         differ.append("annotations")
-    if not {*differ} <= {"defaults", "annotations"} or ("annotations" in differ and "<locals>" in new.qualname):
-        found.obstacles.extend(_obstacle(new, f"its {part} changed") for part in differ)
+    allowed = {"defaults", "annotations", *(["signature"] if new.qualname in found.shapes else [])}
+    if not {*differ} <= allowed or ("annotations" in differ and "<locals>" in new.qualname):
+        found.obstacles.extend(_obstacle(new, f"its {part} changed", part) for part in differ)
     else:
         found.defaults.extend([(old, new)] if "defaults" in differ else [])
         found.annotated.extend([(old, new)] if "annotations" in differ else [])
@@ -193,7 +199,7 @@ def _compare_functions(old: FunctionOutline, new: FunctionOutline, *, found: Dif
 
 def _header_obstacles(old: FunctionOutline | ClassOutline, new: FunctionOutline | ClassOutline) -> list[Obstacle]:
     before, after = old.header(), new.header()
-    return [_obstacle(new, f"its {part} changed") for part, text in before.items() if after[part] != text]
+    return [_obstacle(new, f"its {part} changed", part) for part, text in before.items() if after[part] != text]
 
 
 def _special_reason(old: FunctionOutline, new: FunctionOutline) -> str:
@@ -225,7 +231,7 @@ def _order_obstacles(old: tuple[Item, ...], new: list[Item], scope: str) -> list
         index = next((i for i, text in enumerate(new_texts) if i >= len(old_texts) or text != old_texts[i]), None)
         statements = [item for item in new if isinstance(item, Statement)]
         line = statements[index].node.lineno if index is not None else 1
-        found.append(Obstacle(scope, line, f"a statement of {place} changed"))
+        found.append(Obstacle(scope, line, f"a statement of {place} changed", "statements"))
     if not found:
         found.append(Obstacle(scope, 1, f"definitions in {place} have another order, kind or number"))
     return found
@@ -253,7 +259,8 @@ def _label(item: Item) -> tuple[str, str]:
     return ("class" if isinstance(item, ClassOutline) else "function", item.name)
 
 
-def _label_of_module(item: Item) -> tuple[str, str]:
+def label_of_module(item: Item) -> tuple[str, str]:
+    """Return what items of a module's top level have to have in common to be compared with one another."""
     name = constant_name(item) if isinstance(item, Statement) else ""
     kind = "annotated constant" if name and isinstance(item.node, ast.AnnAssign) else "constant"
     return (kind, name) if name else _label(item)
@@ -272,8 +279,8 @@ def _is_idiom(item: Item) -> bool:
     return isinstance(item, FunctionOutline) and not _SAME_NAME_DECORATORS.isdisjoint(item.decorator_names())
 
 
-def _obstacle(item: FunctionOutline | ClassOutline, reason: str) -> Obstacle:
-    return Obstacle(item.qualname, item.node.lineno, reason)
+def _obstacle(item: FunctionOutline | ClassOutline, reason: str, part: str = "") -> Obstacle:
+    return Obstacle(item.qualname, item.node.lineno, reason, part)
 
 
 class _Checks(ast.NodeTransformer):

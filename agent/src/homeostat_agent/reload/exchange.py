@@ -11,6 +11,7 @@ from operator import setitem
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple, Optional, Union
 
+from homeostat_agent.reload.runs import Run
 from homeostat_agent.reload.spaces import class_dict
 
 
@@ -53,6 +54,10 @@ class Binding:
             type.__delattr__(self.holder, self.name)
 
 
+bases_of = type.__dict__["__bases__"].__get__
+"""What a class is made of, past whatever a metaclass says of it."""
+
+
 class Value(NamedTuple):
     """What a function or a name space holds under a name, and what takes its place."""
 
@@ -68,6 +73,8 @@ class Value(NamedTuple):
     def present(self) -> Any:
         if isinstance(self.holder, dict):
             return self.holder.get(self.name)
+        if issubclass(type(self.holder), type) and self.name == "__bases__":
+            return bases_of(self.holder)
         if issubclass(type(self.holder), type):
             return class_dict(self.holder).get(self.name)
         return getattr(self.holder, self.name)
@@ -108,6 +115,8 @@ class Exchange:
     bindings: list[Binding] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     docstrings: list[Docstring] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    """Statements that run when all the rest is in place: of an aggressive change only."""
 
     def add(self, function: FunctionType, old: CodeType, new: CodeType) -> None:
         self.functions.append(function)
@@ -115,7 +124,7 @@ class Exchange:
         self.new.append(new)
 
     def __bool__(self) -> bool:
-        return bool(self.functions or self.bindings or self.values or self.docstrings)
+        return bool(self.functions or self.bindings or self.values or self.docstrings or self.runs)
 
     def commit(self) -> int:
         """Put the new code in place and return the microseconds it took; `ExchangeFailed`: nothing changed.
@@ -123,6 +132,9 @@ class Exchange:
         New names come first, since nothing calls them yet. The assignments then run as one call of
         C code that evaluates no bytecode, so no other thread gets the interpreter in between, and
         the host's switch interval need not be touched. A call sees all functions old or all new.
+
+        Statements that run again come last, and are the host's own: they take the time that they take, it does not
+        count, and other threads go on meanwhile, in the new code.
         """
         try:
             for binding in self.bindings:
@@ -134,6 +146,8 @@ class Exchange:
             took_ns = time.perf_counter_ns() - start_ns
             for docstring in self.docstrings:
                 docstring.holder.__doc__ = docstring.new
+            for run in self.runs:
+                run.put()
         except Exception as error:  # an assignment that the interpreter or an audit hook of the host refused
             self.undo()
             raise ExchangeFailed(f"{type(error).__name__}: {error}") from error
@@ -141,6 +155,8 @@ class Exchange:
 
     def undo(self) -> None:
         """Put everything back, also what a `commit` that broke has done of it."""
+        for run in reversed(self.runs):
+            run.take()
         _assign(self.functions, self.old, [(value.holder, value.name, value.old) for value in self.values])
         for binding in self.bindings:
             binding.take()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 
 from homeostat_agent.reload.outline import FunctionNode as _Function
 from homeostat_agent.reload.outline import names_read
@@ -52,6 +53,19 @@ def looks_at_names(tree: ast.Module) -> bool:
     trace.execute(tree.body)
     trace.settle()
     return trace.opaque
+
+
+class ImportRuns:
+    """Tells which functions of a module each of its statements may run at import."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._whole = _Trace(tree)
+        self._whole.execute(tree.body)
+        self._whole.settle()
+
+    def by(self, nodes: list[ast.stmt]) -> list[_Function]:
+        """Return what these statements may run, with all the names that the others hold by then."""
+        return self._whole.again(nodes)
 
 
 def run_inside(tree: ast.Module, roots: list[_Function]) -> set[tuple[str, int]]:
@@ -103,6 +117,18 @@ class _Trace:
         """Follow statements that run; bodies of functions defined in them do not run by that alone."""
         for node in body:
             _Visitor(self).visit(node)
+
+    def again(self, nodes: list[ast.stmt]) -> list[_Function]:
+        """Return the functions that these statements run by themselves, where all that was held or made is there."""
+        part = copy.copy(self)
+        part.run, part._made, part._held, part._dynamic = [], [], set(self._held), False
+        part.opaque = False
+        part.execute(nodes)
+        part.settle()
+        if part._dynamic:
+            part._made = [*part._made, *(item for item in self._made if item not in part._made)]
+            part.settle()
+        return part.run
 
     def call(self, function: _Function) -> None:
         if function not in self.run:

@@ -25,6 +25,7 @@ from homeostat_agent.reload.outline import FunctionOutline
 from homeostat_agent.reload.pairing import compile_module
 from homeostat_agent.reload.patience import Patience
 from homeostat_agent.reload.plan import differences
+from homeostat_agent.reload.provenance import Provenance
 from homeostat_agent.reload.routes import Routes
 from homeostat_agent.reload.values import side_of, side_of_constant
 
@@ -70,8 +71,11 @@ class _Sides(NamedTuple):
 class Look:
     """A question about one change, which may be asked again."""
 
-    def __init__(self, change: Change, files: Files, anchors: tuple[Any, ...], routes: Routes) -> None:
+    def __init__(
+        self, change: Change, files: Files, anchors: tuple[Any, ...], routes: Routes, provenance: Provenance
+    ) -> None:
         self._files, self._anchors, self._routes = files, anchors, routes
+        self._provenance = provenance
         self._modules = {module.path: module for module in change.modules}
         self._sides: dict[tuple[str, str], _Sides] = {}
 
@@ -119,6 +123,8 @@ class Look:
                 told.add(EITHER if is_old and is_new else OLD if is_old else NEW if is_new else OTHER)
             if told <= {EITHER}:  # a name may have been there before, or be bound under a canary: functions know better
                 told.update(_told_by(name, load.namespace, stars) for name in names)
+                module = self._modules[load.path]
+                told |= {self._provenance.noted(load.module, (module.old_source, module.new_source))} - {""}
             found |= told
         return found, references
 

@@ -17,6 +17,9 @@ from homeostat_agent.reload.outline import ClassOutline, FunctionOutline
 
 _KINDS = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 _SHAPE = CO_VARARGS | CO_VARKEYWORDS
+_FREE = "its free variables changed"
+_SIGNATURE = "its signature changed"
+FREE_VARIABLES = "free variables"
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,18 @@ class CodePair:
     new: CodeType
     changed: bool
     """False where only lines moved, or nothing at all."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What of a module's top level has no counterpart, and needs none: statements that run again (see `widening`)."""
+
+    old: frozenset[int] = frozenset()
+    """Lines of the old source."""
+
+    new: frozenset[int] = frozenset()
+    decorators: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
+    """Lines of decorators whose function has a counterpart all the same, in the old source and the new."""
 
 
 @dataclass
@@ -50,19 +65,24 @@ class Pairing:
     """Qualified names of functions by `id` of their old or new code (which the pairing keeps alive)."""
 
 
+_NOTHING = Skipped()
+
+
 def compile_module(source: str, filename: str) -> CodeType:
     """Compile as the import system would, with nothing inherited from this file."""
     return compile(source.lstrip("\ufeff"), filename, "exec", dont_inherit=True, optimize=-1)
 
 
-def pair(old: CodeType, new: CodeType, found: Differences) -> Pairing | list[Obstacle]:
+def pair(old: CodeType, new: CodeType, found: Differences, skipped: Skipped = _NOTHING) -> Pairing | list[Obstacle]:
     """Pair the code of two outlines that `compare` found no obstacle in; obstacles of code are returned."""
-    return _Pairer(old, new, found).run()
+    return _Pairer(old, new, found, skipped).run()
 
 
 class _Pairer:
-    def __init__(self, old: CodeType, new: CodeType, found: Differences) -> None:
+    def __init__(self, old: CodeType, new: CodeType, found: Differences, skipped: Skipped) -> None:
         self._old, self._new, self._found = old, new, found
+        self._skipped_old = _on_lines(old, skipped.old, skipped.decorators[0])
+        self._skipped_new = _on_lines(new, skipped.new, skipped.decorators[1])
         self._pairing = Pairing()
         self._obstacles: list[Obstacle] = []
         self._old_index, self._new_index = _index(old), _index(new)
@@ -88,6 +108,8 @@ class _Pairer:
         for name in self._found.names:
             if isinstance(name, NewClass):
                 self._add(name.outline, is_method=False)
+        self._pairing.left.extend(item for code in self._skipped_old for item in (code, *below(code)))
+        self._pairing.fresh.extend(item for code in self._skipped_new for item in (code, *below(code)))
         if not self._obstacles:
             self._walk(self._old, self._new, outer=())
         if not self._obstacles and self._changed:
@@ -109,8 +131,9 @@ class _Pairer:
     def _walk(self, old: CodeType, new: CodeType, *, outer: tuple[int, ...]) -> None:
         # INVARIANT: outside changed functions both sides have the same definitions, lambdas and
         # comprehensions in the same order, and constants keep the order of the source.
-        olds = children(old)
-        news = [code for code in children(new) if id(code) not in self._added]
+        unpaired = {*self._added, *map(id, self._skipped_old), *map(id, self._skipped_new)}
+        olds = [code for code in children(old) if id(code) not in unpaired]
+        news = [code for code in children(new) if id(code) not in unpaired]
         if [code.co_name for code in olds] != [code.co_name for code in news]:
             line = new.co_firstlineno
             self._obstacles.append(Obstacle(new.co_name, line, "its inner code could not be paired"))
@@ -125,13 +148,16 @@ class _Pairer:
             self._block(placed[0], "its code object could not be placed")
             return
         reason = _shape_reason(old, new)
+        if reason == _SIGNATURE and outline is not None and outline.qualname in self._found.shapes:
+            reason = ""
         if not reason and placed is None and old.co_name.startswith("<") and not same_steps(old, new):
             # Some interpreters keep one code object for equal lambdas of one line. Which of them were one may
             # differ between the sources where only the layout does, and then their order tells nothing.
             reason = "it cannot be told from others beside it"
         if reason:
             name, line = (outline.qualname, outline.node.lineno) if outline else (new.co_name, new.co_firstlineno)
-            self._obstacles.append(Obstacle(name, line, reason))
+            part = FREE_VARIABLES if reason == _FREE else ""
+            self._obstacles.append(Obstacle(name, line, reason, part))
             return
         self._pairing.pairs.append(CodePair(old, new, changed=placed is not None))
         if placed is None:
@@ -155,7 +181,7 @@ def _shape_reason(old: CodeType, new: CodeType) -> str:
     if (old.co_flags ^ new.co_flags) & _KINDS:
         return "it became another kind of function (plain, generator, coroutine)"
     if old.co_freevars != new.co_freevars:
-        return "its free variables changed"
+        return _FREE
     count = old.co_argcount + old.co_kwonlyargcount
     if (
         (old.co_flags ^ new.co_flags) & _SHAPE
@@ -163,8 +189,17 @@ def _shape_reason(old: CodeType, new: CodeType) -> str:
         != (new.co_argcount, new.co_posonlyargcount, new.co_kwonlyargcount)
         or old.co_varnames[:count] != new.co_varnames[:count]
     ):
-        return "its signature changed"
+        return _SIGNATURE
     return ""
+
+
+def _on_lines(module: CodeType, lines: frozenset[int], of_decorators: frozenset[int]) -> list[CodeType]:
+    """Return the code of statements that lie on these lines, and what decorators make themselves."""
+    return [
+        code
+        for code in children(module)
+        if code.co_firstlineno in lines or (code.co_firstlineno in of_decorators and code.co_name.startswith("<"))
+    ]
 
 
 def _index(module: CodeType) -> dict[tuple[str, int], list[CodeType]]:

@@ -19,6 +19,7 @@ from types import CodeType
 
 from homeostat_agent.canary.report import CanaryReport
 from homeostat_agent.canary.switch import Switch, Terms
+from homeostat_agent.firstseen import FirstSeen
 from homeostat_agent.haste import Haste
 from homeostat_agent.reload.attempt import Attempt
 from homeostat_agent.reload.calm import Calm
@@ -36,6 +37,7 @@ from homeostat_agent.reload.change import (
 from homeostat_agent.reload.exchange import Binding
 from homeostat_agent.reload.look import CANARY, Look
 from homeostat_agent.reload.patience import Patience
+from homeostat_agent.reload.provenance import Provenance
 from homeostat_agent.reload.retreat import Retreat
 from homeostat_agent.reload.routes import Router
 from homeostat_agent.reload.step import Surroundings
@@ -62,7 +64,8 @@ class Reloader:
     """Carries live changes out in this process, one at a time; may be called from any thread.
 
     `patience_s` bounds the wait for calls in flight, wherever one is needed. Host code is never run,
-    except the annotations of added functions, and the methods of objects that asked to take part (`reload.targets`).
+    except the annotations of added functions, the methods of objects that asked to take part (`reload.targets`), and
+    what an aggressive change runs again (`reload.runs`).
     """
 
     def __init__(
@@ -73,11 +76,16 @@ class Reloader:
         haste: Haste | None = None,
         clock_s: Callable[[], float] = time.monotonic,
         targets: Targets = EVERYBODY,
+        seen: FirstSeen | None = None,
     ) -> None:
-        """`haste` is that of whoever calls, where it has begun to hurry before; `clock_s` is that of leases, too."""
+        """`haste` is that of whoever calls, where it has begun to hurry before; `clock_s` is that of leases, too.
+
+        `seen` knows since when modules are loaded; without it, statements run again only where functions tell
+        that the old ones ran.
+        """
         self._targets = targets
         self._haste = haste or Haste()
-        self._surroundings = Surroundings(repository, patience_s, self._haste)
+        self._surroundings = Surroundings(repository, patience_s, self._haste, provenance=Provenance(seen))
         self._clock_s = clock_s
         self._lock = threading.Lock()
         self._calm = Calm(clock_s)
@@ -417,13 +425,15 @@ class Reloader:
             applied.attempt.exchanged.extend(attempt.exchanged)
             applied.attempt.bound.extend(attempt.bound)
             applied.attempt.values.extend(attempt.values)
+            applied.attempt.runs.extend(attempt.runs)
             self._generation += bool(more)
         return outcome if outcome.outcome != SWAPPED or more else applied.outcome
 
     def _look(self, change: Change, attempt: Attempt, patience: Patience | None = None) -> str:
         paths = tuple(module.path for module in change.modules)
         surroundings = self._surroundings
-        return Look(change, surroundings.files(paths), attempt.anchors, surroundings.routes).source(patience)
+        files, routes = surroundings.files(paths), surroundings.routes
+        return Look(change, files, attempt.anchors, routes, surroundings.provenance).source(patience)
 
     def _in_the_way(self, change: Change) -> Outcome | None:
         """Refuse a change of files that are under canary: what runs there is neither its old source nor its new."""

@@ -26,6 +26,7 @@ class Retreat(Step):
         self._exchanged = attempt.exchanged
         self._bound = attempt.bound
         self._values = attempt.values
+        self._runs = attempt.runs
         self._given_back: set[str] = set()
         self.leftover: list[tuple[Binding, list[CodeType]]] = []
         """Added names that calls in flight may still need, with the code of such calls."""
@@ -69,6 +70,10 @@ class Retreat(Step):
         del census
         notes = self._clear_caches(first)
         notes.extend(self._remove(bindings, first.left_codes))
+        if self._runs:
+            ran = list(dict.fromkeys(label for run in self._runs for label in run.labels))
+            more = f" and {len(ran) - 10} more" if len(ran) > 10 else ""
+            notes.append(f"what {', '.join(ran[:10])}{more} did when it ran is not undone")
         staying = self._still_in_use(first, work)
         if staying:
             return refusal(RESTART_REQUIRED, [f"everything was put back, but {staying}", *notes])
@@ -87,7 +92,10 @@ class Retreat(Step):
                 returned[id(function)] = Exchanged(function, old, new)
         exchange.values.extend(value.reversed() for value in self._values if value.present is value.new)
         self._given_back = {value.where for value in exchange.values}
-        return returned, exchange.commit() if exchange else 0
+        took_us = exchange.commit() if exchange else 0
+        for run in reversed(self._runs):
+            run.take()
+        return returned, took_us
 
     def _remove(self, bindings: list[Binding], left_codes: list[CodeType]) -> list[str]:
         # A call in flight on the new code looks added names up when it gets there. They go when it is through.

@@ -16,6 +16,7 @@ from homeostat_agent.reload.naming import bind_names, old_texts
 from homeostat_agent.reload.neighbours import Neighbours
 from homeostat_agent.reload.patience import Patience
 from homeostat_agent.reload.plan import ModulePlan, compile_plan
+from homeostat_agent.reload.provenance import Provenance
 from homeostat_agent.reload.routes import Routes
 from homeostat_agent.reload.work import Target, Work
 
@@ -35,6 +36,7 @@ class Surroundings:
     haste: Haste
     real_paths: dict[str, str] = field(default_factory=dict)
     routes: Routes = field(default_factory=Routes)
+    provenance: Provenance = field(default_factory=Provenance)
     neighbours: Neighbours = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,13 +98,14 @@ class Step:
         found = self.targets.get((path, filename))
         if found is None:
             module = self._modules[path]
-            planned = compile_plan(path, module.old_source, module.new_source, filename=filename)
+            planned = compile_plan(path, module.old_source, module.new_source, filename=filename, mode=self.change.mode)
             if isinstance(planned, ModulePlan):
                 found = planned
             else:
                 around, sources = self._surroundings, (module.old_source, module.new_source)
                 texts = old_texts(self.change, around.repository)
-                found = Target(planned, around.routes, around.neighbours, sources=sources, texts=texts)
+                known = around.routes, around.neighbours, around.provenance
+                found = Target(planned, *known, sources=sources, texts=texts)
             self.targets[(path, filename)] = found
         return found
 

@@ -70,10 +70,9 @@ def default_values(function: FunctionType, before: FunctionOutline, after: Funct
         given.pop(name, None)
         if name in wanted:
             given[name] = literal_value(wanted[name])
-    code = function.__code__
-    positional = tuple(given[name] for name in code.co_varnames[: code.co_argcount] if name in given)
-    end = code.co_argcount + code.co_kwonlyargcount
-    keyword = {name: given[name] for name in code.co_varnames[code.co_argcount : end] if name in given}
+    arguments = after.node.args
+    positional = tuple(given[item.arg] for item in (*arguments.posonlyargs, *arguments.args) if item.arg in given)
+    keyword = {item.arg: given[item.arg] for item in arguments.kwonlyargs if item.arg in given}
     return [
         Value(function, "__defaults__", function.__defaults__, positional or None),
         Value(function, "__kwdefaults__", function.__kwdefaults__, keyword or None),

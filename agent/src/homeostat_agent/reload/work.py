@@ -26,10 +26,12 @@ from homeostat_agent.reload.naming import add_functions, stars_of
 from homeostat_agent.reload.neighbours import Neighbours
 from homeostat_agent.reload.outline import FunctionOutline
 from homeostat_agent.reload.plan import CompiledPlan
+from homeostat_agent.reload.provenance import Provenance
 from homeostat_agent.reload.routes import Router, Routes
 from homeostat_agent.reload.values import NEW as GIVEN_NEW
 from homeostat_agent.reload.values import OLD as GIVEN_OLD
 from homeostat_agent.reload.values import constant_value, default_values, looked_at, side_of, side_of_constant
+from homeostat_agent.reload.wide_work import PROGRAM, may_change_program, narrow, reshape_back, widen
 
 _CACHE_DECORATORS = frozenset({"lru_cache", "cache"})
 
@@ -56,6 +58,7 @@ class Target:
         planned: CompiledPlan,
         routes: Routes,
         neighbours: Neighbours,
+        provenance: Provenance,
         *,
         sources: tuple[str, str],
         texts: Mapping[str, str],
@@ -65,13 +68,15 @@ class Target:
         """What live code of a canary stands for."""
 
         self.neighbours = neighbours
+        self.provenance = provenance
         self.texts = texts
-        self._sources = sources
+        self.sources = sources
         self._stars: list[ast.ImportFrom] | None = None
 
         self.plan = planned.plan
         self.pairing = planned.pairing
         self.differences = planned.differences
+        self.widened = planned.widened
         self.old, self.new = old_side(planned.pairing), new_side(planned.pairing)
         self.originals: dict[int, CodeType] = {}
         """`id` of new code → the very code object that it replaced in this process."""
@@ -121,7 +126,7 @@ class Target:
     def stars(self) -> list[ast.ImportFrom]:
         """What the module imports all names from, in either source."""
         if self._stars is None:
-            self._stars = stars_of(self._sources)
+            self._stars = stars_of(self.sources)
         return self._stars
 
     def new_reads(self, old: CodeType | None, new: CodeType) -> set[str]:
@@ -173,6 +178,9 @@ class Work:
     bound: list[Binding] = field(default_factory=list)
     """What this change bound already: these names, and no others, are its own."""
 
+    kept: int = 0
+    """Functions that what runs again made before: who holds them keeps them."""
+
     stays: list[str] = field(default_factory=list)
     """What a rollback cannot put back, as others may have taken it along."""
 
@@ -189,8 +197,7 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work, *, rout
     With a `router`, only to the canary of that: dispatchers in the place of the changed functions, and what is added;
     to there also from the new source, which a process that started since has loaded.
     """
-    if load.name in ("__main__", "__mp_main__"):
-        work.restart.append(f"{load.path} is the program itself (`{load.name}`), which is not swapped")
+    if load.name in PROGRAM and not may_change_program(load, target, work):
         return
     if load.name.partition(".")[0] == "homeostat_agent":
         work.restart.append(f"{load.path} is of the agent itself, which is not swapped")
@@ -208,7 +215,10 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work, *, rout
             elif router is not None and new.partner is not None:
                 _route_new(function, new, load, target, census, work, router)
         elif known.partner is None:
-            made.append((function, known, new is not None))
+            if id(known.code) in target.widened.left:
+                work.kept += 1
+            else:
+                made.append((function, known, new is not None))
         elif not arrived:
             at_old += 1
             if known.changed:
@@ -232,6 +242,7 @@ def plan_forward(load: Load, target: Target, census: Census, work: Work, *, rout
     _give_defaults(load, target, changed, census, work)
     _set_constants(load, target, work)
     work.describing.append((load, target, router is not None))
+    widen(load, target, census, changed, (at_old, at_new), work)
     if at_old or not at_new:
         _check_holders(load, target, changed, census, work)
         _check_readers(load, target, changed, work)
@@ -284,6 +295,8 @@ def plan_back(load: Load, target: Target, census: Census, work: Work, returned: 
             work.exchange.add(function, live, old)
             if known.changed:
                 changed.append(function)
+                if before is None:
+                    reshape_back(function, target.name(known.code), target, work)
                 work.names.append(f"{load.name}:{target.name(known.code)}")
                 work.left_codes.append(live)
                 _add_docstrings(function, live, old, load, census, work)
@@ -303,6 +316,7 @@ def plan_back(load: Load, target: Target, census: Census, work: Work, returned: 
             work.exchange.values.append(constant_value(item, load.namespace, back=True))
             work.names.append(f"{load.name}:{item.name}")
     describe_back(load, target, work)
+    narrow(load, target, work)
 
 
 def _give_defaults(load: Load, target: Target, changed: list[FunctionType], census: Census, work: Work) -> None:
@@ -368,6 +382,7 @@ def _check_names(load: Load, target: Target, changed: list[FunctionType], work: 
     """Refuse new code that would meet a global name which the running module does not have."""
     added = {item.name for owner, item in target.differences.added if owner is None}
     added.update(item.name for item in target.differences.names)
+    added |= target.widened.binds()
     pairs: list[tuple[CodeType | None, CodeType, str]] = []
     for function in changed:
         known = target.old.find(target.routes.old_of(function.__code__))
@@ -389,7 +404,10 @@ def _check_holders(load: Load, target: Target, changed: list[FunctionType], cens
         known = target.old.find(target.routes.old_of(function.__code__))
         if known is not None:
             by_name.setdefault(target.name(known.code), []).append(function)
+    anew = {item.label for item in target.widened.statements}
     for _, item in target.differences.changed:
+        if item.qualname in anew:
+            continue  # its name is about to mean what its statement makes
         where = f"{load.name}:{item.qualname}"
         functions = by_name.get(item.qualname, [])
         value = None if "<locals>" in item.qualname else bound_value(load.namespace, item.qualname.split("."))

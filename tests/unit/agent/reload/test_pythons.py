@@ -12,6 +12,7 @@ AGENT = Path(__file__).parents[4] / "agent" / "src"
 HOST = '''
 import asyncio, inspect, sys, time, traceback
 from pathlib import Path
+from homeostat_agent.firstseen import FirstSeen
 from homeostat_agent.reload import Change, Module, Reloader
 
 OLD = """import functools
@@ -222,6 +223,44 @@ found = [(name.replace("routed.py:", ""), *told) for name, *told in report.shado
 same(set(found) - wanted, set())
 same(wanted - set(found), set())
 same(reloader.rollback("g").outcome, "swapped")
+
+RISKY = """from __future__ import annotations
+def adds(n):
+    def decorate(function):
+        m = n
+        def wrapper(x):
+            return function(x) + n
+        return wrapper
+    return decorate
+@adds(1)
+def f(x: int):
+    return x
+def plain(a, b=1):
+    return a + b
+class A: pass
+class B:
+    def told(self): return "told"
+class C(A): pass
+ITEMS = [item for item in (1, 2)]
+KEY = (lambda x: x)(1)
+"""
+RISKS = RISKY.replace("@adds(1)", "@adds(10)").replace("C(A)", "C(A, B)").replace("(1, 2)", "(1, 2, 3)")
+RISKS = RISKS.replace("plain(a, b=1)", "plain(a, c, *, b=2)").replace("a + b", "a, c, b").replace("x)(1)", "x)(2)")
+Path("risky.py").write_text(RISKY)
+import risky
+wells = (risky.f, risky.f.__closure__, risky.ITEMS, risky.C.__bases__, risky.plain.__defaults__)
+seen = FirstSeen()
+seen.note()
+Path("risky.py").write_text(RISKS)
+change = Change("h", (Module("risky.py", RISKY, RISKS),), "aggressive")
+risks = Reloader(".", patience_s=0.2, seen=seen)
+outcome = risks.swap(change)
+same((outcome.outcome, outcome.detail), ("swapped", outcome.detail))
+same((risky.f(1), risky.ITEMS, risky.KEY, risky.C().told(), risky.plain(1, 2)), (11, [1, 2, 3], 2, "told", (1, 2, 2)))
+same(risks.rollback("h").outcome, "swapped")
+back = (risky.f, risky.f.__closure__, risky.ITEMS, risky.C.__bases__, risky.plain.__defaults__)
+same([one is other for one, other in zip(wells, back)], [True] * 5)
+same((risky.f(1), risky.plain(1), risky.KEY), (2, 2, 1))
 print("well")
 '''
 
