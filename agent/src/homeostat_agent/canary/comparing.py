@@ -6,6 +6,7 @@ from types import CoroutineType
 from typing import Any, NamedTuple, Optional
 
 from homeostat_agent.canary.difference import Incomparable, first_difference
+from homeostat_agent.canary.interrupting import Interrupted
 from homeostat_agent.capture.occurrence import name_of
 
 SAME = "same"
@@ -51,11 +52,11 @@ def outcome_of(function: Any, given: tuple[Any, ...], named: dict[str, Any]) -> 
     """Call a function, or a coroutine function, and return what became of it; `Incomparable` where it would wait."""
     try:
         result = function(*given, **named)
-        if isinstance(result, CoroutineType):
+        if type(result) is CoroutineType:
             result = _drive(result)
-    except Incomparable:
+    except (Incomparable, Interrupted):
         raise
-    except (Exception, SystemExit, KeyboardInterrupt, GeneratorExit) as error:  # here, all of them are the code's own
+    except BaseException as error:  # here, all of them are the code's own
         return Outcome(None, (type(error), error.args), (given, named))
     return Outcome(result, None, (given, named))
 
@@ -68,7 +69,9 @@ def _drive(started: Any) -> Any:
         return stop.value
     try:
         started.close()
-    except Exception:  # what it does about being closed
+    except Interrupted:
+        raise
+    except BaseException:  # what it does about being closed
         pass
     raise Incomparable("it waits for something")
 
@@ -98,5 +101,7 @@ def compare_outcomes(old: Outcome, new: Outcome) -> tuple[str, str]:
         return (ARGUMENTS, found) if found else (SAME, "")
     except Incomparable as error:
         return NOT_COMPARABLE, str(error)
-    except Exception as error:  # of the host's own objects, or of a recursion that is too deep
+    except Interrupted:
+        raise
+    except BaseException as error:  # of the host's own objects, or of a recursion that is too deep
         return NOT_COMPARABLE, type(error).__name__

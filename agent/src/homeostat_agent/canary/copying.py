@@ -60,7 +60,13 @@ class _Pickler(pickle.Pickler):
         if self._left < 0:
             raise _TooLarge
         kind = type(value)
-        if kind in _PLAIN or not (kind in _BY_REFERENCE or isinstance(value, type)):
+        if kind in _PLAIN:
+            if (kind is str or kind is bytes) and len(value) > MOST_BYTES:  # before it is encoded
+                raise _TooLarge
+            return None
+        if not (
+            kind in _BY_REFERENCE or issubclass(kind, type)
+        ):  # not `isinstance`: an object may say that it is a class
             return None
         self.kept.append(value)
         return len(self.kept) - 1

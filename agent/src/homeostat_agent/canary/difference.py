@@ -12,6 +12,8 @@ from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Optional
 
+from homeostat_agent.canary.interrupting import Interrupted
+
 MOST_COMPARED = 20_000
 _MOST_DEPTH = 100
 _MOST_CHARS = 160
@@ -103,15 +105,17 @@ class _Comparison:
     def _objects(self, old: Any, new: Any, where: str, depth: int) -> Optional[str]:
         """Compare objects by what they would be made of again."""
         kind = type(old)
-        if isinstance(old, _BY_IDENTITY) or kind is object:
+        if issubclass(kind, _BY_IDENTITY) or kind is object:
             raise Incomparable(f"a {_name(kind)} is itself alone")
-        if isinstance(old, Enum):
+        if issubclass(kind, Enum):
             return _told(where, f"another {_name(kind)}")
         made = []
         for value in (old, new):
             try:
                 parts = value.__reduce_ex__(4)
-            except Exception:  # the host's own, or a kind that cannot be taken apart
+            except Interrupted:
+                raise
+            except BaseException:  # the host's own, or a kind that cannot be taken apart
                 raise Incomparable(f"a {_name(kind)} cannot be taken apart") from None
             if isinstance(parts, tuple):
                 parts = (*parts[:3], *(self._listed(part) for part in parts[3:5]))
@@ -124,7 +128,7 @@ class _Comparison:
             return _told(where, f"another {_name(kind)}")
         found = self.compare(first[1], second[1], f"{where}({_name(kind)})", depth + 1)
         if not found and len(first) > 2:
-            found = self._states(first[2], second[2], where, depth + 1)
+            found = self._states(kind, first[2], second[2], where, depth + 1)
         for one, other in map(_pair, first[3:], second[3:]):
             found = found or self.compare(one, other, where, depth + 1)
         return found
@@ -141,18 +145,18 @@ class _Comparison:
             listed.append(item)
         return listed
 
-    def _states(self, old: Any, new: Any, where: str, depth: int) -> Optional[str]:
+    def _states(self, kind: type, old: Any, new: Any, where: str, depth: int) -> Optional[str]:
         if type(old) is tuple and type(new) is tuple and len(old) == len(new) == 2:  # plain attributes and slots
-            return self._states(old[0], new[0], where, depth) or self._states(old[1], new[1], where, depth)
+            return self._states(kind, old[0], new[0], where, depth) or self._states(kind, old[1], new[1], where, depth)
         if {type(old), type(new)} == {dict, type(None)}:  # an object without attributes has no state
             old, new = old or {}, new or {}
         if type(old) is not dict or type(new) is not dict:
             return self.compare(old, new, where, depth)
         for name in (*old, *new):
             if name not in old or name not in new:
-                return _told(f"{where}{_attribute(name)}", "only one of both has it")
+                return _told(f"{where}{_attribute(kind, name)}", "only one of both has it")
         for name, value in old.items():
-            found = self.compare(value, new[name], f"{where}{_attribute(name)}", depth)
+            found = self.compare(value, new[name], f"{where}{_attribute(kind, name)}", depth)
             if found:
                 return found
         return None
@@ -172,17 +176,32 @@ def _close(old: Any, new: Any) -> bool:
 def _is_plain_key(key: Any) -> bool:
     if type(key) is tuple or type(key) is frozenset:
         return all(map(_is_plain_key, key))
-    return (type(key) in _KEYS and key == key) or isinstance(key, (Enum, type))
+    return (type(key) in _KEYS and key == key) or issubclass(type(key), (Enum, type))
 
 
-def _attribute(name: Any) -> str:
-    # An attribute may be named by what the host was given: only names that code would have are told.
-    told = isinstance(name, str) and name.isidentifier() and name.isascii() and len(name) <= _MOST_NAME_CHARS
-    return f".{name}" if told else ".(...)"
+def _attribute(kind: type, name: Any) -> str:
+    # An attribute may be named by what the host was given: only names that its class has in its code are told.
+    return f".{name}" if isinstance(name, str) and _is_told(name) and _is_in_code(kind, name) else ".(...)"
+
+
+def _is_in_code(kind: type, name: str) -> bool:
+    for one in type.__dict__["__mro__"].__get__(kind):
+        members = type.__dict__["__dict__"].__get__(one)
+        if name in members or name in members.get("__annotations__", ()) or name in members.get("__slots__", ()):
+            return True
+        if any(type(item) is FunctionType and name in item.__code__.co_names for item in members.values()):
+            return True
+    return False
+
+
+def _is_told(name: str) -> bool:
+    return name.isidentifier() and name.isascii() and len(name) <= _MOST_NAME_CHARS
 
 
 def _name(kind: type) -> str:
-    return type.__dict__["__name__"].__get__(kind)[:_MOST_NAME_CHARS]  # type: ignore[no-any-return]
+    # A class may be named so as well, where it is made from data.
+    name: str = type.__dict__["__name__"].__get__(kind)[:_MOST_NAME_CHARS]
+    return name if _is_told(name) else "(...)"
 
 
 def _told(where: str, what: str) -> str:

@@ -229,17 +229,23 @@ class Shadow:
     def _serve(self) -> None:
         # Signals are the program's: taken here, they would not wake what its main thread waits in.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        while self.open:
+        while True:
+            # All that goes on for long is within: an interruption may come late, and anywhere in it.
             try:
-                self._job = None
-                self._wake.wait()
-                self._wake.clear()
-                while self._jobs:
-                    self._take_up(self._jobs.popleft())
+                self._serve_on()
+                return
             except Interrupted:
                 continue  # whoever interrupts has counted the call; one that was hit by mistake is not counted
-            except Exception:  # a bug of ours must not reach the host
+            except BaseException:  # a bug of ours must not reach the host
                 self.faults += 1
+
+    def _serve_on(self) -> None:
+        while self.open:
+            self._job = None
+            self._wake.wait()
+            self._wake.clear()
+            while self._jobs:
+                self._take_up(self._jobs.popleft())
 
     def _take_up(self, job: _Call) -> None:
         began_s = self._clock_s()
@@ -261,7 +267,9 @@ class Shadow:
         try:
             old = Outcome(*thaw(job.outcome))
             given = thaw(job.given)
-        except Exception:  # what the host's objects are made of again by
+        except Interrupted:
+            raise
+        except BaseException:  # what the host's objects are made of again by
             return NOT_COPIED, "", 0.0
         started_s = time.perf_counter()
         try:

@@ -6,6 +6,7 @@ import pytest
 from canary_scene import Clock, Requests
 from homeostat_agent.reload import Reloader
 from reload_host import Host
+from shadow_scene import Shadowed
 
 
 @pytest.fixture(autouse=True)
@@ -33,3 +34,16 @@ def clock(host):
 @pytest.fixture
 def requests():
     return Requests()
+
+
+@pytest.fixture
+def shadow(host, clock):
+    made = []
+
+    def make(old, new, *functions):
+        made.append(Shadowed(host, clock, old, new, *functions))
+        return made[-1]
+
+    yield make
+    for item in made:
+        item.host.reloader.rollback(item.change.id)
