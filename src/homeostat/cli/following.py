@@ -77,6 +77,10 @@ def print_summary(body: dict[str, Any]) -> None:
         show(f"  live: {'needs a restart: ' + reasons if reasons else 'can be swapped in'}")
     proof = body.get("proof")
     if proof is not None:
+        risk = proof["risk"]
+        if risk is not None:
+            most = "; ".join(factor["says"] for factor in risk["factors"][:3])
+            show(f"  risk {risk['score']:.2f} of 1, consent level {risk['consent']}: {most}")
         for item in proof["policy"]:
             show(f"  policy {item['severity']}: {item['path']}: {item['message']}")
         for word in ("fixed_tests", "broken_tests", "added_tests", "removed_tests"):

@@ -38,12 +38,24 @@ def check(
     settings = PolicySettings() if repo is None else load_settings(repo, os.environ).settings.policy
     decision = check_patch(read_patch(diff), document=policy_in_force(settings))
     if as_json:
-        emit_json({"verdict": decision.verdict, "findings": [_told(item) for item in decision.findings]})
+        emit_json(
+            {
+                "verdict": decision.verdict,
+                "risk": decision.risk.score,
+                "consent": int(decision.risk.consent),
+                "factors": [
+                    {"name": item.name, "share": item.share, "says": item.says} for item in decision.risk.factors
+                ],
+                "findings": [_told(item) for item in decision.findings],
+            }
+        )
     else:
         for item in decision.findings:
             where = f"{item.path}:{item.line}" if item.line else item.path or "the patch"
             show(f"{item.severity.value}  {where}  {item.message}  ({item.rule}; {item.remedy})")
-        say(f"verdict: {decision.verdict}")
+        for factor in decision.risk.factors:
+            show(f"risk {factor.share:.2f}  {factor.says}  ({factor.name})")
+        say(f"verdict: {decision.verdict}; risk {decision.risk.score:.2f}, consent level {decision.risk.consent:d}")
     if decision.verdict == "block":
         raise typer.Exit(_BLOCKED)
 
@@ -52,6 +64,7 @@ def _told(item: PolicyFinding) -> dict[str, Any]:
     return {
         "rule": item.rule,
         "severity": item.severity.value,
+        "confidence": item.confidence,
         "path": item.path,
         "line": item.line,
         "message": item.message,

@@ -13,12 +13,17 @@ from homeostat.model.change import TreeChange
 from homeostat.model.proof import STOPPED_FROM_OUTSIDE, PolicyFinding, PolicySeverity, ProofReport, ProofVerdict
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
-from homeostat.policy.check import check_change
+from homeostat.policy.check import PolicyDecision, check_change
+from homeostat.policy.past import ENDED, past_of
+from homeostat.policy.risk import assess
 from homeostat.ports.proving import ProofJob, ProofRuns
 from homeostat.proposals.events import Proved, ValidationStarted
 from homeostat.validation.compare import judge_proof
 
 _MOST_ATTEMPTS = 2
+_PAST = 200
+"""Proposals that came to an end, the newest: what they became tells of their sources and files."""
+
 _TWICE = (
     "the proof died twice and says nothing about the change: look into the machine's log (out of memory?) and at "
     "`homeostat doctor`, then hand the change in again"
@@ -48,6 +53,13 @@ def _prove(deps: Deps, proposal: Proposal) -> ProofReport:
     if isinstance(change, Denied):
         return _refused(change.reasons, ProofVerdict.FAILED, (), elapsed_ms())
     decision = check_change(deps.policy, change)
+    known = past_of(proposal, deps.proposals.find(states=ENDED, limit=_PAST))
+    return replace(_proved(deps, proposal, change, decision, elapsed_ms), risk=assess(change, decision.findings, known))
+
+
+def _proved(
+    deps: Deps, proposal: Proposal, change: TreeChange, decision: PolicyDecision, elapsed_ms: Callable[[], int]
+) -> ProofReport:
     blocking = tuple(f for f in decision.findings if f.severity is PolicySeverity.BLOCK)
     if decision.verdict == "block":
         reasons = tuple(f"{f.rule}: {f.path}: {f.message}" for f in blocking) or ("policy: no rule decided",)

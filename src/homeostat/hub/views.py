@@ -248,6 +248,8 @@ def _common(proposal: Proposal) -> dict[str, Any]:
         "finding_id": proposal.finding_id,
         "metrics": {
             "verdict": proof.verdict.value if proof else None,
+            "risk": proof.risk.score if proof and proof.risk else None,
+            "consent_level": int(proof.risk.consent) if proof and proof.risk else None,
             "tests_run": len(proof.candidate.outcomes) if proof and proof.candidate else None,
             "tests_fixed": len(proof.fixed_tests) if proof else None,
             "tests_broken": len(proof.broken_tests) if proof else None,

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from homeostat.model.risk import Risk
+
 
 class ProofVerdict(StrEnum):
     PASSED = "passed"
@@ -32,6 +34,8 @@ class PolicyFinding:
 
     message: str
     remedy: str
+    confidence: float = 1.0
+    """How sure the rule is that there is what it says: 1 for what is written there, less for a guess."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,5 +79,8 @@ class ProofReport:
     added_tests: tuple[str, ...] = ()
     removed_tests: tuple[str, ...] = ()
     duration_ms: int = 0
+    risk: Risk | None = None
+    """None in reports that were made before risks were."""
+
     deaths: tuple[str, ...] = ()
     """How attempts before this one ended, from which nothing follows: a worker died, or was stopped from outside."""

@@ -47,7 +47,7 @@ def check_patch(
     if not whole.files:
         return decision
     parsed = check_change(policy, whole, rules=(syntax.RULE,))
-    return PolicyDecision.of((*decision.findings, *parsed.findings))
+    return PolicyDecision.of((*decision.findings, *parsed.findings), shown)
 
 
 def _refused(denied: Denied) -> PolicyDecision:
@@ -59,7 +59,7 @@ def _refused(denied: Denied) -> PolicyDecision:
         message=f"{denied.code}: {denied.reasons[0]}",
         remedy=denied.hint or "hand in a diff as `git diff` writes it",
     )
-    return PolicyDecision.of((finding,))
+    return PolicyDecision.of((finding,), TreeChange(files=()))
 
 
 def _as_shown(item: PatchFile) -> FileChange:

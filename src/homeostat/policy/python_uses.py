@@ -38,7 +38,7 @@ class Use:
     """One call, value, assignment or text that a source has."""
 
     name: str
-    """Dotted, as ``subprocess.run``; ``.unlink`` where only the method is known; empty for a text."""
+    """Dotted, as ``subprocess.run``; ``.unlink`` where only the method is known; ``os.environ[]``; empty for a text."""
 
     line: int
     arguments: tuple[str | None, ...] = ()
@@ -91,6 +91,9 @@ def _uses(tree: ast.Module, names: "_Names") -> Iterator[Use]:
                 given=tuple(filter(None, map(names.of, (*node.args, *(word.value for word in node.keywords))))),
                 built=built(node.args[0]) if node.args else None,
             )
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            if names.of(node.value) == "os.environ":
+                yield Use("os.environ[]", node.lineno, (folded(node.slice),))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in quiet:
             yield Use("", node.lineno, text=node.value, kind="text")
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

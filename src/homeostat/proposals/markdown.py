@@ -18,6 +18,7 @@ from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ProposalId, parse_proposal_id
 from homeostat.model.proof import PolicyFinding, PolicySeverity, ProofReport, ProofVerdict
 from homeostat.model.proposal import FIRST_TITLE, STATUS_OF, Category, Proposal
+from homeostat.model.risk import Risk
 from homeostat.proposals.escape import block, code_span, fenced, inline, item
 
 _TOLD = {
@@ -175,13 +176,19 @@ def _risk(proposal: Proposal) -> str:
     proof = proposal.proof
     if proof is None:
         return "Not assessed yet: validation has not come to an end."
-    lines = [f"Validation: {proof.verdict.value}"] + [item(reason) for reason in proof.reasons]
+    lines = [] if proof.risk is None else _shares(proof.risk)
+    lines += [f"Validation: {proof.verdict.value}"] + [item(reason) for reason in proof.reasons]
     lines += [item(f"tried again after this: {death}") for death in proof.deaths]
     for finding in proof.policy:
         place = finding.path if finding.line is None else f"{finding.path}:{finding.line}"
         where = f"{code_span(finding.rule)} at {code_span(place)}"
         lines.append(f"Policy, {finding.severity.value}, {where}: {inline(finding.message)}")
     return _bullets(lines)
+
+
+def _shares(risk: Risk) -> list[str]:
+    whole = f"Risk: {risk.score:.2f} of 1, consent level {risk.consent:d}"
+    return [whole] + [item(f"{one.share:.2f} {one.name}: {one.says}") for one in risk.factors]
 
 
 def _rollback(proposal: Proposal) -> str:

@@ -19,12 +19,16 @@ def test_the_verdict_is_said_with_place_and_remedy_and_only_a_block_is_a_failure
         assert run(["policy", "check", "--diff", str(patch)]) == code
         told = capsys.readouterr()
         assert f"verdict: {verdict}" in told.err
-        assert (told.out == "") is (verdict == "allow")
+        assert ("x.py:2" in told.out) is (verdict == "review")
+        assert "risk 0." in told.out or code == 1
         assert run(["policy", "check", "--diff", str(patch), "--json"]) == code
         body = json.loads(capsys.readouterr().out)
         assert body["verdict"] == verdict and bool(body["findings"]) is (verdict != "allow")
+        assert 0 <= body["risk"] <= 1 and body["consent"] == {"allow": 2}.get(verdict, 3)
+        assert all(0 < factor["share"] <= body["risk"] + 1e-3 and factor["says"] for factor in body["factors"])
         for item in body["findings"]:
-            assert set(item) == {"rule", "severity", "path", "line", "message", "remedy"} and item["remedy"]
+            assert set(item) == {"rule", "severity", "confidence", "path", "line", "message", "remedy"}
+            assert item["remedy"] and 0 < item["confidence"] <= 1
 
 
 def test_the_paths_that_a_repository_forbids_count_where_it_is_named(tmp_path, capsys):

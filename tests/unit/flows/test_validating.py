@@ -13,6 +13,8 @@ from homeostat.proposals.markdown import record_path
 from homeostat.testing.fake_prover import test_run as run_of
 from homeostat.testing.world import BOT, DIFF, WORLD_SETTINGS, World
 
+FORBIDDEN = "diff --git a/.env b/.env\nnew file mode 100644\n--- /dev/null\n+++ b/.env\n@@ -0,0 +1 @@\n+DEBUG=1\n"
+
 
 def validated(world, diff=DIFF):
     proposal = submit(world.deps, Submission(title="Mend", rationale="why", diff=diff), actor=BOT)
@@ -26,6 +28,19 @@ def test_a_patch_whose_tests_pass_waits_for_approval_and_keeps_its_candidate():
     assert proposal.state is ProposalState.AWAITING_APPROVAL
     assert f"homeostat/proposal-{proposal.id}" in world.repository.branches
     assert world.prover.jobs[0].changed_modules == ("shop.py",)
+
+
+def test_the_report_carries_the_risk_with_what_became_of_earlier_changes():
+    world = World()
+    first = validated(world)
+    assert first.proof.risk is not None
+    assert "source" not in [factor.name for factor in first.proof.risk.factors]
+    for number in range(3):
+        validated(world, FORBIDDEN.replace("DEBUG", f"DEBUG_{number}"))
+    later = validated(world, DIFF.replace("coupon, 0", "coupon, 1"))
+    (source,) = [factor for factor in later.proof.risk.factors if factor.name == "source"]
+    assert source.share == 0.2
+    assert later.proof.risk.score > first.proof.risk.score
 
 
 def test_a_broken_test_blocks_and_names_it():
@@ -98,8 +113,7 @@ def test_without_a_test_command_nothing_is_proved():
 
 def test_a_forbidden_path_is_blocked_without_running_anything():
     world = World()
-    diff = "diff --git a/.env b/.env\nnew file mode 100644\n--- /dev/null\n+++ b/.env\n@@ -0,0 +1 @@\n+DEBUG=1\n"
-    proposal = validated(world, diff)
+    proposal = validated(world, FORBIDDEN)
     assert proposal.state is ProposalState.BLOCKED
     assert world.prover.jobs == []
 

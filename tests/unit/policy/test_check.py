@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from builders import POLICY, create, modify, tree
@@ -58,7 +59,7 @@ def test_a_rule_that_raises_half_way_keeps_nothing_of_its_pass():
 
 
 def test_every_rule_is_registered_once():
-    assert len({rule.id for rule in RULES}) == len(RULES) == 9
+    assert len({rule.id for rule in RULES}) == len(RULES) == 14
 
 
 def test_a_configured_pattern_is_added_and_changes_the_digest():
@@ -93,6 +94,11 @@ CAUGHT = {
     "dangerous-calls": (create("a.py", "import os\n\nos.system('x')\n"), "review", 3),
     "external-urls": (create("a.py", "x = 1\nurl = 'https://collect.io/x'\n"), "review", 2),
     "weakened-tests": (create("test_a.py", "def test_a():\n    assert True\n"), "review", 2),
+    "agent-configuration": (create("agents.yaml", "name: a\ntools: [shell]\n"), "block", 2),
+    "endpoints": (create("a.py", "x = 1\n@app.get('/x')\ndef x(): return 1\n"), "review", 2),
+    "governance": (create("a.py", "x = 1\nREQUIRE_REVIEW = False\n"), "review", 2),
+    "look-alikes": (create("a.py", "x = 1\n\u0430b = 1\n"), "review", 2),
+    "generated-files": (create("a.so", "x"), "review", None),
     "environment-files": (create("conftest.py", "x = 1\n"), "review", None),
     "size": (create("a.txt", "x\n" * 500), "review", None),
 }
@@ -113,3 +119,9 @@ def test_every_rule_signs_what_it_finds_with_its_own_id_place_and_way_on(rule):
 
 def test_no_two_rules_have_one_id():
     assert len({rule.id for rule in RULES}) == len(RULES) == len(CAUGHT)
+
+
+def test_every_rule_is_documented_with_its_verdict():
+    told = (Path(__file__).parents[3] / "docs/POLICY.md").read_text()
+    for rule in RULES:
+        assert f"| `{rule.id}` | {CAUGHT[rule.id][1]}" in told, rule.id

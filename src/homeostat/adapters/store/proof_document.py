@@ -5,6 +5,7 @@ from typing import Any
 
 from homeostat.core.canonical_json import JsonValue
 from homeostat.model.proof import PolicyFinding, PolicySeverity, ProofReport, ProofVerdict, TestRun
+from homeostat.model.risk import ConsentLevel, Risk, RiskFactor
 
 
 def encode_proof(report: ProofReport) -> JsonValue:
@@ -21,6 +22,7 @@ def encode_proof(report: ProofReport) -> JsonValue:
         "removed_tests": report.removed_tests,
         "duration_ms": report.duration_ms,
         "deaths": report.deaths,
+        "risk": None if report.risk is None else _encode_risk(report.risk),
     }
 
 
@@ -38,6 +40,7 @@ def decode_proof(value: Mapping[str, Any]) -> ProofReport:
         removed_tests=tuple(value["removed_tests"]),
         duration_ms=value["duration_ms"],
         deaths=tuple(value.get("deaths", ())),
+        risk=None if value.get("risk") is None else _decode_risk(value["risk"]),
     )
 
 
@@ -49,6 +52,7 @@ def _encode_finding(finding: PolicyFinding) -> JsonValue:
         "line": finding.line,
         "message": finding.message,
         "remedy": finding.remedy,
+        "confidence_permille": _permille(finding.confidence),
     }
 
 
@@ -60,7 +64,31 @@ def _decode_finding(value: Mapping[str, Any]) -> PolicyFinding:
         line=value["line"],
         message=value["message"],
         remedy=value["remedy"],
+        confidence=value.get("confidence_permille", 1000) / 1000,
     )
+
+
+def _encode_risk(risk: Risk) -> JsonValue:
+    factors: list[JsonValue] = [
+        {"name": one.name, "share_permille": _permille(one.share), "says": one.says} for one in risk.factors
+    ]
+    return {"score_permille": _permille(risk.score), "consent": int(risk.consent), "factors": factors}
+
+
+def _decode_risk(value: Mapping[str, Any]) -> Risk:
+    return Risk(
+        score=value["score_permille"] / 1000,
+        consent=ConsentLevel(value["consent"]),
+        factors=tuple(
+            RiskFactor(name=one["name"], share=one["share_permille"] / 1000, says=one["says"])
+            for one in value["factors"]
+        ),
+    )
+
+
+def _permille(share: float) -> int:
+    """Return a share in thousandths: canonical JSON has no fractions."""
+    return round(1000 * share)
 
 
 def _encode_run(run: TestRun) -> JsonValue:

@@ -1,11 +1,16 @@
 """The rules, one file each, one line each here."""
 
 from homeostat.policy.rules import (
+    agent_configuration,
     dangerous_calls,
+    endpoints,
     environment_files,
     external_urls,
     forbidden_paths,
+    generated_files,
+    governance,
     hidden_characters,
+    look_alikes,
     secrets,
     size,
     syntax,
@@ -19,8 +24,13 @@ RULES: tuple[Rule, ...] = (
     syntax.RULE,
     hidden_characters.RULE,
     dangerous_calls.RULE,
+    agent_configuration.RULE,
     external_urls.RULE,
+    endpoints.RULE,
     weakened_tests.RULE,
+    governance.RULE,
+    look_alikes.RULE,
     environment_files.RULE,
+    generated_files.RULE,
     size.RULE,
 )

@@ -53,19 +53,21 @@ _OBJECTS = _kind(
     in_tests=False,
 )
 
+_PROGRAMS = _kind(
+    "runs another program",
+    "do it in Python, or say in the reason why a program must be run, and with which arguments",
+    r"os\.(?:system|popen\w*|exec[lv]\w*|spawn\w*|posix_spawnp?|startfile|fork\w*)",
+    r"subprocess\.(?:run|call|Popen|check_call|check_output|getoutput|getstatusoutput)",
+    r"(?:commands\.get\w+|pty\.(?:spawn|fork)|(?:asyncio|subprocess)\.create_subprocess_\w+|pexpect\.\w+|sh\.\w+)",
+    r"(?:platform\.popen|webbrowser\.open\w*|multiprocessing\.popen\w*|pip\.main|pip\._internal\.\w+|ensurepip\.\w+)",
+    r"\.subprocess_(?:exec|shell)|(?:trio|anyio)\.(?:run|open)_process|_posixsubprocess\.\w+|distutils\.spawn\.\w+|plumbum\.local",
+    r"(?:fabric|invoke)\.(?:run|Connection|sudo)",
+    in_tests=False,
+)
+
 KINDS = (
     _OBJECTS,
-    _kind(
-        "runs another program",
-        "do it in Python, or say in the reason why a program must be run, and with which arguments",
-        r"os\.(?:system|popen\w*|exec[lv]\w*|spawn\w*|posix_spawnp?|startfile|fork\w*)",
-        r"subprocess\.(?:run|call|Popen|check_call|check_output|getoutput|getstatusoutput)",
-        r"(?:commands\.get\w+|pty\.(?:spawn|fork)|(?:asyncio|subprocess)\.create_subprocess_\w+|pexpect\.\w+|sh\.\w+)",
-        r"(?:platform\.popen|webbrowser\.open\w*|multiprocessing\.popen\w*|pip\.main|pip\._internal\.\w+|ensurepip\.\w+)",
-        r"\.subprocess_(?:exec|shell)|(?:trio|anyio)\.(?:run|open)_process|_posixsubprocess\.\w+|distutils\.spawn\.\w+|plumbum\.local",
-        r"(?:fabric|invoke)\.(?:run|Connection|sudo)",
-        in_tests=False,
-    ),
+    _PROGRAMS,
     _kind(
         "runs code that it makes from data",
         "parse the data (`ast.literal_eval`, `json`), or call what is meant by its name",
@@ -126,7 +128,7 @@ KINDS = (
     _kind(
         "changes where code is loaded from",
         "install what is needed, and import it by its name",
-        r"sys\.(?:path|meta_path|path_hooks)\.(?:insert|append|extend)",
+        r"sys\.(?:path|meta_path|path_hooks)\.(?:insert|append|extend)|site\.addsitedir|os\.(?:environ\.(?:update|clear)|putenv)",
         in_tests=False,
     ),
     _kind(
@@ -149,6 +151,8 @@ _QUERY = re.compile(r"(?i)\s*(?:select|insert|update|delete|drop|alter|create|wi
 _ALL_ROWS = re.compile(r"(?i)\s*(?:drop\s+(?:table|database|schema)|truncate\b|delete\s+from\s+\S+\s*;?\s*$)")
 _EXECUTE = re.compile(r".*\.(?:execute(?:many|script)?|raw|read_sql(?:_query)?)")
 
+_CREDENTIALS = re.compile(r"(?i).*(?:secret|token|passw|api_?key|private|credential)|AWS_\w+|DATABASE_URL|\w+_DSN")
+
 _PLACES = re.compile(
     r"(?:^|[\s=:'\"(])(?:/etc/(?:passwd|shadow|sudoers|ssh|cron|hosts|ld\.so|profile|init|systemd|pam)|/root/|/dev/tcp/)"
     r"|/var/spool/cron|(?:^|/)\.(?:bashrc|bash_profile|zshrc|profile)$|authorized_keys"
@@ -163,6 +167,11 @@ _SHELL = re.compile(
 )
 _SHELL_ITSELF = re.compile(r"os\.(?:system|popen\w*)|subprocess\.get\w+output|commands\.get\w+")
 _ENCODED = re.compile(r"[A-Za-z0-9+/]{80,}={0,2}|(?:[0-9a-fA-F]{2}){60,}|(?:\\x[0-9a-fA-F]{2}){20,}")
+
+
+def runs_programs(name: str) -> bool:
+    """Tell the dotted name of a call that runs another program."""
+    return _PROGRAMS.names.fullmatch(name) is not None
 
 
 def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFinding]:
@@ -250,6 +259,10 @@ def _of_call(use: Use, *, is_test: bool) -> Iterator["_Danger"]:
     mode = use.arguments[1] if len(use.arguments) > 1 else words.get("mode")
     if use.name in ("open", "io.open") and isinstance(mode, str) and mode.startswith("w"):
         yield _Danger("overwrites files", "say in the reason what is written where", f"`{use.name}`", in_tests=False)
+    if use.name in ("os.environ[]", "os.getenv", "os.environ.get") and use.arguments:
+        if _CREDENTIALS.match(use.arguments[0] or ""):
+            what = "reads a credential"
+            yield _Danger(what, "let the settings hand it over", f"`{use.arguments[0]}`", in_tests=False)
     if "os.environ" in use.given:
         yield _Danger("hands all of the environment on", "name what is needed of it", f"`{use.name}`", in_tests=False)
     if words.get("debug") is True and use.name.endswith(".run"):

@@ -12,18 +12,41 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("runs in every test", re.compile(r"(?i)(?:.*/)?conftest\.py")),
     (
         "steers continuous integration",
-        re.compile(r"(?i)\.(?:github|gitlab|circleci|ci|azure-pipelines)(?:/.*|-ci\.ya?ml)?"),
+        re.compile(
+            r"(?i)\.(?:github|gitlab|circleci|ci|azure-pipelines|buildkite|woodpecker|drone|travis|semaphore|forgejo|gitea)(?:/.*|(?:-ci)?\.ya?ml)?"
+            r"|(?:.*/)?(?:jenkinsfile[^/]*|(?:azure-|bitbucket-)?pipelines?\.ya?ml|(?:cloudbuild|appveyor|codecov|action|renovate|dependabot)\.(?:ya?ml|json5?))"
+            r"|(?:.*/)?\.?(?:codecov|coveragerc|appveyor)(?:\.ya?ml)?|(?:.*/)?(?:ci|\.ci|workflows)/.*"
+        ),
     ),
-    ("is a hook", re.compile(r"(?i)(?:.*/)?(?:\.pre-commit-config\.yaml|\.husky/.*|hooks/.*)")),
+    (
+        "is a hook, or says which ones run",
+        re.compile(
+            r"(?i)(?:.*/)?(?:\.pre-commit-(?:config|hooks)\.ya?ml|\.husky/.*|\.?(?:git)?hooks/.*|\.?lefthook\.ya?ml|package\.json"
+            r"|\.gitattributes|\.gitmodules|\.gitconfig|\.envrc|\.vscode/.*|\.idea/.*|\.devcontainer/.*|\.(?:bash|zsh)?(?:rc|profile))"
+        ),
+    ),
     (
         "decides what is installed",
         re.compile(
-            r"(?i)(?:.*/)?(?:requirements[^/]*\.(?:txt|in|lock)|[^/]*\.lock|pylock[^/]*\.toml|package-lock\.json)"
+            r"(?i)(?:.*/)?(?:(?:[\w.-]*[_-])?(?:requirements|constraints)[^/]*\.(?:txt|in|lock)|requirements/.*|[^/]*\.lock|pylock[^/]*\.toml|package-lock\.json"
+            r"|pipfile|environment[^/]*\.ya?ml|\.?pip\.conf|\.pypirc|\.npmrc)"
         ),
     ),
     (
         "decides how the project is built and tested",
-        re.compile(r"(?i)(?:.*/)?(?:pyproject\.toml|setup\.(?:py|cfg)|tox\.ini|noxfile\.py|pytest\.ini|makefile)"),
+        re.compile(
+            r"(?i)(?:.*/)?(?:pyproject\.toml|setup\.cfg|tox\.ini|noxfile\.py|\.?pytest\.ini|makefile|(?:gnu)?makefile|justfile|tasks\.py"
+            r"|manifest\.in|meson\.build|cmakelists\.txt|mypy\.ini|\.?ruff\.toml|\.flake8|\.bandit|bandit\.ya?ml|dodo\.py|fabfile\.py)"
+            r"|(?:[^/]+/|(?:packages|services|libs?|src)/[^/]+/)?setup\.py"
+        ),
+    ),
+    (
+        "decides what runs where, or with what rights",
+        re.compile(
+            r"(?i)(?:.*/)?(?:(?:docker-)?compose[^/]*\.ya?ml|dockerfile[^/]*|[^/]*\.dockerfile|containerfile|\.env(?:\.[^/]*)?|[^/]*\.(?:env|service|timer|socket)"
+            r"|[^/]*\.tf(?:vars)?|nginx[^/]*\.conf|supervisord?\.conf|crontab|procfile|sudoers[^/]*"
+            r"|(?:k8s|kubernetes|helm|terraform|ansible|deploy)/.*\.(?:ya?ml|json|toml|conf|sh|j2|tpl|hcl))"
+        ),
     ),
 )
 

@@ -1,13 +1,13 @@
 """Paths that no proposal may touch: infrastructure, governance, credentials, and our own files."""
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from homeostat.model.change import TreeChange
 from homeostat.model.proof import PolicyFinding, PolicySeverity
 from homeostat.policy.document import PolicyDocument
+from homeostat.policy.look_alikes import skeleton
 from homeostat.policy.rules.shape import Rule
 
 
@@ -33,8 +33,8 @@ def _matching(path: str, document: PolicyDocument) -> Iterator[str]:
 
 
 def _fold(path: str) -> str:
-    """Fold letter case and Unicode look-alikes of width and composition, as some file systems do."""
-    return unicodedata.normalize("NFKC", path).casefold()
+    """Fold letter case and composition, as some file systems do, letters that look Latin, and what Windows drops."""
+    return "/".join(part.rstrip(" .") or part for part in skeleton(path).split("/"))
 
 
 @lru_cache(maxsize=1024)

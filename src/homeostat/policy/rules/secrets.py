@@ -28,6 +28,9 @@ _KNOWN_FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
 _WORDS_ONLY = re.compile(r"[a-z_.-]+")
 """A name in code that happens to have the form of a token: no digit and no capital in it."""
 
+_COMMON_WORD = re.compile(r"[a-z][a-z0-9+.-]*://[^:]*:[a-z]{1,10}@")
+"""An example's address, as in documentation: nobody's password is one short word."""
+
 _ASSIGNMENT = re.compile(
     r"""(?ix)
     [\w.-]{0,60}(?:passw(?:or)?d|passphrase|secret|api_?-?key|auth_?-?token|access_?-?token|private_?-?key|client_?-?secret)
@@ -62,7 +65,8 @@ def _secret_kind(line: str) -> str | None:
     for kind, pattern in _KNOWN_FORMS:
         # Every match counts: a name or an example must not hide what stands behind it in the line.
         for match in pattern.finditer(line):
-            if not _PLACEHOLDER.search(match[0].rpartition("://")[2]) and not _WORDS_ONLY.fullmatch(match[0]):
+            harmless = _WORDS_ONLY.fullmatch(match[0]) or _COMMON_WORD.fullmatch(match[0])
+            if not harmless and not _PLACEHOLDER.search(match[0].rpartition("://")[2]):
                 return kind
     for match in _ASSIGNMENT.finditer(line):
         value = match["value"]

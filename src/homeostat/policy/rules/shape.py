@@ -22,6 +22,11 @@ class Rule:
     check: Callable[[TreeChange, PolicyDocument], Iterable[PolicyFinding]]
 
 
+def base_name(path: str) -> str:
+    """Return the last part of a path."""
+    return path.rpartition("/")[2]
+
+
 def added_lines(change: FileChange) -> Iterator[tuple[int, str]]:
     """Yield (line number in the new file, text) of every line that is new or changed.
 

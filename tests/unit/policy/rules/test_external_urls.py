@@ -44,6 +44,10 @@ def test_a_new_address_is_found_with_its_line(line, host):
         "post('https://www.example.com/x')",
         "post('https://{host}/x'.format(host=data))",
         "post(f'https://{data}/x')",
+        "raise ValueError('see https://collect.io for more')",
+        "PATTERN = r'https://collect\\.io/(.+)'",
+        "post('https://files.shop.io/x')",
+        "post('https://www.send.io/x')",
     ],
 )
 def test_talk_this_machine_and_what_is_known_are_left_alone(line):

@@ -63,6 +63,7 @@ def test_a_secret_in_an_added_line_is_found_and_not_repeated(line):
         'url = "https://example.org/path?x=1"',
         'dsn = "postgres://user:password@localhost/test"'.replace("password", "{password}"),
         "secret_name = 'orders-database'",
+        "db = 'postgresql+psycopg2://scott:" + "tiger@localhost/test'",
         "key = 'sk-proj-Put_Your_Key_1_here'",
         "password = 'a phrase of 4 Words'",
         "secret_name = 'AbCdEfGh'",
