@@ -103,7 +103,9 @@ def _uses(tree: ast.Module, names: "_Names") -> Iterator[Use]:
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             for target in node.targets if isinstance(node, ast.Assign) else (node.target,):
                 if isinstance(target, ast.Attribute | ast.Subscript) and node.value is not None:
-                    name = names.of(target) or names.of(target.value)
+                    name, whole = names.of(target), names.of(target.value)
+                    if not name or (isinstance(target, ast.Subscript) and whole == "sys.modules"):
+                        name = whole  # a place among the modules is set, and nothing in the module that was there
                     words = {target.attr: constant(node.value)} if isinstance(target, ast.Attribute) else None
                     yield Use(name, node.lineno, keywords=words, kind="set")
         elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load) and id(node) not in told:

@@ -259,10 +259,9 @@ def _of_call(use: Use, *, is_test: bool) -> Iterator["_Danger"]:
     mode = use.arguments[1] if len(use.arguments) > 1 else words.get("mode")
     if use.name in ("open", "io.open") and isinstance(mode, str) and mode.startswith("w"):
         yield _Danger("overwrites files", "say in the reason what is written where", f"`{use.name}`", in_tests=False)
-    if use.name in ("os.environ[]", "os.getenv", "os.environ.get") and use.arguments:
-        if _CREDENTIALS.match(use.arguments[0] or ""):
-            what = "reads a credential"
-            yield _Danger(what, "let the settings hand it over", f"`{use.arguments[0]}`", in_tests=False)
+    first = (use.arguments[0] if use.arguments else None) or ""
+    if use.name in ("os.environ[]", "os.getenv", "os.environ.get") and _CREDENTIALS.match(first):
+        yield _Danger("reads a credential", "let the settings hand it over", f"`{first}`", in_tests=False)
     if "os.environ" in use.given:
         yield _Danger("hands all of the environment on", "name what is needed of it", f"`{use.name}`", in_tests=False)
     if words.get("debug") is True and use.name.endswith(".run"):
