@@ -181,8 +181,8 @@ class Shadow:
         """Compare no more calls. What runs is interrupted, and what it finds is not counted."""
         self.open = False
         self._jobs.clear()
-        if self._job is not None and self._thread is not None:
-            interrupt(self._thread)
+        if self._job is not None and self._thread is not None and not interrupt(self._thread):
+            self._overdue_s = 0.0  # for `watch`
         self._wake.set()
 
     def watch(self) -> None:
@@ -192,8 +192,8 @@ class Shadow:
             return
         if self.open and job.claim():
             self.count(job.name, job.overdue)
-        self._overdue_s = now_s + _PATIENCE_S  # what catches everything is told again
-        interrupt(thread)
+        if interrupt(thread):
+            self._overdue_s = now_s + _PATIENCE_S  # what catches everything is told again
 
     @property
     def busy(self) -> bool:
