@@ -31,6 +31,7 @@ from homeostat.core.errors import IntegrityFailure, NotPermitted, Unavailable
 
 PRIVATE_KEY = "ledger.ed25519"
 PUBLIC_KEY = "ledger.pub"
+WORKER_KEY = "worker.ed25519"
 AGENT_KEY = "agent.key"
 DATABASE = "homeostat.sqlite"
 OWNER_TOKEN = "owner.token"  # noqa: S105 - a file name
@@ -104,6 +105,9 @@ class Keys:
     """Everything secret that the hub holds; none of it shows when this is printed."""
 
     signer: Ed25519Signer
+    worker: Ed25519Signer
+    """The workers' key. A new one is made where its file is gone; what the old one signed is as good as it was."""
+
     agent_key: bytes = field(repr=False)
     owner_token: str = field(repr=False)
 
@@ -136,16 +140,18 @@ def load_or_create_keys(state_dir: Path) -> Keys:
         folder.mkdir(mode=0o700, exist_ok=True)
         _check_private_dir(folder)
         signer = _load_or_create_signer(folder)
+        _load_or_create(folder / WORKER_KEY, lambda: Ed25519Signer.generate().private_pem())
         agent_key = _load_or_create(folder / AGENT_KEY, lambda: secrets.token_bytes(AGENT_KEY_BYTES))
         token_line = _load_or_create(folder / OWNER_TOKEN, lambda: f"{new_token()}\n".encode("ascii"))
     except OSError as error:
         raise _cannot("key folder", folder, error) from error
     if len(agent_key) != AGENT_KEY_BYTES:
         raise _damaged(folder / AGENT_KEY, f"it has {len(agent_key)} bytes instead of {AGENT_KEY_BYTES}")
+    worker = load_signer(folder / WORKER_KEY)
     token = token_line.decode("ascii", "replace").strip()
     if not _TOKEN.fullmatch(token):
         raise _damaged(folder / OWNER_TOKEN, "it does not hold a token")
-    return Keys(signer=signer, agent_key=agent_key, owner_token=token)
+    return Keys(signer=signer, worker=worker, agent_key=agent_key, owner_token=token)
 
 
 def check_keys(state_dir: Path) -> None:
@@ -214,14 +220,7 @@ def _load_or_create_signer(folder: Path) -> Ed25519Signer:
     if public.exists() and not private.exists():
         # A new key would make every older entry look forged, and hide that the old one was lost.
         raise _key_missing(private, "its public half is there")
-    data = _load_or_create(private, lambda: Ed25519Signer.generate().private_pem())
-    try:
-        key = load_pem_private_key(data, password=None)
-    except (ValueError, TypeError) as error:
-        raise _damaged(private, "it is not an unencrypted PEM private key") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _damaged(private, "it is not an Ed25519 key")
-    signer = Ed25519Signer(key)
+    signer = _signer_of(private, _load_or_create(private, lambda: Ed25519Signer.generate().private_pem()))
     if not public.exists():
         _create(public, signer.public_pem())
     if verifier_from_pem(public).public_key() != signer.public_key():
@@ -229,9 +228,31 @@ def _load_or_create_signer(folder: Path) -> Ed25519Signer:
     return signer
 
 
+def load_signer(path: Path) -> Ed25519Signer:
+    """Return the signer whose private key is in this file, which nobody else may read."""
+    try:
+        return _signer_of(path, _read_private(path))
+    except OSError as error:
+        raise _cannot("private key", path, error) from error
+
+
+def _signer_of(path: Path, data: bytes) -> Ed25519Signer:
+    try:
+        key = load_pem_private_key(data, password=None)
+    except (ValueError, TypeError) as error:
+        raise _damaged(path, "it is not an unencrypted PEM private key") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _damaged(path, "it is not an Ed25519 key")
+    return Ed25519Signer(key)
+
+
 def _load_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
     if not path.exists():
         _create(path, make())
+    return _read_private(path)
+
+
+def _read_private(path: Path) -> bytes:
     # Opened without following links, and checked on the open file: its name may change meanwhile.
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe is not waited for
     with os.fdopen(fd, "rb") as file:

@@ -1,4 +1,7 @@
-"""Proves changes in a worker: a process of its own that has no key, no token and no database."""
+"""Proves changes in a worker: a process of its own that has no token and no database.
+
+The one key that it reads is its own, to sign what it saw, when all that it started has ended.
+"""
 
 import os
 import signal
@@ -13,9 +16,11 @@ from pathlib import Path
 import homeostat_agent
 
 import homeostat
+from homeostat.adapters.keys import WORKER_KEY
 from homeostat.adapters.sandbox import answers, wire
 from homeostat.adapters.sandbox.folder import sweep_stale_folders
 from homeostat.adapters.sandbox.spec import Kind
+from homeostat.audit.evidence import worker_key
 from homeostat.core.errors import Unavailable
 from homeostat.ports.proving import Isolation, ProofJob, ProofRuns, ProofStage
 
@@ -35,8 +40,10 @@ class WorkerProver:
     threads; each call must stay in its thread, since the worker dies with it.
     """
 
-    def __init__(self, *, state_dir: Path) -> None:
+    def __init__(self, *, state_dir: Path, public_key: str = "") -> None:
+        """`public_key` is that of the workers' key in `state_dir`, base64; without one they sign nothing."""
         self._state_dir = state_dir
+        self._key = str(worker_key(public_key)) if public_key else ""
         self._lock = threading.Lock()
         self._found: dict[Kind, Isolation] = {}
         self._workers_lock = threading.Lock()
@@ -52,6 +59,9 @@ class WorkerProver:
     def holds(self) -> bool:
         """Test the kinds in order of preference until one holds. `Unavailable` as with `isolation`."""
         return bool(_usable(self._tested(at_least=1)))
+
+    def key(self) -> str:
+        return self._key
 
     def prove(self, job: ProofJob) -> ProofRuns:
         """Run the tests on base and candidate; refused when no kind of sandbox holds here.
@@ -79,6 +89,8 @@ class WorkerProver:
         threading.Thread(target=self._listen, args=(told, job.whose), name="proof-stage", daemon=True).start()
         try:
             words = ["--tell", str(tell)]
+            if self._key:
+                words += ["--key", str(self._state_dir.absolute() / "keys" / WORKER_KEY)]
             return answers.decode_runs(
                 self._ask(words, wire.encode_request(job, kinds), timeout_s=timeout_s, hand_on=[tell])
             )

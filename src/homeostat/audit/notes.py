@@ -63,10 +63,10 @@ class NoteKey:
         """Write it as a verifier key."""
         return f"{self.name}+{self.id.hex()}+{base64.b64encode(_ED25519 + self.public).decode('ascii')}"
 
-    def verifies(self, text: str, signature: bytes) -> bool:
-        """Tell whether this key has signed the text."""
+    def verifies(self, said: bytes, signature: bytes) -> bool:
+        """Tell whether this key has signed these bytes."""
         try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, text.encode("utf-8"))
+            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, said)
         except (InvalidSignature, ValueError):
             return False
         return True
@@ -104,7 +104,7 @@ def open_note(note: str | bytes, keys: str | NoteKey | Iterable[str | NoteKey]) 
         key = known.get((name, signature[:_ID_BYTES]))
         if key is None or key in signed:
             continue
-        if not key.verifies(text, signature[_ID_BYTES:]):
+        if not key.verifies(text.encode("utf-8"), signature[_ID_BYTES:]):
             raise IntegrityFailure("note-not-signed", f"the signature of {name} does not hold")
         signed.append(key)
     if not signed:

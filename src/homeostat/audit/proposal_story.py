@@ -1,13 +1,16 @@
 """What the ledger's entries say of each proposal, against what its row says.
 
-The three comparisons are checks 5, 6 and 7 of `homeostat.audit.story`, where the convention of the
+The comparisons are checks 5, 6, 7 and 11 of `homeostat.audit.story`, where the convention of the
 entries is written down. Each returns what is wrong, one line apiece; nothing wrong is an empty list.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+from homeostat.audit.evidence import EVIDENCE_DIGEST, EVIDENCE_KEY, open_envelope, read_subject
+from homeostat.audit.notes import NoteKey
 from homeostat.core.digests import digest_bytes
+from homeostat.core.errors import HomeostatError
 from homeostat.model.ledger import LedgerEntry
 from homeostat.model.proposal import Proposal, ProposalState
 
@@ -106,6 +109,37 @@ def rows(digests: Mapping[str, str], moves: Moves) -> list[str]:
         for subject, seq, digest in recorded
         if digest is not None and subject in digests and digests[subject] != digest
     ]
+
+
+def evidence(proposals: Sequence[Proposal], moves: Moves) -> tuple[int, list[str]]:
+    """Check 11: the envelope in the row is the one that the entry of its proof names, signed by the key named there.
+
+    Returns how many were looked at, too: a proposal that was not proved, or by an earlier version, has none.
+    """
+    wrong: list[str] = []
+    looked_at = 0
+    for proposal in proposals:
+        proof = proposal.proof
+        named = next((e for e in reversed(moves.get(proposal.id, ())) if e.body.get("verdict") is not None), None)
+        recorded = None if named is None else named.body.get(EVIDENCE_DIGEST)
+        if proof is None or named is None or (recorded is None and not proof.evidence):
+            continue
+        looked_at += 1
+        if digest_bytes(proof.evidence.encode("utf-8", "surrogatepass")) != recorded:
+            wrong.append(f"{proposal.id}: the evidence in its row is not the one that entry {named.seq} names")
+            continue
+        try:
+            key = NoteKey.parse(str(named.body.get(EVIDENCE_KEY)))
+            subject, _ = read_subject(open_envelope(proof.evidence, key))
+        except HomeostatError as error:
+            wrong.append(f"{proposal.id}: {error.message}")
+            continue
+        if (subject.diff_digest, subject.change_digest) != (
+            proposal.change.diff_digest,
+            proposal.change.change_digest,
+        ):
+            wrong.append(f"{proposal.id}: its evidence is of another change")
+    return looked_at, wrong
 
 
 def approvals(proposals: Sequence[Proposal], moves: Moves) -> list[str]:

@@ -11,6 +11,7 @@
 8. The backup of every applied change is there, intact, and holds what its commits hold.
 9. The commits that the proposals name exist.
 10. The Merkle tree is the one that the entries make, and every checkpoint that was signed saw a beginning of it.
+11. The evidence of each proof is the recorded one, of exactly that change, and signed by the key that the ledger names.
 
 A check that could not look fails. A ledger that fails check 2 still has its entries compared in 5
 to 7, because what they say is evidence either way; only all checks together mean anything.
@@ -145,13 +146,13 @@ def verify_story(inputs: StoryInputs) -> tuple[Check, ...]:
             "every applied change was approved by a person, as that change",
         ),
         # 8. The backup of every applied change is there, intact, and holds what its commits hold.
-        _check(
-            8, "backups", _unread(inputs, "backups", "proposals") + seen.backups, f"{seen.applied} backups are intact"
-        ),
+        _backups(inputs, seen),
         # 9. The commits that the proposals name exist.
         _check(9, "commits", _unread(inputs, "git", "proposals") + seen.commits, f"{seen.named} named commits exist"),
         # 10. The tree that the entries make is the stored one, and the one that checkpoints saw.
         _tree(inputs, ledger),
+        # 11. What a proof rests on is what a worker signed, of exactly that change.
+        _check(11, "evidence", rows_unread + seen.evidence, f"{seen.attested} proofs are signed by a worker"),
     )
 
 
@@ -219,6 +220,11 @@ def _chain(inputs: StoryInputs, ledger: _Ledger) -> Check:
     elif ledger.report.head != inputs.db_head and inputs.db_head != EMPTY_HEAD:
         wrong.append(f"the entries end at {ledger.report.head.size}, the database says {inputs.db_head.size}")
     return _check(2, "chain and signatures", wrong, f"{ledger.size} entries are linked, hashed and signed")
+
+
+def _backups(inputs: StoryInputs, seen: Seen) -> Check:
+    wrong = _unread(inputs, "backups", "proposals") + seen.backups
+    return _check(8, "backups", wrong, f"{seen.applied} backups are intact")
 
 
 def _tree(inputs: StoryInputs, ledger: _Ledger) -> Check:

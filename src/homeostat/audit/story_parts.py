@@ -7,7 +7,7 @@ were and what is wrong.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from homeostat.audit.proposal_story import APPLIED_STATES, Moves, approvals, diffs, group_moves, rows, states
+from homeostat.audit.proposal_story import APPLIED_STATES, Moves, approvals, diffs, evidence, group_moves, rows, states
 from homeostat.core.ids import CommitId
 from homeostat.model.ledger import LedgerEntry
 from homeostat.model.proposal import Proposal
@@ -61,6 +61,8 @@ class Seen:
     approvals: list[str] = field(default_factory=list)
     backups: list[str] = field(default_factory=list)
     commits: list[str] = field(default_factory=list)
+    attested: int = 0
+    evidence: list[str] = field(default_factory=list)
 
     def look_at(self, part: StoryPart) -> None:
         moves = group_moves(part.entries)
@@ -69,6 +71,9 @@ class Seen:
         self.diffs += diffs(part.proposals, moves)
         self.rows += rows(part.row_digests, moves)
         self.approvals += approvals(part.proposals, moves)
+        attested, wrong = evidence(part.proposals, moves)
+        self.attested += attested
+        self.evidence += wrong
         self.records += part.records
         self._trailers(part, moves)
         self._backups(part)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from homeostat.audit.evidence import evidence_fault
+from homeostat.audit.notes import NoteKey
 from homeostat.core.errors import Unavailable
 from homeostat.core.ids import ProposalId
 from homeostat.flows.deps import Deps
@@ -10,7 +12,14 @@ from homeostat.flows.proposing import resolve_diff
 from homeostat.flows.transition import drop_candidate, must, read, transition
 from homeostat.model.actor import SYSTEM
 from homeostat.model.change import TreeChange
-from homeostat.model.proof import STOPPED_FROM_OUTSIDE, PolicyFinding, PolicySeverity, ProofReport, ProofVerdict
+from homeostat.model.proof import (
+    STOPPED_FROM_OUTSIDE,
+    PolicyFinding,
+    PolicySeverity,
+    ProofReport,
+    ProofSubject,
+    ProofVerdict,
+)
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.policy.check import PolicyDecision, check_change
@@ -97,6 +106,13 @@ def _run_tests(
         timeout_s=limits.timeout_s,
         memory_mb=limits.memory_mb,
         max_processes=limits.max_processes,
+        subject=ProofSubject(
+            diff_digest=proposal.change.diff_digest,
+            change_digest=proposal.change.change_digest,
+            policy_digest=proposal.change.policy_digest,
+            base=proposal.change.base_commit,
+            candidate=candidate,
+        ),
         whose=proposal.id,
     )
     deaths: list[str] = []
@@ -112,9 +128,26 @@ def _run_tests(
         report = _refused((f"{runs}; {_TWICE}",), ProofVerdict.INCONCLUSIVE, findings, elapsed_ms())
     else:
         report = judge_proof(runs, changed_python=bool(job.changed_modules), policy=findings, duration_ms=elapsed_ms())
+        report = _attested(deps.prover.key(), job, runs, report)
         if died:
             report = replace(report, reasons=(*report.reasons, _TWICE))
     return replace(report, deaths=tuple(deaths))
+
+
+def _attested(key: str, job: ProofJob, runs: ProofRuns, report: ProofReport) -> ProofReport:
+    """Keep the evidence with the report; one that a worker does not attest, as it is, does not count."""
+    if runs.base is None or runs.candidate is None or job.subject is None:
+        return report  # nothing to attest, and no verdict that opens anything
+    fault = "this hub holds no key of its workers"
+    if key:
+        fault = evidence_fault(
+            runs.evidence, key=NoteKey.parse(key), subject=job.subject, base=runs.base, candidate=runs.candidate
+        )
+    if fault:
+        # INVARIANT: no evidence is never a pass, and neither a failure.
+        reasons = (f"the proof does not count: {fault}", *report.reasons)
+        return replace(report, verdict=ProofVerdict.INCONCLUSIVE, reasons=reasons)
+    return replace(report, evidence=runs.evidence, evidence_key=key)
 
 
 def _try(deps: Deps, job: ProofJob) -> ProofRuns | str:

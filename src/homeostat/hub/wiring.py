@@ -137,7 +137,7 @@ class Hub:
             new_id=ids.new_uuid,
         )
         live = MeasuredLive(gateway, metrics)
-        deps = wrap(_deps(settings, clock, git, store, state_dir, live, starter))
+        deps = wrap(_deps(settings, clock, git, store, state_dir, keys, live, starter))
         ticker = Ticker(deps, troubles, chores={"sweeping launches": partial(_sweep, state_dir, gateway)})
         store.ledger.subscribe(ticker.stir)  # a row was written: its record, or its watch, may be due
         gateway.start()
@@ -177,6 +177,7 @@ def _deps(
     git: GitRepository,
     store: SqlStore,
     state_dir: Path,
+    keys: Keys,
     live: LiveProcesses,
     starter: DurableStarter,
 ) -> Deps:
@@ -202,7 +203,7 @@ def _deps(
         record_branch=GitRecordBranch(git),
         deployed=GitDeployedTree(git, deployed_branch=branch, must_be_checked_out=not settings.host.deployed_branch),
         backups=FolderBackupStore(state_dir / "backups"),
-        prover=WorkerProver(state_dir=state_dir),
+        prover=WorkerProver(state_dir=state_dir, public_key=keys.worker.public_key()),
         live=live,
         measures=_measures(settings),
         restarter=_restarter(settings, git, state_dir),

@@ -63,6 +63,17 @@ class TestRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProofSubject:
+    """What a proof is of: the change as it is consented to, and the commits that stand for it."""
+
+    diff_digest: str
+    change_digest: str
+    policy_digest: str
+    base: str
+    candidate: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProofReport:
     """Everything a reviewer sees of a proof."""
 
@@ -84,3 +95,9 @@ class ProofReport:
 
     deaths: tuple[str, ...] = ()
     """How attempts before this one ended, from which nothing follows: a worker died, or was stopped from outside."""
+
+    evidence: str = ""
+    """The worker's signed envelope, as it was when the hub checked it; empty where nothing was run."""
+
+    evidence_key: str = ""
+    """The key that signed it, as a verifier key: the one that the hub held for its workers' then."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from homeostat.core.ids import CommitId
-from homeostat.model.proof import TestRun
+from homeostat.model.proof import ProofSubject, TestRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,9 @@ class ProofJob:
     memory_mb: int
     max_processes: int
 
+    subject: ProofSubject | None = None
+    """What the evidence is to be of; None: nobody wants any."""
+
     whose: str = ""
     """The proposal that is proved; by it `Prover.stage` is asked how far that is."""
 
@@ -50,6 +53,8 @@ class ProofRuns:
     base: TestRun | None
     candidate: TestRun | None
     refused: str = ""
+    evidence: str = ""
+    """The envelope in which the worker attests both runs (`homeostat.audit.evidence`); empty: it did not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,10 @@ class Prover(Protocol):
 
     def holds(self) -> bool:
         """Whether some kind was seen to hold, so that something can be proved; tests no more kinds than that takes."""
+        ...
+
+    def key(self) -> str:
+        """Return the key that signs the evidence of this prover's workers, as a verifier key; empty: they have none."""
         ...
 
     def prove(self, job: ProofJob) -> ProofRuns:

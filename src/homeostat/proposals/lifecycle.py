@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
+from homeostat.audit.evidence import EVIDENCE_DIGEST, EVIDENCE_KEY
 from homeostat.core.canonical_json import JsonValue
+from homeostat.core.digests import digest_bytes
 from homeostat.model.canary import CanaryStage
 from homeostat.model.proof import ProofReport, ProofVerdict
 from homeostat.model.proposal import FIRST_TITLE, Application, Proposal, ProposalState
@@ -380,6 +382,8 @@ def _proved(proposal: Proposal, report: ProofReport, at: datetime) -> Step:
     proved = replace(proposal, proof=report)
     reason = "; ".join(report.reasons) or report.verdict.value
     facts: dict[str, JsonValue] = {"verdict": report.verdict.value, "sandbox": report.sandbox}
+    if report.evidence:
+        facts |= {EVIDENCE_DIGEST: digest_bytes(report.evidence.encode("utf-8")), EVIDENCE_KEY: report.evidence_key}
     # INVARIANT: only a PASSED proof opens the way to an approval; no evidence is never a pass.
     if report.verdict is ProofVerdict.PASSED:
         return _move(proved, S.AWAITING_APPROVAL, "validated", at, reason, facts=facts)

@@ -2,8 +2,11 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
+from homeostat.adapters.keys import Ed25519Signer
+from homeostat.audit.evidence import sign_envelope, statement, worker_key
 from homeostat.core.errors import HomeostatError, Unavailable
 from homeostat.model.proof import TestRun
 from homeostat.ports.proving import Isolation, IsolationCheck, ProofJob, ProofRuns, ProofStage
@@ -60,6 +63,10 @@ class FakeProver:
         self.stages: dict[str, ProofStage] = {}
         """What `stage` answers. A job that `otherwise` or a script answers by a function runs in that function."""
 
+        self.forge: Callable[[str], str] = lambda envelope: envelope
+        """What becomes of the evidence on its way to whoever asked."""
+
+        self._signer = Ed25519Signer.from_seed(b"fake prover".ljust(32, b"."))
         self._closed = False
 
     def script(self, *answers: Answer) -> None:
@@ -78,7 +85,25 @@ class FakeProver:
     def close(self) -> None:
         self._closed = True
 
+    def key(self) -> str:
+        return str(worker_key(self._signer.public_key()))
+
     def prove(self, job: ProofJob) -> ProofRuns:
+        runs = self._prove(job)
+        if job.subject is None or runs.base is None or runs.candidate is None or runs.evidence:
+            return runs
+        said = statement(
+            job.subject,
+            trees=(job.base, job.candidate),
+            base=runs.base,
+            candidate=runs.candidate,
+            environment={"sandbox": runs.sandbox},
+            timings={},
+        )
+        envelope = sign_envelope(said, public_key=self._signer.public_key(), sign=self._signer.sign)
+        return replace(runs, evidence=self.forge(envelope))
+
+    def _prove(self, job: ProofJob) -> ProofRuns:
         self.jobs.append(job)
         if self._closed:
             raise Unavailable("hub-stopping", "the hub is being stopped")

@@ -10,6 +10,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -28,6 +30,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--self-test", nargs="+", type=Kind, metavar="KIND", help="try to break out of these sandboxes")
     parser.add_argument("--state-folder", type=Path, default=None, help="folder that must not show in a sandbox")
     parser.add_argument("--tell", type=int, metavar="FD", help="descriptor to write to which run begins, a line each")
+    parser.add_argument("--key", type=Path, help="private key to sign the evidence with, read when the runs are over")
     options = parser.parse_args(arguments)
     if options.tell is not None:
         os.set_inheritable(options.tell, False)  # nothing that is started from here has it
@@ -38,7 +41,7 @@ def main(arguments: list[str]) -> int:
         if options.self_test:
             answer = _self_tested(options.state_folder, options.self_test)
         else:
-            answer = _proved(sys.stdin.buffer.read(), options.tell)
+            answer = _proved(sys.stdin.buffer.read(), options.tell, options.key)
     except HomeostatError as error:
         answer = wire.encode_error(error)
     finally:
@@ -55,7 +58,7 @@ def _self_tested(state_folder: Path | None, kinds: Sequence[Kind]) -> bytes:
     return wire.encode_isolation(examine_isolation(state_folder=state_folder, kinds=kinds))
 
 
-def _proved(request: bytes, tell: int | None) -> bytes:
+def _proved(request: bytes, tell: int | None, key: Path | None) -> bytes:
     from homeostat.worker.proving import prove
 
     def begins(stage: str) -> None:
@@ -64,7 +67,15 @@ def _proved(request: bytes, tell: int | None) -> bytes:
                 os.write(tell, f"{stage}\n".encode("ascii"))
 
     job, kinds = wire.decode_request(request)
-    return wire.encode_runs(prove(job, kinds, tell=begins))
+    began_at = datetime.now(UTC)
+    runs = prove(job, kinds, tell=begins)
+    if key is not None and job.subject is not None and runs.candidate is not None:
+        # INVARIANT: nothing that the change has started is alive when the key comes into this process.
+        tree.kill_descendants(os.getpid(), timeout_s=_KILL_WITHIN_S)
+        from homeostat.worker.attesting import attest
+
+        runs = replace(runs, evidence=attest(job, runs, key=key, began_at=began_at))
+    return wire.encode_runs(runs)
 
 
 def _on_stop(number: int, frame: FrameType | None) -> NoReturn:

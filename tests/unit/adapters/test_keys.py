@@ -85,7 +85,9 @@ class TestKeys:
         load_or_create_keys(state)
         assert mode(state / "keys") == 0o700
         files = {path.name: mode(path) for path in (state / "keys").iterdir()}
-        assert files == dict.fromkeys(["agent.key", "ledger.ed25519", "ledger.pub", "owner.token"], 0o600)
+        assert files == dict.fromkeys(
+            ["agent.key", "ledger.ed25519", "ledger.pub", "owner.token", "worker.ed25519"], 0o600
+        )
 
     def test_two_state_directories_share_nothing(self, tmp_path):
         one, two = load_or_create_keys(tmp_path / "1"), load_or_create_keys(tmp_path / "2")

@@ -2,15 +2,21 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sandbox_runs import Shop, open_folder, require, system_python
 
+from homeostat.adapters.keys import Ed25519Signer, load_or_create_keys
 from homeostat.adapters.sandbox import wire
 from homeostat.adapters.sandbox.spec import Kind
 from homeostat.adapters.worker_process import WorkerProver
+from homeostat.audit.evidence import evidence_fault, open_envelope, read_subject
+from homeostat.audit.notes import NoteKey
+from homeostat.core.errors import Unavailable
 from homeostat.core.ids import CommitId, parse_commit_id
+from homeostat.model.proof import ProofSubject
 from homeostat.ports.proving import Isolation
 
 
@@ -82,3 +88,37 @@ def test_where_none_held_all_are_tested_anew_and_what_holds_then_is_used(shop, t
     assert prover.prove(shop.job()).sandbox == "namespaces"
     assert prover.holds()
     assert prover.tested == [*Kind, *Kind, "namespaces"]
+
+
+SUBJECT = ProofSubject(
+    diff_digest="sha256:" + "1" * 64,
+    change_digest="sha256:" + "2" * 64,
+    policy_digest="sha256:" + "3" * 64,
+    base="",
+    candidate="",
+)
+
+
+def test_the_worker_signs_what_it_saw_with_a_key_that_the_tests_never_see(shop, tmp_path):
+    require(Kind.NAMESPACES)
+    state = tmp_path / ".homeostat"
+    keys = load_or_create_keys(state)
+    prover = WorkerProver(state_dir=state, public_key=keys.worker.public_key())
+    look = f"print(open('{state}/keys/worker.ed25519').read())"
+    subject = replace(SUBJECT, base=shop.base, candidate=shop.candidate)
+    runs = prover.prove(shop.job(test_command=("python", "-c", look), subject=subject))
+    assert runs.candidate.exit_code == 1 and "PRIVATE" not in runs.candidate.output_tail
+    key = NoteKey.parse(prover.key())
+    assert evidence_fault(runs.evidence, key=key, subject=subject, base=runs.base, candidate=runs.candidate) == ""
+    said = open_envelope(runs.evidence, key)
+    trees = tuple(shop.git("rev-parse", f"{commit}^{{tree}}") for commit in (shop.base, shop.candidate))
+    assert read_subject(said) == (subject, trees)
+    assert said["predicate"]["environment"]["sandbox"] == runs.sandbox == "namespaces"
+
+
+def test_a_worker_whose_key_is_gone_answers_with_what_is_wrong(shop, tmp_path):
+    require(Kind.NAMESPACES)
+    prover = WorkerProver(state_dir=tmp_path, public_key=Ed25519Signer.generate().public_key())
+    with pytest.raises(Unavailable) as refused:
+        prover.prove(shop.job(subject=replace(SUBJECT, base=shop.base, candidate=shop.candidate)))
+    assert refused.value.code == "state-dir-unusable"

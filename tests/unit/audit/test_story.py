@@ -38,7 +38,7 @@ def test_a_record_that_is_not_as_written_is_named():
 def test_a_true_story_passes_every_numbered_check():
     for until in (S.VALIDATING, S.APPROVED, S.APPLYING, S.IMPLEMENTED, S.REVERTED):
         checks = verify_story(inputs_of(*life(until=until)))
-        assert [check.number for check in checks] == list(range(1, 11))
+        assert [check.number for check in checks] == list(range(1, 12))
         assert [check.detail for check in checks if not check.ok] == []
 
 
@@ -54,10 +54,10 @@ def test_an_empty_input_does_not_read_as_success():
 @pytest.mark.parametrize(
     ("part", "numbers"),
     [
-        ("ledger", {1, 2, 3, 4, 5, 6, 7, 10}),
+        ("ledger", {1, 2, 3, 4, 5, 6, 7, 10, 11}),
         ("head-file", {3}),
         ("git", {4, 9, 10}),
-        ("proposals", {5, 6, 7, 8, 9}),
+        ("proposals", {5, 6, 7, 8, 9, 11}),
         ("backups", {8}),
     ],
 )
@@ -304,6 +304,7 @@ def test_a_true_story_is_told_check_by_check():
         (8, "backups", "1 backups are intact"),
         (9, "commits", "3 named commits exist"),
         (10, "Merkle tree", "2 checkpoints in Git saw the same tree over the entries"),
+        (11, "evidence", "0 proofs are signed by a worker"),
     ]
 
 

@@ -5,12 +5,13 @@ The worker has nothing but the standard library; the hub reads its answers in `a
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from homeostat.adapters.sandbox.spec import Kind
 from homeostat.core.errors import HomeostatError, InvalidInput
 from homeostat.core.ids import parse_commit_id
+from homeostat.model.proof import ProofSubject
 from homeostat.ports.proving import Isolation, ProofJob, ProofRuns
 
 _VERSION = 1
@@ -37,11 +38,16 @@ def decode_request(data: bytes) -> tuple[ProofJob, tuple[Kind, ...]]:
                 timeout_s=float(job["timeout_s"]),
                 memory_mb=int(job["memory_mb"]),
                 max_processes=int(job["max_processes"]),
+                subject=None if job["subject"] is None else _subject(job["subject"]),
             ),
             tuple(Kind(kind) for kind in raw["kinds"]),
         )
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InvalidInput("worker-request", f"the worker was given no request: {error}") from error
+
+
+def _subject(raw: Mapping[str, Any]) -> ProofSubject:
+    return ProofSubject(**{item.name: str(raw[item.name]) for item in fields(ProofSubject)})
 
 
 def encode_runs(runs: ProofRuns) -> bytes:

@@ -23,6 +23,8 @@ def encode_proof(report: ProofReport) -> JsonValue:
         "duration_ms": report.duration_ms,
         "deaths": report.deaths,
         "risk": None if report.risk is None else _encode_risk(report.risk),
+        "evidence": report.evidence,
+        "evidence_key": report.evidence_key,
     }
 
 
@@ -41,6 +43,8 @@ def decode_proof(value: Mapping[str, Any]) -> ProofReport:
         duration_ms=value["duration_ms"],
         deaths=tuple(value.get("deaths", ())),
         risk=None if value.get("risk") is None else _decode_risk(value["risk"]),
+        evidence=value.get("evidence", ""),  # rows of before have none
+        evidence_key=value.get("evidence_key", ""),
     )
 
 
