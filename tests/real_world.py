@@ -35,6 +35,7 @@ class RealWorld(World):
         self.root = root / "shop"
         self.state_dir = self.root / ".homeostat"
         self.user = UserRepository(self.root)
+        self.prover.tree_of = lambda commit: self.user.git("rev-parse", f"{commit}^{{tree}}").decode().strip()
         base = self.user.commit({"shop.py": SOURCE.encode(), "other.py": b"x = 1\n"})
         self.live.attach(self.process(commit=base), loaded={"shop.py": SOURCE})
         self.real_store = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import typer
 
@@ -20,11 +20,25 @@ from homeostat.core.errors import HomeostatError, InvalidInput, NotFound
 from homeostat.model.settings import HmrMode, Profile
 
 if TYPE_CHECKING:
+    from homeostat.audit.bundle import BundleCheck
     from homeostat.audit.story import Check
 
 _MAX_CHECKPOINT_BYTES = 1_000_000
 
 Level = Literal["ok", "warn", "fail"]
+
+
+class _Answer(Protocol):
+    """One numbered check, of a state directory or of a bundle."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def detail(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +58,12 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
+    bundle: Annotated[
+        Path | None, typer.Argument(help="A file of `homeostat ledger bundle`: the story of one change.")
+    ] = None,
+    key: Annotated[
+        str, typer.Option("--key", help="With a bundle: the ledger's key, or its ledger.pub; default: the one here.")
+    ] = "",
     checkpoint: Annotated[
         list[Path] | None,
         typer.Option("--checkpoint", help="A checkpoint that was kept elsewhere: the ledger must go on from it."),
@@ -52,11 +72,18 @@ def verify(
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check ledger, signatures, records and backups, offline. Each is held against the others; needs no hub."""
-    place = locate(repo, state_dir)
-    if not place.state_dir.exists():
-        raise _no_state(place)
-    checks = _verify(place, [(f"the checkpoint {path}", _kept(path)) for path in checkpoint or ()])
+    """Check ledger, signatures, records and backups, offline. Each is held against the others; needs no hub.
+
+    With a bundle: check that one change's story, with nothing but the bundle and the ledger's key.
+    """
+    checks: Sequence[_Answer]
+    if bundle is not None:
+        checks = _verify_bundle(bundle, key, repo, state_dir)
+    else:
+        place = locate(repo, state_dir)
+        if not place.state_dir.exists():
+            raise _no_state(place)
+        checks = _verify(place, [(f"the checkpoint {path}", _kept(path)) for path in checkpoint or ()])
     ok = all(check.ok for check in checks)
     if as_json:
         listed = [{"number": c.number, "name": c.name, "ok": c.ok, "detail": c.detail} for c in checks]
@@ -128,9 +155,28 @@ def _verify(place: Place, kept: Sequence[tuple[str, str]] = ()) -> "tuple[Check,
     return check_story(place.repository, place.state_dir, kept=kept)
 
 
+def _verify_bundle(bundle: Path, key: str, repo: Path | None, state_dir: Path | None) -> "tuple[BundleCheck, ...]":
+    """Check one change's story. With a key nothing else is looked at; without one, only the public key here."""
+    from homeostat.adapters.keys import load_verifier, verifier_from_pem
+    from homeostat.audit.bundle import MAX_BYTES, verify_bundle
+    from homeostat.audit.checkpoint import ledger_key
+    from homeostat.audit.notes import NoteKey
+
+    if "+" in key and not Path(key).exists():
+        known = NoteKey.parse(key)
+    else:
+        verifier = verifier_from_pem(Path(key)) if key else load_verifier(locate(repo, state_dir).state_dir)
+        known = ledger_key(verifier.public_key())
+    return verify_bundle(_content(bundle, MAX_BYTES + 1), known)
+
+
 def _kept(path: Path) -> str:
+    return _content(path, _MAX_CHECKPOINT_BYTES).decode("utf-8", "replace")
+
+
+def _content(path: Path, most_bytes: int) -> bytes:
     try:
-        return read_regular(path, most_bytes=_MAX_CHECKPOINT_BYTES).decode("utf-8", "replace")
+        return read_regular(path, most_bytes=most_bytes)
     except OSError as error:
         raise InvalidInput("no-such-file", f"{path} cannot be read: {error.strerror}") from error
 

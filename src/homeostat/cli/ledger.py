@@ -10,7 +10,8 @@ import typer
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, show
 from homeostat.cli.place import Place, locate
-from homeostat.core.errors import InvalidInput, NotFound
+from homeostat.core.errors import InvalidInput
+from homeostat.core.ids import is_id_prefix
 
 if TYPE_CHECKING:
     from homeostat.adapters.store.ledger import SqlLedger
@@ -69,28 +70,30 @@ def prove(
     typer.echo(note, nl=False)
 
 
+@group.command("bundle")
+def bundle(
+    proposal: Annotated[str, typer.Argument(help="A proposal, or how its id begins.")],
+    repo: Repo = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Write a change's whole story to standard output, for `homeostat verify FILE` wherever that is run.
+
+    It holds the proposal as it stands, its diff, and all that the ledger says of it; no names, keys or tokens.
+    """
+    from homeostat.adapters.bundling import make_bundle, open_for_proofs
+
+    if not is_id_prefix(proposal):
+        raise InvalidInput("bad-proposal-id", f"{proposal[:60]!r} is not a proposal id, nor the beginning of one")
+    place = locate(repo, state_dir)
+    with open_for_proofs(place.state_dir) as (store, key):
+        made = make_bundle(store, place.repository, proposal)
+    typer.echo(made, nl=False)
+    say(f"{len(made) >> 10} KB; to check it: homeostat verify FILE --key {key}")
+
+
 @contextmanager
 def _ledger(place: Place) -> "Iterator[tuple[SqlLedger, str]]":
-    from homeostat.adapters.clock import SystemClock
-    from homeostat.adapters.keys import DATABASE, load_or_create_keys
-    from homeostat.adapters.store.store import SqlStore
-    from homeostat.audit.checkpoint import ledger_key
+    from homeostat.adapters.bundling import open_for_proofs
 
-    if not (place.state_dir / DATABASE).is_file():
-        raise NotFound(
-            "no-state",
-            f"the repository {place.repository} has no state at {place.state_dir}",
-            hint="name the place with --state-dir DIR or HOMEOSTAT_STATE_DIR, the repository with --repo DIR",
-        )
-    keys = load_or_create_keys(place.state_dir)
-    store = SqlStore.open(
-        place.state_dir / DATABASE,
-        signer=keys.signer,
-        clock=SystemClock(),
-        head_path=place.state_dir / "ledger-head.json",
-        read_only=True,
-    )
-    try:
-        yield store.ledger, str(ledger_key(keys.signer.public_key()))
-    finally:
-        store.close()
+    with open_for_proofs(place.state_dir) as (store, key):
+        yield store.ledger, key

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from homeostat.adapters.keys import Ed25519Signer
 from homeostat.audit.evidence import sign_envelope, statement, worker_key
 from homeostat.core.errors import HomeostatError, Unavailable
+from homeostat.core.ids import CommitId
 from homeostat.model.proof import TestRun
 from homeostat.ports.proving import Isolation, IsolationCheck, ProofJob, ProofRuns, ProofStage
 
@@ -66,6 +67,9 @@ class FakeProver:
         self.forge: Callable[[str], str] = lambda envelope: envelope
         """What becomes of the evidence on its way to whoever asked."""
 
+        self.tree_of: Callable[[CommitId], str] = lambda commit: commit
+        """What it says is the tree of a commit."""
+
         self._signer = Ed25519Signer.from_seed(b"fake prover".ljust(32, b"."))
         self._closed = False
 
@@ -94,7 +98,7 @@ class FakeProver:
             return runs
         said = statement(
             job.subject,
-            trees=(job.base, job.candidate),
+            trees=(self.tree_of(job.base), self.tree_of(job.candidate)),
             base=runs.base,
             candidate=runs.candidate,
             environment={"sandbox": runs.sandbox},

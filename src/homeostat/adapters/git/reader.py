@@ -159,6 +159,11 @@ def read_blobs(repository: GitRepository, object_ids: Iterable[str]) -> Mapping[
     return dict(zip(wanted, _contents(out, wanted), strict=True))
 
 
+def read_commits(repository: GitRepository, commits: Iterable[CommitId]) -> Mapping[str, bytes]:
+    """Return each commit as it is hashed: headers, an empty line, the message. `NotFound` when one is not there."""
+    return read_blobs(repository, commits)
+
+
 def _contents(out: bytes, wanted: Sequence[str]) -> Iterable[bytes]:
     at = 0
     for name in wanted:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from heapq import merge
 from itertools import islice
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, exc, func, insert, select, tuple_, update
 
@@ -64,6 +65,14 @@ class SqlProposals:
     def get(self, proposal_id: ProposalId) -> Proposal | None:
         found = self._read(select(proposals).where(proposals.c.id == proposal_id))
         return found[0] if found else None
+
+    def columns(self, proposal_id: ProposalId) -> Mapping[str, Any]:
+        """Return a row as it stands, as its digest in the ledger is made from it. `NotFound` when there is none."""
+        with self._database.reading() as connection:
+            found = connection.execute(select(proposals).where(proposals.c.id == proposal_id)).mappings().one_or_none()
+        if found is None:
+            raise NotFound("no-such-proposal", f"proposal {proposal_id} does not exist")
+        return dict(found)
 
     def find(
         self,
