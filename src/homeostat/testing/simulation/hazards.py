@@ -38,7 +38,15 @@ EFFECTS: Mapping[str, frozenset[str]] = {
 
 _UNDER_LOCK = frozenset({"records", "record_branch", "start"})
 _UNDER_LOCK_CALLS = frozenset(
-    {"ledger.head", "proposals.insert", "proposals.get", "proposals.find", "proposals.find_by_diff", "canaries.ticks"}
+    {
+        "ledger.head",
+        "ledger.checkpoint",
+        "proposals.insert",
+        "proposals.get",
+        "proposals.find",
+        "proposals.find_by_diff",
+        "canaries.ticks",
+    }
 )
 _CANNOT_FAIL = frozenset({"live.processes", "live.wait_until_connected", "live.wait_until_gathered"})
 _MISBEHAVIOURS = (
