@@ -7,7 +7,7 @@ from pathlib import Path
 from homeostat.adapters.clock import SystemClock
 from homeostat.adapters.git.reader import read_commits
 from homeostat.adapters.git.repository import open_repository
-from homeostat.adapters.keys import DATABASE, load_or_create_keys
+from homeostat.adapters.keys import DATABASE, PRIVATE_KEY, load_signer
 from homeostat.adapters.store.ledger import SqlLedger
 from homeostat.adapters.store.store import SqlStore
 from homeostat.audit.bundle import encode_bundle, named_commits
@@ -31,16 +31,16 @@ def open_for_proofs(state_dir: Path) -> Iterator[tuple[SqlStore, str]]:
             f"there is no state at {state_dir}",
             hint="name the place with --state-dir DIR or HOMEOSTAT_STATE_DIR, the repository with --repo DIR",
         )
-    keys = load_or_create_keys(state_dir)
+    signer = load_signer(state_dir / "keys" / PRIVATE_KEY)
     store = SqlStore.open(
         state_dir / DATABASE,
-        signer=keys.signer,
+        signer=signer,
         clock=SystemClock(),
         head_path=state_dir / "ledger-head.json",
         read_only=True,
     )
     try:
-        yield store, str(ledger_key(keys.signer.public_key()))
+        yield store, str(ledger_key(signer.public_key()))
     finally:
         store.close()
 

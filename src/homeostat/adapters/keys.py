@@ -160,7 +160,7 @@ def check_keys(state_dir: Path) -> None:
     folder = state_dir / "keys"
     if (folder / PUBLIC_KEY).exists() and not (folder / PRIVATE_KEY).exists():
         raise _key_missing(folder / PRIVATE_KEY, "its public half is there")
-    if all((folder / name).exists() for name in (PRIVATE_KEY, PUBLIC_KEY, AGENT_KEY, OWNER_TOKEN)):
+    if all((folder / name).exists() for name in (PRIVATE_KEY, PUBLIC_KEY, WORKER_KEY, AGENT_KEY, OWNER_TOKEN)):
         load_or_create_keys(state_dir)
 
 

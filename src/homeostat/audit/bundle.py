@@ -189,7 +189,7 @@ def _check_entries(story: _Story) -> str:
     strangers = [entry["seq"] for entry in story.entries if entry["subject"] not in known]
     if strangers:
         raise _WrongError(f"entry {strangers[0]} does not belong to the story")
-    return f"{len(story.entries)} are in the ledger, the last of this proposal is {last and story.entries[-1]['seq']}"
+    return f"{len(story.entries)} are in the ledger, {len(story.moves)} of them moved the proposal"
 
 
 def _check_life(story: _Story) -> str:

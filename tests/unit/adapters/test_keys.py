@@ -10,6 +10,7 @@ import pytest
 from homeostat.adapters.keys import (
     AGENT_KEY_BYTES,
     Ed25519Signer,
+    check_keys,
     ensure_state_dir,
     load_or_create_keys,
     load_verifier,
@@ -88,6 +89,15 @@ class TestKeys:
         assert files == dict.fromkeys(
             ["agent.key", "ledger.ed25519", "ledger.pub", "owner.token", "worker.ed25519"], 0o600
         )
+
+    def test_a_workers_key_that_is_gone_is_made_anew_by_a_hub_and_by_nobody_who_only_looks(self, state):
+        before = load_or_create_keys(state)
+        (state / "keys" / "worker.ed25519").unlink()
+        check_keys(state)
+        assert not (state / "keys" / "worker.ed25519").exists()
+        after = load_or_create_keys(state)
+        assert after.worker.public_key() != before.worker.public_key()
+        assert after.signer.public_key() == before.signer.public_key()
 
     def test_two_state_directories_share_nothing(self, tmp_path):
         one, two = load_or_create_keys(tmp_path / "1"), load_or_create_keys(tmp_path / "2")
