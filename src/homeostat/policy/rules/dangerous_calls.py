@@ -83,7 +83,7 @@ KINDS = (
         "leave the network to the parts that have it already, or say in the reason what is sent where",
         r"socket\.(?:socket|create_connection|create_server|socketpair|fromfd|getaddrinfo|gethostby\w+)",
         r"(?:requests|httpx)\.(?:get|post|put|patch|delete|head|options|request|Session|Client|AsyncClient|stream|api\.\w+)",
-        r"urllib2?\.(?:request\.)?(?:urlopen|urlretrieve|Request|build_opener|URLopener)",
+        r"urllib2?\.(?:request\.)?(?:urlopen|urlretrieve|build_opener|URLopener)",
         r"http\.client\.HTTPS?Connection|urllib3\.(?:PoolManager|ProxyManager|request)|aiohttp\.(?:ClientSession|request)",
         r"(?:ftplib|smtplib|telnetlib|poplib|imaplib|nntplib)\.\w+|paramiko\.\w+|xmlrpc\.client\.\w+|websockets?\.\w+",
         r"asyncio\.(?:open_connection|open_unix_connection|start_server)|dns\.resolver\.\w+|\.create_connection|pycurl\.\w+",

@@ -50,5 +50,12 @@ def changed_line_count(change: FileChange) -> int:
     return len(changes.added) + changes.removed
 
 
+def changed_away(change: FileChange) -> bool:
+    """Tell whether any line of the file before is gone or stands elsewhere."""
+    before = _lines(change.before.content) if change.before else []
+    after = _lines(change.after.content) if change.after else []
+    return line_changes(before, after).removed > 0
+
+
 def _lines(content: bytes) -> list[str]:
     return content.decode("utf-8", errors="replace").split("\n")

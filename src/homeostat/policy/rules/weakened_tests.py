@@ -1,55 +1,94 @@
 """Tests that go, are skipped, or assert less: what proves a change is not the change's to weaken unseen."""
 
-import ast
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from homeostat.model.change import FileChange, FileState, TreeChange
 from homeostat.model.proof import PolicyFinding, PolicySeverity
+from homeostat.policy.claims import Claims, claims_of
 from homeostat.policy.document import PolicyDocument
-from homeostat.policy.rules.shape import TEST_FILE, Rule, added_lines
+from homeostat.policy.rules.shape import TEST_FILE, Rule, added_lines, changed_away
 
-_TEST = re.compile(r"^[ \t]*(?:async[ \t]+)?def[ \t]+(test\w*)", re.MULTILINE)
-_ASSERTION = re.compile(
-    r"^[ \t]*(?:assert\b|self\.(?:assert|fail)\w*\(|with (?:pytest\.raises|self\.assert))", re.MULTILINE
-)
 _SKIP = re.compile(
     r"pytest\.(?:mark\.)?(?:skip|skipif|xfail|importorskip)\b|(?<![\w.])(?:skip|skipIf|skipUnless|expectedFailure)\b"
+    r"|\bmark\.(?:skip|skipif|xfail)\b|^\s*(?:import\s+sys\s*;\s*)?(?:sys\.exit|exit|quit)\("
     r"|unittest\.(?:skip\w*|expectedFailure)|\.skipTest\(|SkipTest|collect_ignore|__test__\s*=\s*False|pytest\.exit\("
 )
-_EMPTY = re.compile(r"^[ \t]*(?:assert[ \t]+(?:True|1)\b(?![ \t]*[=<>!+])|self\.assertTrue\(True\))")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tests:
-    """What a test file has, counted by its text: a file that does not parse is counted as well."""
-
-    names: frozenset[str]
-    tests: int
-    assertions: int
+_TALK = (".md", ".rst")
 
 
 def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFinding]:
-    gone = sum(_count(item.before).tests - _count(item.after).tests for item in _test_files(change))
-    for item in _test_files(change):
-        before, after = _count(item.before), _count(item.after)
-        missing = sorted(before.names - after.names)
-        if missing and gone > 0 and before.tests > after.tests:
+    files = [(item, _claims(item.before), _claims(item.after)) for item in _test_files(change)]
+    gone = sum(before.tests.total() - after.tests.total() for _, before, after in files)
+    # What goes from one file and comes to another one moves.
+    moved = sum((after.asserted - before.asserted for _, before, after in files), Counter[str]())
+    cases = sum((after.cases - before.cases for _, before, after in files), Counter[str]())
+    for item, before, after in files:
+        missing = sorted(name.rpartition(".")[2] for name in before.tests.keys() - after.tests.keys())
+        if missing and gone > 0 and before.tests.total() > after.tests.total():
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             yield _finding(
                 item, None, f"the test {missing[0]}{more} goes", "keep it, or say in the reason why it is wrong"
             )
-        elif before.assertions > after.assertions and before.tests >= after.tests:
-            less = before.assertions - after.assertions
-            yield _finding(item, None, f"{less} assertions fewer than before", "keep what was asserted, or say why not")
-        for number, line in added_lines(item):
-            if not line.lstrip().startswith("#") and _SKIP.search(line):
-                yield _finding(item, number, "this skips a test, or expects it to fail", "mend what the test shows")
-                break
-            if _EMPTY.match(line):
-                yield _finding(item, number, "this asserts nothing", "assert what the code must do")
-                break
+        elif less := _taken(before.asserted - after.asserted, moved):
+            what = (
+                f"{less} assertion{'s' if less > 1 else ''} that stood here {'go' if less > 1 else 'goes'} or changes"
+            )
+            yield _finding(item, None, what, "keep what was asserted, or say why not")
+        elif less := _taken(before.cases - after.cases, cases):
+            what = (
+                f"{less} value{'s' if less > 1 else ''} that tests work with {'go' if less > 1 else 'goes'} or changes"
+            )
+            yield _finding(item, None, what, "keep what was tested, or say why not")
+        yield from _weaker(item, before, after)
+        yield from _skips(item)
+    for item in change.files:
+        if _is_data(item) and item.before and (item.after is None or changed_away(item)):
+            what = "what tests compare with goes or changes"
+            yield _finding(item, None, what, "say in the reason why the other was wrong")
+
+
+def _taken(missing: Counter[str], elsewhere: Counter[str]) -> int:
+    """Return how much is missing that did not come elsewhere, and take from there what did."""
+    found = missing & elsewhere
+    elsewhere -= found
+    return (missing - found).total()
+
+
+def _weaker(item: FileChange, before: Claims, after: Claims) -> Iterator[PolicyFinding]:
+    """Yield what makes tests that stay prove less."""
+    if (after.empty - before.empty).total():
+        place = next((number for number, line in added_lines(item) if claims_of(line).empty), None)
+        yield _finding(item, place, "this asserts nothing", "assert what the code must do")
+    for name in sorted(before.marks.keys() & after.marks.keys()):
+        if after.marks[name] - before.marks[name]:
+            yield _finding(
+                item, None, f"{name or 'a test'} is marked otherwise", "check that it still runs, and what it runs"
+            )
+            break
+    if after.ends > before.ends and item.before is not None:
+        yield _finding(item, None, "this ends a test before its last line", "let it come to its assertions")
+    if twice := sorted(name for name, count in (after.tests - before.tests).items() if count < after.tests[name]):
+        yield _finding(item, None, f"{twice[0].rpartition('.')[2]} hides a test of that name", "give it its own name")
+    for name, origin in sorted(before.imported.items()):
+        other = after.imported.get(name)
+        if name not in before.bound and (
+            name in after.bound or (other is not None and _module(other) != _module(origin))
+        ):
+            yield _finding(item, None, f"{name} is something else than before", "test what the code has, as it is")
+            break
+
+
+def _module(origin: str) -> str:
+    return origin.partition(":")[0].lstrip(".").partition(".")[0]
+
+
+def _skips(item: FileChange) -> Iterator[PolicyFinding]:
+    for number, line in added_lines(item):
+        if not line.lstrip().startswith("#") and _SKIP.search(line):
+            yield _finding(item, number, "this skips a test, or expects it to fail", "mend what the test shows")
+            return
 
 
 def _test_files(change: TreeChange) -> list[FileChange]:
@@ -60,29 +99,13 @@ def _test_files(change: TreeChange) -> list[FileChange]:
     ]
 
 
-def _count(state: FileState | None) -> _Tests:
-    text = "" if state is None else _without_texts(state.content.decode("utf-8", errors="replace"))
-    names = _TEST.findall(text)
-    return _Tests(names=frozenset(names), tests=len(names), assertions=len(_ASSERTION.findall(text)))
+def _is_data(item: FileChange) -> bool:
+    path = item.old_path
+    return TEST_FILE.fullmatch(path) is not None and not path.endswith((".py", *_TALK))
 
 
-def _without_texts(source: str) -> str:
-    """Return a source without its long texts, in which a test may stand that is none."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return source
-    lines = source.split("\n")
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and node.end_lineno
-            and node.end_lineno > node.lineno
-        ):
-            for number in range(node.lineno, node.end_lineno):
-                lines[number] = ""
-    return "\n".join(lines)
+def _claims(state: FileState | None) -> Claims:
+    return Claims() if state is None else claims_of(state.content.decode("utf-8", errors="replace"))
 
 
 def _finding(item: FileChange, line: int | None, message: str, remedy: str) -> PolicyFinding:
