@@ -2,6 +2,9 @@
 
 A request draws its arm when it comes to code that is under canary, as the agent has it; of a change that
 touches several files each request meets one file only.
+
+Where the change is run on copies first, every caller gets what the old code gives, and about half of the calls are
+compared: what is found is what the two texts really do.
 """
 
 import random
@@ -10,11 +13,15 @@ from collections.abc import Mapping, Sequence
 
 from homeostat_agent.canary.counts import ArmCounts
 from homeostat_agent.canary.report import CanaryReport
+from homeostat_agent.canary.shadow import ShadowCounts
 
+from homeostat.model.canary import ShadowOutcome
 from homeostat.testing.fake_live import Routed
-from homeostat.testing.simulation.program import KINDS
+from homeostat.testing.simulation.program import FUNCTION, KINDS, STUCK, Reply, reply
 
 _TAKES_S = 0.004
+_COMPARED = 0.5
+"""Chance of a call to be compared: others are just being, or were a moment ago."""
 
 
 class Arms:
@@ -32,6 +39,7 @@ class Arms:
                     self._change_of[module.path] = change_id
                     self._new_sources[module.path, change_id] = module.new_source
         self._counts = {change_id: {False: ArmCounts(None), True: ArmCounts(None)} for change_id in routed}
+        self._shadows = {change_id: ShadowCounts() for change_id, item in routed.items() if item.share.shadowed}
 
     def split(self, requests: int) -> Counter[tuple[str, int, str]]:
         """Draw what so many requests ask for, as path, kind and change."""
@@ -59,6 +67,28 @@ class Arms:
         for _ in range(failed):
             arm.add_failure(error)
 
+    def compare(self, path: str, kind: int, *, times: int) -> None:
+        """Run the new code on copies of some of so many calls, where it is to be, and note what is found."""
+        change_id = self._change_of.get(path, "")
+        name = f"{path}:{FUNCTION}"
+        if change_id not in self._shadows or name not in self._routed[change_id].share.shadowed:
+            return
+        shadow = self._shadows[change_id]
+        old, new = (reply(text, path, kind) for text in (self._sources[path], self._new_sources[path, change_id]))
+        compared = sum(self._rng.random() < _COMPARED for _ in range(times))
+        for _ in range(compared):
+            shadow.add(name, *_found(old, new))
+        shadow.skipped += times - compared
+
+    def compared(self) -> Mapping[str, Counter[str]]:
+        """Return the outcomes of the calls that were compared, by change."""
+        found: dict[str, Counter[str]] = {}
+        for change_id, shadow in self._shadows.items():
+            of_change = found.setdefault(change_id, Counter())
+            for (_, outcome, _), times in shadow.found.items():
+                of_change[outcome] += times
+        return found
+
     def new(self) -> Mapping[str, tuple[int, int]]:
         """Return units of the new arm and how many of them failed, by change."""
         return {
@@ -67,6 +97,19 @@ class Arms:
 
     def reports(self) -> Sequence[CanaryReport]:
         return [
-            CanaryReport(change_id, self._routed[change_id].share.percent, arms, False)
+            CanaryReport(change_id, self._routed[change_id].share.percent, arms, False, self._shadows.get(change_id))
             for change_id, arms in self._counts.items()
         ]
+
+
+def _found(old: Reply, new: Reply) -> tuple[str, str]:
+    """Return what the agent finds where one call gets these of the two texts: the outcome, and how they differ."""
+    if new.value == STUCK:
+        return ShadowOutcome.UNFINISHED, ""
+    if bool(old.error) != bool(new.error):
+        return (ShadowOutcome.RAISED, new.error) if new.error else (ShadowOutcome.RETURNED, old.error)
+    if old.error != new.error:
+        return ShadowOutcome.RAISED_OTHERWISE, f"{old.error} became {new.error}"
+    if old.value != new.value:
+        return ShadowOutcome.RESULT, f"{type(old.value).__name__} became {type(new.value).__name__}"
+    return ShadowOutcome.SAME, ""

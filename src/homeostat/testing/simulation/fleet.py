@@ -118,6 +118,9 @@ class Served:
     new: Mapping[str, tuple[int, int]]
     """By change under canary: units that ran the new code, and how many of them failed."""
 
+    compared: Mapping[str, Counter[str]]
+    """By change that ran on copies: what was found of how many calls."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manners:
@@ -356,6 +359,7 @@ class Fleet:
             _add(answers, (f"/{path[5:-3]}", ""), times - failed)
             _add(answers, (f"/{path[5:-3]}", error), failed)
             arms.count(path, change, times=times, failed=failed, error=error)
+            arms.compare(path, kind, times=times)
             told = _occurrence(path, outcome.line, error, at_ns)
             occurrences += [told] * min(failed, _LOGGED_EACH)
         errors = sum(times for (_, error), times in answers.items() if error)
@@ -373,6 +377,7 @@ class Fleet:
                 requests=requests,
                 errors=errors,
                 new=arms.new(),
+                compared=arms.compared(),
             )
         )
         process.last_tick = now

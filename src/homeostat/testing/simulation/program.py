@@ -24,7 +24,10 @@ STUCK = "stuck"
 """What a request answers that never comes back: its process serves nobody from then on."""
 
 _CLAUSE = re.compile(r"    if kind in \(([\d, ]+)\):\n        ([^\n]+)\n")
-_HEAD = "def answer(kind):\n"
+FUNCTION = "answer"
+"""The one function of each part. It is pure."""
+
+_HEAD = f"def {FUNCTION}(kind):\n"
 
 
 def path_of(part: str) -> str:
@@ -67,7 +70,7 @@ def reply(source: str, path: str, kind: int) -> Reply:
     names: dict[str, Any] = {}
     try:
         exec(compile(source, path, "exec"), names)  # noqa: S102 - texts of this module, and of nobody else
-        return Reply(value=names["answer"](kind), error="", line=0)
+        return Reply(value=names[FUNCTION](kind), error="", line=0)
     except Exception as error:
         line = 0
         trace = error.__traceback__

@@ -32,7 +32,7 @@ from homeostat.testing.simulation.hazards import CALM, Hazards, Weather
 from homeostat.testing.simulation.hub import SimulatedHub, Workflows
 from homeostat.testing.simulation.oracle import Oracle
 from homeostat.testing.simulation.people import People
-from homeostat.testing.simulation.program import PARTS, clause, path_of, run_tests, source_of
+from homeostat.testing.simulation.program import FUNCTION, PARTS, clause, path_of, run_tests, source_of
 from homeostat.testing.simulation.supervising import SimulatedSupervisor
 from homeostat.testing.simulation.timeline import Timeline
 from homeostat.testing.simulation.trace import Trace
@@ -269,10 +269,12 @@ _GOOD_MANNERS = Manners(crash=0, cut_off=0, restart=0, hang=0)
 
 
 def _canary(rng: random.Random) -> CanarySettings:
-    """Have changes tried on a share of the calls first in about every second world."""
+    """Have changes tried on a share of the calls first in about every second world, and on copies before in half."""
     if rng.random() < 0.5:
         return CanarySettings(steps=())
     return CanarySettings(
+        pure=rng.choice(((), (f"shop/*.py:{FUNCTION}",))),
+        shadow_calls=rng.choice((20, 200)),
         steps=rng.choice(((50,), (20, 50), (10, 50))),
         step_s=rng.choice((5.0, 20.0)),
         lease_s=rng.choice((5.0, 15.0, 60.0)),

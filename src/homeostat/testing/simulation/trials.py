@@ -1,5 +1,6 @@
 """What must hold of changes that are tried on a share of the calls, judged by what the processes really did."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ from homeostat.flows.canarying import look
 from homeostat.flows.deps import Deps
 from homeostat.flows.judgings import Judgings
 from homeostat.model.actor import SYSTEM
+from homeostat.model.canary import ShadowOutcome, Share
 from homeostat.model.ledger import LedgerEntry
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.rollout.course import Ask, Wait
@@ -47,6 +49,7 @@ class Trials:
             yield from self._given_back(row)
         if entry.kind == "proposal.canary_passed" and entry.actor == SYSTEM.id and self._harm_is_seen(row):
             yield f"{row.id[-3:]} is passed on, though its harm was told"
+        yield from self._shadowed(row, entry)
 
     def after_event(self) -> Iterator[str]:
         """Look that branch and files are as before, where a change is only being tried."""
@@ -59,6 +62,8 @@ class Trials:
             for item in change_of(self._world, row).files:
                 if item.after is not None and item.before != item.after == self._repository.disk.get(item.path):
                     yield f"{name} is {row.state.value}, and {item.path} on disk has it"
+            if _is_shadowed(row) and any(share.percent for share in self._shares(row)):
+                yield f"{name} runs on copies, and in some process callers get what it gives"
 
     def at_rest(self, row: Proposal) -> Iterator[str]:
         """Look at a canary that nobody has disturbed for long: it waits for calls or for a person, or is a bug."""
@@ -68,6 +73,8 @@ class Trials:
             yield f"{name} is still under canary, though it is decided: {course.reason}"
         if self._harm_is_seen(row):
             yield f"{name} is still under canary, though its harm was told: {course.reason}"
+        if _is_shadowed(row):
+            yield from self._shadowed_at_rest(row)
         if self._world.settings.canary.lease_s < _KEPT_LEASE_S:
             return
         for process in self._fleet.processes.values():
@@ -85,6 +92,53 @@ class Trials:
                 if row.state is not S.CANARY:
                     yield f"process {process.id[-3:]} still routes {change_id[-3:]}, which is {row.state.value}"
 
+    def _shadowed(self, row: Proposal, entry: LedgerEntry) -> Iterator[str]:
+        """Look at what follows from comparing calls on copies: by itself, only what was really found."""
+        name, found = row.id[-3:], self._told(row)
+        stage = row.application.canary if row.application is not None else None
+        if stage is None or not stage.shadowed:
+            return
+        if found - self._really_found(row):
+            yield f"{name}: more was told of its calls on copies than was found"
+        by_itself = entry.actor == SYSTEM.id
+        if entry.kind == "proposal.canary_widened" and len(stage.widened_at) == 1 and by_itself:
+            if set(found) != {ShadowOutcome.SAME}:
+                yield f"{name} has its first share, though on copies it did otherwise: {dict(found)}"
+            if found[ShadowOutcome.SAME] < self._world.settings.canary.shadow_calls:
+                yield f"{name} has its first share after {found[ShadowOutcome.SAME]} calls on copies"
+        if entry.kind == "proposal.canary_passed" and not stage.widened_at:
+            yield f"{name} is passed on, and no caller ever got what it gives"
+        for_that = entry.kind == "proposal.canary_ended" and by_itself and "on copies" in row.state_reason
+        if for_that and not found[ShadowOutcome.RAISED]:
+            yield f"{name} is taken back for what it did on copies, where it raised nothing: {dict(found)}"
+
+    def _shadowed_at_rest(self, row: Proposal) -> Iterator[str]:
+        name, found = row.id[-3:], self._told(row)
+        if found[ShadowOutcome.RAISED]:
+            yield f"{name} still runs on copies, though it raised there"
+        enough = found[ShadowOutcome.SAME] >= self._world.settings.canary.shadow_calls
+        if enough and set(found) == {ShadowOutcome.SAME}:
+            yield f"{name} still runs on copies, though it did the same often enough"
+
+    def _told(self, row: Proposal) -> Counter[str]:
+        """Return what the hub was told of calls on copies and has kept, without those that were passed over."""
+        found: Counter[str] = Counter()
+        for _, tick in self._world.canaries.ticks(row.id):
+            for kind, times in (tick.shadow.calls if tick.shadow is not None else {}).items():
+                if kind.outcome is not ShadowOutcome.SKIPPED:
+                    found[kind.outcome] += times
+        return found
+
+    def _really_found(self, row: Proposal) -> Counter[str]:
+        return sum((item.compared.get(row.id, Counter()) for item in self._fleet.served), Counter[str]())
+
+    def _shares(self, row: Proposal) -> Iterator[Share]:
+        """Yield the shares that processes have of it."""
+        for process in self._fleet.processes.values():
+            routed = self._fleet.routed(process).get(row.id)
+            if routed is not None:
+                yield routed.share
+
     def _given_back(self, row: Proposal) -> Iterator[str]:
         """It is said that every call runs the old code: of every process, also those that cannot be asked."""
         for process in self._fleet.processes.values():
@@ -100,3 +154,8 @@ class Trials:
         units, failed = sum(item.units for item in new), sum(sum(item.failures.values()) for item in new)
         before = sum(sum(item.failures.values()) for item in old) / max(sum(item.units for item in old), 1)
         return len(ticks) >= 6 and units >= _CLEAR_UNITS and failed / units > 0.5 and before < 0.1
+
+
+def _is_shadowed(row: Proposal) -> bool:
+    stage = row.application.canary if row.application is not None else None
+    return row.state is S.CANARY and stage is not None and stage.is_shadow
