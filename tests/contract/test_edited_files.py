@@ -159,3 +159,19 @@ def test_a_linked_work_tree_has_its_own_lock(disk, tmp_path_factory):
     (disk.root / ".git" / "worktrees" / "tree" / "index.lock").touch()
     assert files.git_is_at_work()
     assert not disk.files.git_is_at_work()
+
+
+def test_a_link_that_leads_out_of_the_checkout_or_to_the_keys_is_not_read(tmp_path):
+    root = tmp_path / "checkout"
+    place = Disk(root)
+    for folder in (tmp_path / "outside", root / ".homeostat", root / "shop"):
+        folder.mkdir()
+    (tmp_path / "outside" / "key").write_text("secret")
+    (root / ".homeostat" / "key").write_text("secret")
+    (root / "shop" / "cart.py").write_text("code")
+    for name, leads_to in (("a", tmp_path / "outside" / "key"), ("b", ".homeostat/key"), ("c", "shop/cart.py")):
+        (root / name).symlink_to(leads_to)
+    (root / "folder").symlink_to(tmp_path / "outside")
+    for path in ("a", "b", "folder/key", "../outside/key"):
+        assert isinstance(place.files.read(path), Unreadable), path
+    assert place.files.read("c") == b"code"

@@ -12,6 +12,7 @@ MAX_SOURCE_BYTES = 1 << 20
 """Of one file: nobody edits a larger one by hand, and both its texts go to each process in one frame."""
 
 _LOCK = "index.lock"
+_NOT_CODE = frozenset({".git", ".homeostat"})
 _LATEST_NS = 2**62
 """A file system may tell any time at all."""
 
@@ -21,6 +22,7 @@ class DiskEditedFiles:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._real_root = root.resolve()
         self._git_dir = _git_dir(root)
         self._places: dict[str, Path] = {}
 
@@ -36,12 +38,22 @@ class DiskEditedFiles:
         except OSError as error:
             return Unreadable(f"it cannot be read: {error.strerror}")
         try:
+            if not self._is_inside(descriptor):
+                return Unreadable("it leads out of the repository, or to what is not its code")
             return _content(descriptor)
         finally:
             os.close(descriptor)
 
     def git_is_at_work(self) -> bool:
         return self._git_dir is not None and (self._git_dir / _LOCK).exists()
+
+    def _is_inside(self, descriptor: int) -> bool:
+        """Tell whether what was opened is a file of the checkout: a path of it may be a link to anywhere."""
+        try:
+            parts = Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(self._real_root).parts
+        except (OSError, ValueError):
+            return False
+        return not _NOT_CODE & set(parts)
 
     def _place(self, path: str) -> Path:
         found = self._places.get(path)
