@@ -12,6 +12,7 @@ import typer
 
 from homeostat.adapters.folders import read_regular
 from homeostat.adapters.settings import LoadedSettings, load_settings
+from homeostat.cli.declared import unmatched_declarations
 from homeostat.cli.hub_client import HubClient
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, show, show_table, span
@@ -199,6 +200,7 @@ def _diagnose(place: Place) -> Iterator[Diagnosis]:
             yield from _try("consistency", lambda: _consistency(place, settings[0]))
     if settings:
         yield _hmr(settings[0])
+        yield from _try("pure functions", lambda: _pure(place, settings[0]))
         yield _tests(settings[0])
         yield from _try("interpreter", lambda: _interpreter(place, settings[0]))
         yield from _try("restart command", lambda: _restart_command(place, settings[0]))
@@ -363,6 +365,13 @@ def _consistency(place: Place, loaded: LoadedSettings) -> list[Diagnosis]:
     ]
     holds = "rows, ledger, Git, checkout, backups and processes agree"
     return found or [Diagnosis(level="ok", name="consistency", detail=holds)]
+
+
+def _pure(place: Place, loaded: LoadedSettings) -> list[Diagnosis]:
+    """Warn of what is declared pure and is no function of the repository; nothing is said where all is well."""
+    found = unmatched_declarations(place.repository, loaded.settings.canary.pure)
+    remedy = "mend or remove the entry: the path from the repository, a colon, the qualified name"
+    return [Diagnosis(level="warn", name="pure functions", detail=words, remedy=remedy) for words in found]
 
 
 def _hmr(loaded: LoadedSettings) -> Diagnosis:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from homeostat.adapters.settings import load_settings
+from homeostat.cli.declared import unmatched_declarations
 from homeostat.cli.host_python import resolve_python
 from homeostat.cli.obstacles import obstacles
 from homeostat.cli.options import Repo, StateDir
@@ -248,7 +249,7 @@ def _supervisor(
 
 def _loaded(place: Place) -> Settings:
     loaded = load_settings(place.repository, os.environ)
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *unmatched_declarations(place.repository, loaded.settings.canary.pure)):
         say(f"warning: {warning}")
     return loaded.settings
 

@@ -16,6 +16,7 @@ import typer
 
 from homeostat.adapters.clock import RandomIds, SystemClock
 from homeostat.adapters.settings import FILE_NAME, load_settings
+from homeostat.cli.declared import unmatched_declarations
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, say_text, show, show_table, visible
 from homeostat.cli.place import Place, locate
@@ -189,7 +190,7 @@ def config_show(repo: Repo = None, state_dir: StateDir = None, as_json: AsJson =
     """Show every setting in force, and where its value comes from."""
     place = locate(repo, state_dir)
     loaded = load_settings(place.repository, os.environ)
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *unmatched_declarations(place.repository, loaded.settings.canary.pure)):
         say(f"warning: {warning}")
     if as_json:
         settings = {

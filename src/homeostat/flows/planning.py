@@ -1,5 +1,6 @@
 """Looking ahead: what applying a proposal would do. Reads, and moves nothing."""
 
+import ast
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,6 +14,8 @@ from homeostat.model.process import HostProcess
 from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.verdict import Denied
 from homeostat.rollout.foresight import Foresight, Way, foresee
+from homeostat.rollout.live import source_text
+from homeostat.rollout.shadow import qualnames_in, unmatched
 
 _LATELY = timedelta(hours=1)
 _NOT_PROVED = frozenset({ProposalState.PENDING, ProposalState.VALIDATING})
@@ -34,7 +37,28 @@ def look_ahead(deps: Deps, proposal: Proposal) -> Foresight:
         settings=deps.settings,
     )
     stale = [_stale(deps, process, change, proposal) for process in processes] if seen.way in _LIVE else []
-    return replace(seen, refused=_refused(deps, proposal), stale=tuple(words for words in stale if words))
+    shadow = replace(
+        seen.shadow, left_out={**seen.shadow.left_out, **(_mistyped(deps, proposal) if seen.steps else {})}
+    )
+    refused = _refused(deps, proposal)
+    return replace(seen, shadow=shadow, refused=refused, stale=tuple(words for words in stale if words))
+
+
+def _mistyped(deps: Deps, proposal: Proposal) -> dict[str, str]:
+    """Say what is declared pure, by the path of one file, and is no function of it where the proposal begins."""
+    found = {}
+    for item in deps.settings.canary.pure:
+        path = item.partition(":")[0]
+        if any(sign in path for sign in "*?["):
+            continue
+        try:
+            file = deps.commits.read_files(proposal.change.base_commit, (path,))[path]
+            tree = ast.parse(source_text(file.content) or "") if file is not None else ast.Module([], [])
+        except (InvalidInput, NotFound, SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        if unmatched((item,), [f"{path}:{name}" for name in qualnames_in(tree)]):
+            found[item] = f"no function of {path} has this name" if file is not None else "there is no such file"
+    return found
 
 
 def _refused(deps: Deps, proposal: Proposal) -> str:

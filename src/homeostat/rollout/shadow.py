@@ -100,6 +100,16 @@ def plan_shadow(change: TreeChange, live: LivePlan, settings: CanarySettings) ->
     return ShadowPlan(functions=tuple(functions), left_out=left_out)
 
 
+def qualnames_in(tree: ast.Module) -> list[str]:
+    """Return the qualified name of every function of a source."""
+    return [item.qualname for item in functions_of(outline_module(tree).items)]
+
+
+def unmatched(pure: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return what is declared pure and is none of these names (``path.py:qualname``): mistyped, or gone."""
+    return [item for item in pure if not any(_is_declared(name, (item,)) for name in names)]
+
+
 def _is_declared(name: str, pure: Sequence[str]) -> bool:
     """Tell whether a function, or one around it, is declared pure."""
     return any(fnmatchcase(known, item) for known in (name, name.partition(_INSIDE)[0]) for item in pure)

@@ -66,6 +66,19 @@ def test_a_fresh_repository_is_told_what_is_missing(typed, committed):
     assert [name for name in found if name.startswith("sandbox")]
 
 
+def test_what_is_declared_pure_and_is_no_function_is_warned_of(typed, committed):
+    (committed / "shop.py").write_text("class Cart:\n    def total(self):\n        return 1\n")
+    pure = ["shop.py:Cart.total", "shop.py:Cart.totl", "*.py:Cart.*", "none/*.py:f"]
+    (committed / "homeostat.toml").write_text(f"[canary]\npure = {json.dumps(pure)}\n")
+    doctor, shown = typed("doctor", "--json"), typed("config", "show")
+    found = [item for item in json.loads(doctor.out)["diagnoses"] if item["name"] == "pure functions"]
+    for item, name in zip(found, ("shop.py:Cart.totl", "none/*.py:f"), strict=True):
+        assert (
+            item["level"] == "warn" and item["detail"] == f"canary.pure: {name!r} matches no function of the repository"
+        )
+        assert f"warning: {item['detail']}" in shown.err
+
+
 def test_a_mode_that_takes_risks_is_warned_of(typed, committed):
     (committed / "homeostat.toml").write_text('[hmr]\nenabled = true\nmode = "aggressive"\n')
     found = by_name(typed("doctor", "--json"))["live change"]

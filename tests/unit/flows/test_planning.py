@@ -42,6 +42,18 @@ def test_a_change_goes_the_way_that_was_foreseen(steps, others):
     assert world.deps.proposals.get(proposal.id).state is BECOMES[seen.way], seen.reason
 
 
+def test_what_is_declared_pure_and_is_no_function_is_said():
+    pure = ("shop.py:price", "shop.py:prise", "shop.py:*", "gone.py:f", "lib/*.py:f", "../x.py:f")
+    world = World(settings=replace(WORLD_SETTINGS, canary=CanarySettings(steps=(10,), pure=pure)))
+    proposal = submit(world.deps, Submission(title="Mend", rationale="why", diff=DIFF), actor=BOT)
+    seen = look_ahead(world.deps, proposal)
+    assert seen.shadow.functions == ("shop.py:price",)
+    assert seen.shadow.left_out == {
+        "shop.py:prise": "no function of shop.py has this name",
+        "gone.py:f": "there is no such file",
+    }
+
+
 def test_what_would_be_refused_is_said_with_its_reason():
     world = World(settings=replace(WORLD_SETTINGS, canary=CanarySettings(steps=(10,))))
     first = submit(world.deps, Submission(title="Mend", rationale="why", diff=DIFF), actor=BOT)
