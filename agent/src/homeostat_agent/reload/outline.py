@@ -39,7 +39,7 @@ class FunctionOutline:
         return {
             "kind": type(self.node).__name__,
             "decorators": _dump(self.node.decorator_list),
-            "signature": _dump(_bare(self.node.args)),
+            "signature": _names_in(self.node.args),
             "defaults": _dump(self.node.args.defaults) + _dump_each(self.node.args.kw_defaults),
             "annotations": repr({name: _dump(value) for name, value in annotations_of(self.node).items()}),
             "type parameters": _dump(getattr(self.node, "type_params", [])),
@@ -259,13 +259,10 @@ class _StripBodies(ast.NodeTransformer):
         return node
 
 
-def _bare(arguments: ast.arguments) -> ast.arguments:
-    """Return parameters as they are without defaults and annotations."""
-    bare = copy.deepcopy(arguments)
-    bare.defaults, bare.kw_defaults = [], [None] * len(bare.kwonlyargs)
-    for parameter in parameters_of(bare):
-        parameter.annotation = None
-    return bare
+def _names_in(arguments: ast.arguments) -> str:
+    """Return parameters as they are without defaults and annotations: names, by kind."""
+    kinds = (arguments.posonlyargs, arguments.args, [arguments.vararg], arguments.kwonlyargs, [arguments.kwarg])
+    return repr([[item and item.arg for item in kind] for kind in kinds])
 
 
 def _dump_each(parts: Sequence[ast.AST | None]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+from collections.abc import Iterator
 from types import CodeType, ModuleType
 
 from homeostat_agent.reload.additions import global_names
@@ -23,15 +24,31 @@ def unbound_names(pairing: Pairing, sides: tuple[ModuleOutline, ModuleOutline], 
     somewhere is taken for bound (by whoever puts it among the builtins). A package may have the names of its
     submodules: the caller does not ask for one.
     """
+    codes = [(pairing.names[id(pair.new)], pair.new) for pair in pairing.pairs if pair.changed]
+    read = [
+        (qualname, code, global_names(code) - _OF_EVERY_MODULE) for qualname, code in (*codes, *pairing.added.items())
+    ]
+    # From cheap to dear: of most changes nothing is left soon, and each is planned on the hub and in every process.
+    for known in _known(sides, old):
+        read = [(qualname, code, names - known) for qualname, code, names in read if names - known]
+        if not read:
+            return []
     for side in sides:
         imports = [node for node in ast.walk(side.tree) if isinstance(node, ast.ImportFrom)]
         if any(node.names[0].name == "*" for node in imports) or looks_at_names(side.tree):
             return []
-    known = {*_OF_EVERY_MODULE, *global_names(old), *(name for side in sides for name in bound_names(side.tree))}
-    found = []
-    codes = [(pairing.names[id(pair.new)], pair.new) for pair in pairing.pairs if pair.changed]
-    for qualname, code in (*codes, *pairing.added.items()):
-        missing = ", ".join(f"`{name}`" for name in sorted(global_names(code) - known))
-        if missing:
-            found.append(Obstacle(qualname, code.co_firstlineno, f"it reads {missing}, which nothing binds"))
-    return found
+    return [
+        Obstacle(qualname, code.co_firstlineno, f"it reads {_listed(names)}, which nothing binds")
+        for qualname, code, names in read
+    ]
+
+
+def _known(sides: tuple[ModuleOutline, ModuleOutline], old: CodeType) -> Iterator[set[str]]:
+    yield set()
+    for side in reversed(sides):
+        yield set(bound_names(side.tree))
+    yield global_names(old)
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))
