@@ -123,3 +123,48 @@ def edit(chunks, draw):
         chunks[index], chunks[other] = chunks[other], chunks[index]
     else:
         chunks[index] = draw(st.sampled_from(["# moved\n" + before, "\n\n" + before, before.replace("(a", "( a")]))
+
+
+@st.composite
+def risky_modules(draw):
+    """Draw (old source, new source) that differ in what a safe plan leaves to a restart, and maybe in more."""
+    mixed = "import functools\nclass Mixed:\n    def mixed(self):\n        return 1\n"
+    old, new = (source.replace("import functools\n", mixed, 1) for source in draw(modules()))
+    for _ in range(draw(st.integers(1, 2))):
+        places = [found for pattern in _RISKS for found in re.finditer(pattern, new, re.MULTILINE)]
+        if not places:
+            break
+        place = draw(st.sampled_from(places))
+        new = new[: place.start()] + draw(st.sampled_from(_RISKS[place.re.pattern](place, draw))) + new[place.end() :]
+    return old, new
+
+
+_RISKS = {
+    r"^@(deco|factory|keep|functools)\S*$": lambda found, _: [
+        "@functools.lru_cache(maxsize=None)",
+        f"@functools.wraps(len)\n{found.group()}",
+        found.group().replace("(", "(1 + "),
+        "@functools.partial(lambda n, f: f, 1)",
+    ],
+    r"^def plain\d.*": lambda found, _: [
+        f"@functools.lru_cache(maxsize=None)\n{found.group()}",
+        found.group().replace("(a, ", "(a, c=1, *, "),
+        found.group().replace("(a, ", "(b1, a=2, "),
+    ],
+    r"^(VALUE|RESULT|ITEMS|PICKED|TABLE|ALIAS|BOUND|RATE|STEP|LIMIT)\d = .*": lambda found, _: [
+        f"{found.group()}\nMORE{found.group(1)} = plain0({found.group().partition(' =')[0]} == 1)",
+        f"{found.group().partition(' =')[0]} = plain0(2)",
+        f"{found.group().partition(' =')[0]} = (lambda x: [x, plain1(x)])(3)",
+        f"try:\n    {found.group().partition(' =')[0]} = len\nexcept KeyError:\n    pass",
+    ],
+    r"^class Heir\d\(Base\d\):": lambda found, _: [
+        f"{found.group().partition('(')[0]}(ValueError):",
+        found.group().replace("):", ", Mixed):"),
+    ],
+    r"^        return (other \* step|count - 1|\(tag, .*)$": lambda _, draw: [
+        f"        return start, {draw(st.integers(0, 3))}",
+        "        return function",
+    ],
+    r"^import functools$": lambda *_: ["import functools\nimport sys\nHERE = sys.platform, plain0(1) if 0 else 2"],
+}
+"""What a pattern may become."""

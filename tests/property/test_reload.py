@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 from module_behaviour import behaviour, hold, results
 from module_chunks import STOCK, USERS
-from module_edits import modules
+from module_edits import modules, risky_modules
 from small_process import run_in_small_process
 
 _numbers = itertools.count()
@@ -228,8 +228,8 @@ def test_a_module_that_took_a_risk_behaves_as_a_fresh_import(tmp_path):
 def check_random_risks(root):
     sys.path.insert(0, root)
 
-    @given(sources=modules(), with_held=st.booleans())
-    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(sources=risky_modules(), with_held=st.booleans())
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     def check(sources, with_held):
         check_risk(root, sources, with_held)
 

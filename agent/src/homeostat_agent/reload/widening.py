@@ -15,7 +15,7 @@ from typing import Optional
 
 from homeostat_agent.reload.caches import is_cache, wrapped_in_caches
 from homeostat_agent.reload.compare import Differences, Obstacle, label_of_module
-from homeostat_agent.reload.importtime import ImportRuns, run_inside
+from homeostat_agent.reload.importtime import ImportRuns, looks_at_names, run_inside
 from homeostat_agent.reload.newnames import bound_names, new_name
 from homeostat_agent.reload.outline import (
     ClassOutline,
@@ -369,6 +369,9 @@ class Widening:
         names = {name for item in self.again.values() for name in item.binds}
         if not names:
             return []
+        if looks_at_names(self.new.tree):
+            line = min(item.node.lineno for item in self.again.values())
+            return [Obstacle("<module>", line, "import looks at all names, and some would be made anew")]
         left = []
         for node in self._still_run(1):
             if is_block(node) or names.isdisjoint(self._reads(node)):

@@ -280,6 +280,7 @@ def test_a_plain_function_gets_other_parameters(host, seen):
         ("def f():\n    return 1\ndef g():\n    return 1\n", [("def g():\n    return 1\n", "")], "removed"),
         ("from os.path import *\n", [("os.path", "posixpath")], "what other names mean"),
         ("X = 1\ndef f():\n    return X\n", [("X = 1\n", "")], "`X` is gone, and read all the same"),
+        ("X = int('1')\nALL = sorted(globals())\n", [("X = ", "Y = X = ")], "looks at all names"),
         ("A = B = [1]\ndef f():\n    return B\n", [("A = B", "A")], "`B` is gone"),
         (
             "import functools\nX = int('1')\nclass C:\n    @functools.lru_cache\n    def f(self):\n        return X\n",
