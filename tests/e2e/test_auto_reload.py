@@ -103,6 +103,23 @@ def test_a_killed_hub_misses_nothing_that_is_saved(shop, terminal):
     assert terminal.ok("doctor").code == 0
 
 
+@pytest.mark.timeout(120)
+def test_a_statement_runs_again_in_the_program_where_risks_are_taken(shop, terminal):
+    settings = DEVELOPING.replace("auto_reload = true", 'auto_reload = true\nmode = "aggressive"')
+    shop.write("homeostat.toml", settings.format(python=sys.executable))
+    hub = terminal.up(*terminal.program())
+    url = terminal.shop_url()
+    before = terminal.wait_for_agents(hub)[0]
+    wait_for_line(hub, "auto-reload is on")
+    save(shop, PRICES, DOUBLE)
+    wait_for_price(url, 2400)
+    for cents in (900, 901):
+        save(shop, PRICES, DOUBLE.replace("PRICES = {", f'PRICES = {{"pot": {cents}, '))
+        wait_for_price(url, 2 * cents, "pot")
+    wait_for_line(hub, "reloaded shop/prices.py: PRICES in 1 process, ")
+    assert terminal.wait_for_agents(hub)[0]["id"] == before["id"]
+
+
 def test_where_others_are_served_it_is_refused_with_what_to_do_instead(shop, terminal):
     shop.write("homeostat.toml", DEVELOPING.replace('"dev"', '"prod"'))
     refused = terminal.type("up")
