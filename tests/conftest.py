@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+import sys
 
 import pytest
 
@@ -15,6 +16,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def tmp_path(tmp_path_factory):
     """A folder with a short path, also in a parallel run: a Unix socket's path holds about 108 bytes."""
     return tmp_path_factory.mktemp("t")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_collection():
+    """Keep what pytest makes of the test files, also where PYTHONDONTWRITEBYTECODE is set.
+
+    To make it anew takes more than half of the time of collecting, in each process of a parallel run. What tests
+    themselves import and start keeps to the variable: a file that is edited twice in a second is read anew.
+    """
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 @pytest.hookimpl(trylast=True)  # after pytest has put those together that share a fixture
