@@ -9,7 +9,7 @@ import typer
 from homeostat.adapters.patched_folder import open_patched
 from homeostat.cli.options import AsJson
 from homeostat.cli.output import emit_json, say, show_table
-from homeostat.core.errors import NotFound, Unavailable
+from homeostat.core.errors import Conflict, NotFound, Unavailable
 from homeostat.core.limits import MAX_DIFF_BYTES
 from homeostat.model.change import FileChange, TreeChange
 from homeostat.model.verdict import Denied
@@ -43,6 +43,12 @@ def apply(folder: Folder, file: File, as_json: AsJson = False) -> None:
 def _run(folder: Path, file: str, *, apply: bool, as_json: bool) -> None:
     patch = parse_patch(read_patch(file))
     with open_patched(folder) as patched:
+        if patched.is_interrupted:
+            if not apply:
+                hint = "`homeostat patch apply` finishes it first, or takes it back"
+                raise Conflict("dirty-files", "applying another patch was interrupted in this folder", hint=hint)
+            patched.finish_interrupted()
+            say("what an interrupted patch had begun here was brought to its end first")
         change = patch if isinstance(patch, Denied) else patched.resolve(patch)
         if apply and isinstance(change, TreeChange):
             patched.put(change)

@@ -1,6 +1,8 @@
 """A patch changes every file of a folder or none, whatever stands there and whenever it fails."""
 
 import os
+import shutil
+import signal
 import stat
 from pathlib import Path
 
@@ -194,3 +196,71 @@ def test_a_folder_that_is_none_is_said_to_be_none(tmp_path):
     for missing in (tmp_path / "file", tmp_path / "nowhere"):
         with pytest.raises(NotFound), open_patched(Path(missing)):
             pass
+
+
+def killed_after(folder, step):
+    """Apply every kind of change in a process of its own, which is killed after so many steps; tell whether it was."""
+
+    def kill(_):
+        nonlocal step
+        step -= 1
+        if step < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if not child:
+        run(folder, EVERY_KIND, on_step=kill)
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_what_a_killed_process_began_is_finished_or_taken_back_whole(folder, tmp_path, step):
+    before = whole(folder)
+    done = tmp_path / "done"
+    shutil.copytree(folder, done)
+    run(done, EVERY_KIND)
+    assert killed_after(folder, step)
+    with open_patched(folder) as patched:
+        assert patched.is_interrupted
+        patched.finish_interrupted()
+        assert not patched.is_interrupted
+    contents = {path: content for path, (_, _, content) in whole(folder).items()}
+    if step < 3:  # nothing but staged files
+        assert {path: found for path, found in whole(folder).items() if found[1]} == {
+            path: found for path, found in before.items() if found[1]
+        }
+        assert contents.keys() == before.keys()
+    else:
+        assert contents == {path: content for path, (_, _, content) in whole(done).items()}
+
+
+def test_nothing_is_finished_over_a_file_that_was_touched_since(folder):
+    assert killed_after(folder, 4)
+    (folder / "old.py").write_text("mine\n")
+    left = whole(folder)
+    with open_patched(folder) as patched, pytest.raises(OutcomeUnknown):
+        patched.finish_interrupted()
+    assert whole(folder) == left
+
+
+def test_two_processes_do_not_patch_a_folder_at_once(folder):
+    with open_patched(folder) as one, open_patched(folder) as other:
+        one.finish_interrupted()
+        with pytest.raises(Conflict):
+            other.finish_interrupted()
+
+
+@pytest.mark.parametrize(
+    "journal", [b"", b"{}", b"[1]", b'[["../x", null, null]]', b'[["/etc/x", null, null]]', b"[" * 9999]
+)
+def test_a_journal_that_is_none_leads_nowhere(folder, journal):
+    (folder / ".homeostat-patch.json").write_bytes(journal)
+    left = whole(folder)
+    with open_patched(folder) as patched, pytest.raises(OutcomeUnknown):
+        patched.finish_interrupted()
+    assert whole(folder) == left
+
+
+def test_no_patch_names_the_journal(folder):
+    assert run(folder, patch(CREATES, ".homeostat-patch.json")).code == "path-conflict"

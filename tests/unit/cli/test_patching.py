@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from homeostat.adapters.git.tree_files import temporary_name
 from homeostat.cli.main import run
+from homeostat.core.digests import digest_bytes
 
 FITS = "--- a/x.txt\n+++ b/x.txt\n@@ -1,2 +1,2 @@\n one\n-two\n+TWO\n"
 RENAMES = "diff --git a/x.txt b/y.txt\nsimilarity index 100%\nrename from x.txt\nrename to y.txt\n"
@@ -80,3 +82,20 @@ def test_a_patch_or_a_folder_that_is_not_there_is_said_to_be_missing(folder, pat
         assert f"error[{code}]" in capsys.readouterr().err
     assert run(["patch", "apply", str(folder), str(folder)]) == 4
     assert "error[patch-file-unreadable]" in capsys.readouterr().err
+
+
+def test_what_an_interrupted_patch_had_begun_comes_first(folder, patch, capsys):
+    def digest(text):
+        return digest_bytes(text.encode())
+
+    # As a killed process leaves it: one file in its place, the next one not.
+    (folder / "y.txt").write_text("old\n")
+    (folder / temporary_name("y.txt").decode()).write_text("new\n")
+    moves = [["x.txt", digest("before\n"), digest("one\ntwo\n")], ["y.txt", digest("old\n"), digest("new\n")]]
+    (folder / ".homeostat-patch.json").write_text(json.dumps(moves))
+    assert run(["patch", "check", str(folder), patch(FITS)]) == 3
+    assert files(folder)["y.txt"] == "old\n"
+    capsys.readouterr()
+    assert run(["patch", "apply", str(folder), patch(FITS)]) == 0
+    assert "interrupted" in capsys.readouterr().err
+    assert files(folder) == {"x.txt": "one\nTWO\n", "y.txt": "new\n"}

@@ -5,6 +5,7 @@ symlink put in the way cannot lead a read or a write elsewhere. A file is replac
 `stage` (a temporary file beside it, written and synced), `place` (one rename), and nothing else.
 """
 
+import fcntl
 import hashlib
 import os
 import stat
@@ -55,6 +56,14 @@ class TreeFiles:
 
     def close(self) -> None:
         os.close(self._root_fd)
+
+    def hold_alone(self) -> bool:
+        """Keep other processes from doing the same until this is closed; False where one does already."""
+        try:
+            fcntl.flock(self._root_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def look(self, path: str, *, most_bytes: int | None = None) -> OnDisk:
         """Read what stands at `path`. Only regular files are opened, and none with more bytes than that."""
