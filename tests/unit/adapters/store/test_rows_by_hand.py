@@ -27,7 +27,10 @@ TABLES = (
     *("proposals", "records", "tallies", "ledger", "actors", "ticks"),
     *("findings", "error_groups", "error_samples", "error_seconds", "error_totals"),
 )
-BY_HAND = ("garbage", b"\xff\x00", -1, 2**63 - 1, "", None)
+BY_HAND = (
+    *("garbage", b"\xff\x00", 2**63 - 1, None),
+    *(pytest.param(value, marks=pytest.mark.matrix) for value in (-1, "")),  # of kinds that are among the others
+)
 
 
 def opened(folder, signer):
