@@ -8,6 +8,7 @@ its own, answers with a checked model, and logs a warning for one request in 50.
 import contextlib
 import http.server
 import json
+import math
 import os
 import selectors
 import signal
@@ -18,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -205,15 +206,27 @@ def serve(place: Place, environment: dict[str, str], *prefix: str, workers: int 
         yield Service(process, port)
 
 
+def keep_on(pid: int, cores: Collection[int]) -> None:
+    """Keep all threads that a process has now, and those that they start, on these cores."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread.name), cores)
+
+
 class Load:
     """A load generator in another process: full load on a port whenever it is asked for."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def begin(self, port: int, seconds: float) -> None:
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def begin(self, port: int, seconds: float, *, requests: int | None = None) -> None:
+        """Keep the service busy for so long, or with exactly so many requests, the last of which is answered then."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{port} {seconds}\n")
+        self._process.stdin.write(f"{port} {seconds} {requests or 0}\n")
         self._process.stdin.flush()
 
     def result(self) -> dict[str, Any]:
@@ -328,20 +341,25 @@ def _generate() -> None:
     stopped = threading.Event()
     signal.signal(signal.SIGUSR1, lambda *_: stopped.set())
     for line in sys.stdin:
-        port, seconds = line.split()
+        port, seconds, requests = line.split()
         stopped.clear()
-        print(json.dumps(_full_load(int(port), float(seconds), stopped)), flush=True)
+        print(json.dumps(_full_load(int(port), float(seconds), int(requests) or math.inf, stopped)), flush=True)
 
 
-def _full_load(port: int, seconds: float, stopped: threading.Event) -> dict[str, Any]:
+def _full_load(port: int, seconds: float, requests: float, stopped: threading.Event) -> dict[str, Any]:
     selector = selectors.DefaultSelector()
     latencies: list[float] = []
     bodies: Counter[bytes] = Counter()
     failed = 0
+    left = requests
+    """What is still to be sent."""
+
     sent_at: dict[socket.socket, float] = {}
     answers: dict[socket.socket, bytes] = {}
 
     def connect() -> None:
+        nonlocal left
+        left -= 1
         connection = socket.create_connection(("127.0.0.1", port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         selector.register(connection, selectors.EVENT_READ)
@@ -352,7 +370,7 @@ def _full_load(port: int, seconds: float, stopped: threading.Event) -> dict[str,
     for _ in range(CONNECTIONS):
         connect()
     start_s = time.perf_counter()
-    while time.perf_counter() - start_s < seconds and not stopped.is_set():
+    while time.perf_counter() - start_s < seconds and not stopped.is_set() and len(latencies) < requests:
         for key, _ in selector.select(0.1):
             connection = key.fileobj
             assert isinstance(connection, socket.socket)
@@ -366,8 +384,10 @@ def _full_load(port: int, seconds: float, stopped: threading.Event) -> dict[str,
             if answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b"}"):
                 body = answer.partition(b"\r\n\r\n")[2]
                 bodies[body if body in bodies or len(bodies) < _KINDS else b"(other)"] += 1
-                sent_at[connection] = now_s
-                connection.sendall(_REQUEST)
+                if left > 0:
+                    left -= 1
+                    sent_at[connection] = now_s
+                    connection.sendall(_REQUEST)
                 continue
             failed += 1
             selector.unregister(connection)
