@@ -27,8 +27,8 @@ from homeostat.testing.secret_lines import ORDINARY_LINES, leaks, secret_lines
 DATA = Path(os.environ.get("HOMEOSTAT_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 NO_LINES = "not measured: no log lines in HOMEOSTAT_TEST_DATA"
 _CHUNK = 400
-_ROUNDS = 7
-_PEER_TRIES = 4
+_ROUNDS = 5
+_PEER_TRIES = 3
 """In each round, for its chunks last a hundred times as long as ours: the shorter one is, the likelier undisturbed."""
 
 _EVERY_NTH_FOR_PEER = 30
