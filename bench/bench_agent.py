@@ -27,7 +27,7 @@ from bench import service
 from bench.figures import Figure, is_kept, number
 from bench.service import Load, Service
 
-_ROUNDS = 120
+_ROUNDS = 60
 _PEER_EVERY = 5
 """Rounds of which one has a turn of the peer, too: its loss is so great that few show it."""
 
