@@ -195,8 +195,8 @@ def _import_ms(statement: str) -> float:
 FOUND = """\
 Where an interval is wide, neighbours on the machine made it so: at load 5 turns side by side differ by a third.
 What does not depend on them was counted once, in instructions (callgrind): in one process, without a server, the
-application takes 1.085 million for a request and 24,000 more with the wrapper around each request, and the bare service
-with uvicorn 1.62 million. So the wrapper is 1.5 % of a request. It was the same in two runs of 100 requests each.
+application takes 1.085 million for a request, and 17,000 and 31,000 more with the wrapper around it (two times 100
+requests each way, in turns); the bare service with uvicorn takes 1.62 million. So the wrapper is 1 to 2 % of a request.
 What is not in it is what a warning costs, one request in 50, and what is done once a second, 0.2 % of a core. A run of
 turns of a number of requests at load 5, a core for services and another for the rest, had CPU more 2.3 % (-1.2 to 5.9),
 throughput loss 1.9 % (-4.3 to 7.2), and without a hub CPU more 1.8 % (-2.6 to 6.2).
