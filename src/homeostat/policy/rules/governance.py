@@ -27,7 +27,16 @@ _CONTROL = re.compile(
 )
 """Calls and decorators that check or record who does what."""
 
+_CONTROLS = re.compile(
+    rb"(?i)audit|authori[sz]e|authenticate|compare_digest|login_required|permission|has_perm|csrf|rate_?limit|is_safe_|sanitize"
+    rb"|(?:require|check|verify|validate|enforce|ensure|assert)_"
+)
+"""Without one of these there is none of `_CONTROL`."""
+
 _CALLED = re.compile(r"(?<![\w.])(?<!def )([A-Za-z_][\w.]*)\s*\(|^\s*@([\w.]+)\s*$")
+
+_SAYS_SO = re.compile(r"(?i)[:=]\s*[\"']?(?:false|no|off|0|disabled?|permissive|allow|true|yes|on|1|all|\*)\b|\*")
+"""A value that switches something; most lines have none, and are left sooner."""
 
 _SWITCH = re.compile(
     r"(?i)[\"']?\b(?P<name>[\w.-]*(?:approv|audit|sandbox|verify|verification|signature|authenti|authori[sz]|csrf|encrypt|polic|strict"
@@ -72,7 +81,7 @@ def _switched(item: FileChange) -> Iterator[PolicyFinding]:
 
 def _switches(line: str) -> str:
     bare = line.strip()
-    if not bare or bare[0] in "#;" or len(bare) > 500:
+    if not bare or bare[0] in "#;" or len(bare) > 500 or not _SAYS_SO.search(bare):
         return ""
     match = _SWITCH.search(bare)
     if match is None:
@@ -96,6 +105,8 @@ def _missing(item: FileChange) -> Iterator[PolicyFinding]:
 
 def _controls(state: FileState | None) -> Counter[str]:
     """Count calls and decorators by what is written: of `audit.record` it is the object's name that tells."""
+    if state is None or not _CONTROLS.search(state.content):
+        return Counter()
     names = (match[1] or match[2] for line in _lines(state) for match in _CALLED.finditer(line.partition("#")[0]))
     return Counter(name for name in names if _CONTROL.fullmatch(name))
 

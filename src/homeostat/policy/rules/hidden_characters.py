@@ -1,5 +1,6 @@
 """Characters in added lines that make code read differently from what it does."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -8,6 +9,9 @@ from homeostat.model.proof import PolicyFinding, PolicySeverity
 from homeostat.policy.document import PolicyDocument
 from homeostat.policy.rules.shape import Rule, added_lines
 
+_PLAIN = re.compile(r"[\x20-\x7e\t\r\f]*")
+"""What most lines are."""
+
 _ALLOWED = frozenset("\t\r\f\ufeff")
 """A byte order mark counts only at the start of a file, checked below."""
 
@@ -15,6 +19,8 @@ _ALLOWED = frozenset("\t\r\f\ufeff")
 def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFinding]:
     for item in change.files:
         for number, line in added_lines(item):
+            if _PLAIN.fullmatch(line):
+                continue
             bad = next((char for place, char in enumerate(line) if _is_hidden(char, number == 1 and place == 0)), None)
             if bad is not None:
                 name = f"U+{ord(bad):04X} {unicodedata.name(bad, '')}".strip()

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from homeostat_agent.redact_forms import FORMS
 
@@ -14,16 +14,20 @@ from homeostat.policy.rules.shape import Rule, added_lines
 _MAX_LINE = 20_000
 """A longer line is read in its first and last part: minified code has no place in a small change."""
 
-_KNOWN_FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("a private key", re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")),
+_KNOWN_FORMS: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = (
+    ("a private key", ("-----BEGIN",), re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")),
     *(
-        (form.kind, re.compile(rf"\b(?:{'|'.join(map(re.escape, form.heads))}){form.tail}", re.ASCII))
+        (form.kind, form.heads, re.compile(rf"\b(?:{'|'.join(map(re.escape, form.heads))}){form.tail}", re.ASCII))
         for form in FORMS
         if not form.harmless
     ),
-    ("credentials in a URL", re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"{}$<>]{1,100}:[^\s/@'\"{}$<>]{3,100}@")),
+    (
+        "credentials in a URL",
+        ("://",),
+        re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"{}$<>]{1,100}:[^\s/@'\"{}$<>]{3,100}@"),
+    ),
 )
-"""The forms of tokens are those that redaction knows, too."""
+"""Kind, what stands in each of that kind, and how it is written. The forms of tokens are those that redaction knows."""
 
 _WORDS_ONLY = re.compile(r"[a-z_.-]+")
 """A name in code that happens to have the form of a token: no digit and no capital in it."""
@@ -39,6 +43,9 @@ _ASSIGNMENT = re.compile(
     """
 )
 
+_MAY_BE_CALLED = re.compile(r"(?i)pass[wp]|secret|api_?-?key|token|private_?-?key")
+"""Of what `_ASSIGNMENT` takes; most lines have none of it, and are left sooner."""
+
 _PLACEHOLDER = re.compile(
     r"(?i)^(?:change.?me|example|placeholder|dummy|fake|test|your|insert|replace|redacted|none|null|xxx|<|\$\{|\{\{|%\()"
     r"|(?:\*{4,}|\.{3}|_here$|\$\{|\{[a-z_]+\})"
@@ -47,9 +54,12 @@ _PLACEHOLDER = re.compile(
 
 def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFinding]:
     for item in change.files:
-        for number, line in added_lines(item):
+        lines = list(added_lines(item))
+        whole = "\n".join(line for _, line in lines)
+        forms = [form for form in _KNOWN_FORMS if any(sign in whole for sign in form[1])]
+        for number, line in lines:
             text = line if len(line) <= _MAX_LINE else line[: _MAX_LINE // 2] + line[-_MAX_LINE // 2 :]
-            kind = _secret_kind(text)
+            kind = _secret_kind(text, forms)
             if kind is not None:
                 yield PolicyFinding(
                     rule="secrets",
@@ -61,13 +71,15 @@ def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFindi
                 )
 
 
-def _secret_kind(line: str) -> str | None:
-    for kind, pattern in _KNOWN_FORMS:
+def _secret_kind(line: str, forms: Sequence[tuple[str, tuple[str, ...], re.Pattern[str]]]) -> str | None:
+    for kind, _, pattern in forms:
         # Every match counts: a name or an example must not hide what stands behind it in the line.
         for match in pattern.finditer(line):
             harmless = _WORDS_ONLY.fullmatch(match[0]) or _COMMON_WORD.fullmatch(match[0])
             if not harmless and not _PLACEHOLDER.search(match[0].rpartition("://")[2]):
                 return kind
+    if not _MAY_BE_CALLED.search(line):
+        return None
     for match in _ASSIGNMENT.finditer(line):
         value = match["value"]
         if not _PLACEHOLDER.search(value) and _looks_random(value):

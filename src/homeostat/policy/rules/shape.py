@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from homeostat.model.change import FileChange, TreeChange
 from homeostat.model.proof import PolicyFinding
@@ -32,14 +33,17 @@ def added_lines(change: FileChange) -> Iterator[tuple[int, str]]:
 
     Bytes that are no UTF-8 are shown with replacement characters: a rule must see every line.
     """
-    if change.after is None:
-        return
-    after = _lines(change.after.content)
-    if change.before is None:
-        yield from enumerate(after, start=1)
-        return
-    for index in line_changes(_lines(change.before.content), after).added:
-        yield index + 1, after[index]
+    if change.after is not None:
+        yield from _added_lines(None if change.before is None else change.before.content, change.after.content)
+
+
+@lru_cache(maxsize=64)
+def _added_lines(before: bytes | None, after: bytes) -> tuple[tuple[int, str], ...]:
+    """Compare once for all rules, which look at the same files one after the other."""
+    lines = _lines(after)
+    if before is None:
+        return tuple(enumerate(lines, start=1))
+    return tuple((index + 1, lines[index]) for index in line_changes(_lines(before), lines).added)
 
 
 def changed_line_count(change: FileChange) -> int:
