@@ -6,11 +6,12 @@ a call in what is a text; it finds every one that is written as a call.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from homeostat.policy.python_uses import Use, no_warnings, uses_of, uses_of_quietly
+from homeostat.policy.signs import Signs
 
 _MOST_LINES = 200
 """Lines that one statement may take; longer ones are read line by line."""
@@ -27,26 +28,44 @@ _HEADS = (
     (re.compile(r"case\b"), "match 0:\n "),
 )
 _CALL = re.compile(r"(?<![\w.])((?:[^\W\d]\w{0,60}\.){0,8}[^\W\d]\w{0,60})\s{0,8}\(")
+_MARK = re.compile(r"[\"'#()\[\]{}]")
 _OPENING, _CLOSING = "([{", ")]}"
 
 
-@lru_cache(maxsize=16)
-def uses_of_any(source: bytes) -> tuple[Use, ...]:
-    """Return the uses of a source, read whole where it parses and in pieces where it does not."""
-    try:
-        return tuple(uses_of(source))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return tuple(uses_in_pieces(source.decode("utf-8", errors="replace")))
+def uses_of_any(source: bytes, signs: Signs) -> Sequence[Use]:
+    """Return the uses of a source, read whole where it parses and in pieces where it does not.
+
+    What has none of the `signs` is left out, where that saves reading it.
+    """
+    if not signs.stand_in(source.decode("utf-8", errors="replace")):
+        return ()
+    uses = _uses_of_whole(source)
+    return uses_in_pieces(source, signs) if uses is None else uses
 
 
-def uses_in_pieces(source: str) -> list[Use]:
-    """Return the uses in a source that is not whole, as far as its statements show them."""
+def uses_in_pieces(source: bytes, signs: Signs) -> list[Use]:
+    """Return the uses in a source that is not whole, as far as its statements with one of the `signs` show them."""
     found: list[Use] = []
     reader = _Reader(left=_MOST_PARSED)
     with no_warnings():
-        for number, text in statements(source.split("\n")):
-            found += reader.uses(text, number)
+        for number, text in _statements_of(source):
+            if signs.stand_in(text):
+                found += reader.uses(text, number)
     return found
+
+
+@lru_cache(maxsize=128)
+def _uses_of_whole(source: bytes) -> tuple[Use, ...] | None:
+    """Return the uses of a source that parses, once for all rules; None where it does not."""
+    try:
+        return tuple(uses_of(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+@lru_cache(maxsize=128)
+def _statements_of(source: bytes) -> tuple[tuple[int, str], ...]:
+    return tuple(statements(source.decode("utf-8", errors="replace").split("\n")))
 
 
 @dataclass(slots=True)
@@ -118,7 +137,10 @@ def _open_after(line: str, depth: int, quote: str) -> tuple[int, str]:
                 return depth, quote
             at, quote = end + 3, ""
             continue
-        char = line[at]
+        mark = _MARK.search(line, at)
+        if mark is None:
+            break
+        at, char = mark.start(), mark[0]
         if char == "#":
             break
         if char in "\"'":

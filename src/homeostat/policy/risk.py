@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from homeostat.model.change import ChangeKind, FileChange, FileState, TreeChange
 from homeostat.model.proof import PolicyFinding, PolicySeverity
 from homeostat.model.risk import ConsentLevel, Risk, RiskFactor
-from homeostat.policy.python_pieces import uses_of_any
-from homeostat.policy.rules.dangerous_calls import runs_programs
+from homeostat.policy.rules.dangerous_calls import programs_of
 from homeostat.policy.rules.shape import TEST_FILE, changed_line_count
 
 _TALK = re.compile(
@@ -133,9 +132,8 @@ def _of_the_past(evidence: Evidence) -> Iterator[RiskFactor]:
 
 
 def _programs(state: FileState | None) -> Iterator[str]:
-    for use in uses_of_any(state.content) if state else ():
-        if use.name and runs_programs(use.name):
-            yield f"`{use.name}`"
+    for name in programs_of(state.content) if state else ():
+        yield f"`{name}`"
 
 
 def _consent(change: TreeChange, findings: Sequence[PolicyFinding], score: float) -> ConsentLevel:

@@ -12,6 +12,7 @@ from homeostat.policy.document import PolicyDocument
 from homeostat.policy.python_pieces import uses_of_any
 from homeostat.policy.python_uses import Use
 from homeostat.policy.rules.shape import TEST_FILE, Rule, added_lines
+from homeostat.policy.signs import Signs
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +170,25 @@ _SHELL_ITSELF = re.compile(r"os\.(?:system|popen\w*)|subprocess\.get\w+output|co
 _ENCODED = re.compile(r"[A-Za-z0-9+/]{80,}={0,2}|(?:[0-9a-fA-F]{2}){60,}|(?:\\x[0-9a-fA-F]{2}){20,}")
 
 
-def runs_programs(name: str) -> bool:
-    """Tell the dotted name of a call that runs another program."""
-    return _PROGRAMS.names.fullmatch(name) is not None
+_SIGNS = Signs(
+    (*(kind.names for kind in KINDS), _REPLACED, _EXECUTE),
+    # What keywords and texts say beside them.
+    words=(
+        *("shell", "verify", "check_hostname", "allow_pickle", "debug", "autoescape", "environ", "getenv", "__code__"),
+        *("yaml", "LD_", "DYLD_", "PYTHONSTARTUP", "PYTHONPATH", "PYTHONINSPECT", "bashrc", "zshrc", "profile"),
+        *("netrc", "pypirc", "npmrc", "ssh", "aws", "gnupg", "kube", "docker", "credentials", "id_rsa", "id_dsa"),
+        *("id_ed25519", "id_ecdsa"),
+    ),
+    texts=(_PLACES, _SHELL),
+)
+_OF_PROGRAMS = Signs((_PROGRAMS.names,))
+
+
+def programs_of(source: bytes) -> Iterator[str]:
+    """Yield the dotted names of calls that run other programs."""
+    for use in uses_of_any(source, _OF_PROGRAMS):
+        if _PROGRAMS.names.fullmatch(use.name):
+            yield use.name
 
 
 def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFinding]:
@@ -182,10 +199,10 @@ def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFindi
 
 def _check_file(item: FileChange, *, is_test: bool) -> Iterator[PolicyFinding]:
     """Report each danger of which there is more than before, once, at a line that is new where there is one."""
-    had = Counter(danger for danger, _ in _dangers(item.before, is_test=is_test))
     found: dict[_Danger, list[int]] = {}
     for danger, line in _dangers(item.after, is_test=is_test):
         found.setdefault(danger, []).append(line)
+    had = Counter(danger for danger, _ in _dangers(item.before, is_test=is_test)) if found else Counter()
     if not any(len(lines) > had[danger] for danger, lines in found.items()):
         return
     new = {number for number, _ in added_lines(item)}
@@ -202,7 +219,7 @@ def _check_file(item: FileChange, *, is_test: bool) -> Iterator[PolicyFinding]:
 
 
 def _dangers(state: FileState | None, *, is_test: bool) -> "Iterator[tuple[_Danger, int]]":
-    for use in uses_of_any(state.content) if state else ():
+    for use in uses_of_any(state.content, _SIGNS) if state else ():
         for danger in _of_use(use, is_test=is_test):
             if danger.in_tests or not is_test:
                 yield danger, use.line

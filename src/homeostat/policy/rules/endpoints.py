@@ -9,6 +9,7 @@ from homeostat.model.proof import PolicyFinding, PolicySeverity
 from homeostat.policy.document import PolicyDocument
 from homeostat.policy.python_pieces import uses_of_any
 from homeostat.policy.rules.shape import TEST_FILE, Rule, added_lines
+from homeostat.policy.signs import Signs
 
 _DECORATORS = re.compile(
     r".*\.(?:route|get|post|put|delete|patch|head|options|websocket|api_route|websocket_route|view_config)"
@@ -21,6 +22,9 @@ _TEXT_FIRST = re.compile(r"(?:.*\.)?(?:path|re_path|mount)")
 _TIMED = re.compile(r"(?:.*\.)?(?:scheduled_job|add_job|add_periodic_task|crontab|periodic_task)|schedule\.every")
 
 
+_SIGNS = Signs((_DECORATORS, _CALLS, _TIMED))
+
+
 def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFinding]:
     for item in change.files:
         if item.after is not None and item.path.endswith(".py") and not TEST_FILE.fullmatch(item.path):
@@ -28,9 +32,12 @@ def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFindi
 
 
 def _new(item: FileChange) -> Iterator[PolicyFinding]:
+    found = list(_ways(item.after))
+    if not found:
+        return
     had = Counter(what for what, _ in _ways(item.before))
     new = {number for number, _ in added_lines(item)}
-    for what, line in _ways(item.after):
+    for what, line in found:
         if had[what] > 0:
             had[what] -= 1
         elif line in new:
@@ -46,7 +53,7 @@ def _new(item: FileChange) -> Iterator[PolicyFinding]:
 
 
 def _ways(state: FileState | None) -> Iterator[tuple[str, int]]:
-    for use in uses_of_any(state.content) if state else ():
+    for use in uses_of_any(state.content, _SIGNS) if state else ():
         first = use.arguments[0] if use.arguments else None
         if _TIMED.fullmatch(use.name):
             yield f"runs something by the clock: `{use.name}`", use.line

@@ -8,6 +8,7 @@ from homeostat.model.proof import PolicyFinding, PolicySeverity
 from homeostat.policy.document import PolicyDocument
 from homeostat.policy.python_pieces import uses_of_any
 from homeostat.policy.rules.shape import TEST_FILE, Rule, added_lines, base_name
+from homeostat.policy.signs import Signs
 
 ALLOWED = ("api.openai.com", "api.anthropic.com", "github.com")
 """Section 2.6 of the source plan (SPEC Y03)."""
@@ -28,15 +29,21 @@ _CONFIGURATION = (".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf", ".
 _COMMENT = re.compile(r"^\s*(?:#|//|;)")
 
 
+_SIGNS = Signs((), texts=(re.compile("://"),))
+
+
 def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFinding]:
     for item in change.files:
         if item.after is None or TEST_FILE.fullmatch(item.path):
+            continue
+        found = list(_hosts(item, item.after))
+        if not found:
             continue
         had = {host for host, _ in _hosts(item, item.before)}
         known = "" if item.before is None else item.before.content.decode("utf-8", "replace").replace("\\", "").lower()
         new = {number for number, _ in added_lines(item)}
         told: set[str] = set()
-        for host, line in _hosts(item, item.after):
+        for host, line in found:
             if host not in had and host not in told and line in new and not _is_known(host, item, known):
                 told.add(host)
                 yield PolicyFinding(
@@ -66,7 +73,7 @@ def _hosts(item: FileChange, state: FileState | None) -> Iterator[tuple[str, int
     text = state.content.decode("utf-8", errors="replace")
     python = item.path.endswith((".py", ".pyi", ".pyw"))
     if python:
-        places = [(use.text, use.line) for use in uses_of_any(state.content) if use.text]
+        places = [(use.text, use.line) for use in uses_of_any(state.content, _SIGNS) if use.text]
     elif item.path.endswith(_CONFIGURATION):
         places = [(line, number) for number, line in enumerate(text.split("\n"), 1) if not _COMMENT.match(line)]
     else:

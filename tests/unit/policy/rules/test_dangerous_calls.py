@@ -115,6 +115,9 @@ def with_line(line, imports=""):
 def test_a_danger_is_found_however_it_is_spelt(line, imports, what):
     messages = [finding.message for finding in found(with_line(line, imports))]
     assert any(what in message for message in messages), messages
+    if not imports.strip() or imports.strip() == f"import {line.partition('.')[0]}":  # else a piece does not show it
+        pieces = [finding.message for finding in found(create("shop/cart.py", f"    return [\n{line}\n"))]
+        assert any(what in message for message in pieces), "in a piece that does not parse"
 
 
 @pytest.mark.parametrize(
