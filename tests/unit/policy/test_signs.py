@@ -4,7 +4,7 @@ import re
 
 import pytest
 from builders import POLICY, create, tree
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from homeostat.policy.rules.dangerous_calls import KINDS, RULE
@@ -35,6 +35,7 @@ def test_a_pattern_that_needs_no_word_is_refused(pattern):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.what)
+@settings(max_examples=8, suppress_health_check=list(HealthCheck), deadline=None)
 @given(data=st.data())
 def test_whatever_a_kind_of_danger_matches_has_a_sign_of_it(kind, data):
     name = data.draw(st.from_regex(kind.names, fullmatch=True).filter(str.isprintable))
