@@ -7,7 +7,7 @@ from homeostat.core.digests import Digest, digest_bytes
 from homeostat.core.errors import InvalidInput
 from homeostat.model.settings import PolicySettings
 
-RULES_VERSION = 5
+RULES_VERSION = 6
 """Counted up when a rule changes its mind about some patch: then old approvals no longer stand."""
 
 FORBIDDEN_FILES = (
@@ -29,7 +29,9 @@ OWN_FILES = ("homeostat.toml", ".homeostat/**")
 RUNS_UNASKED = (
     "*.pth",
     "sitecustomize.py",
+    "sitecustomize/**",
     "usercustomize.py",
+    "usercustomize/**",
     ".venv/**",
     "venv/**",
     "site-packages/**",

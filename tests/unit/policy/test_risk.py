@@ -4,7 +4,7 @@ import math
 
 import pytest
 from builders import POLICY, create, delete, modify, rename, tree
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.model.proof import PolicyFinding, PolicySeverity
@@ -69,6 +69,7 @@ def test_every_factor_is_shown_and_they_make_the_score():
     assert [factor.share for factor in risk.factors] == sorted((f.share for f in risk.factors), reverse=True)
 
 
+@settings(deadline=None)
 @given(
     st.floats(0, 1), st.floats(0, 1), st.integers(0, 10_000), st.integers(0, 50),
     st.lists(st.builds(finding, st.sampled_from(PolicySeverity), st.floats(0, 1)), max_size=5),

@@ -13,8 +13,8 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "steers continuous integration",
         re.compile(
-            r"(?i)\.(?:github|gitlab|circleci|ci|azure-pipelines|buildkite|woodpecker|drone|travis|semaphore|forgejo|gitea)(?:/.*|(?:-ci)?\.ya?ml)?"
-            r"|(?:.*/)?(?:jenkinsfile[^/]*|(?:azure-|bitbucket-)?pipelines?\.ya?ml|(?:cloudbuild|appveyor|codecov|action|renovate|dependabot)\.(?:ya?ml|json5?))"
+            r"(?i)\.(?:github|gitlab|circleci|ci|azure-pipelines|buildkite|woodpecker|drone|travis|cirrus|semaphore|forgejo|gitea)(?:/.*|(?:-ci)?\.ya?ml)?"
+            r"|(?:.*/)?(?:jenkinsfile[^/]*|(?:azure-|bitbucket-)?pipelines?\.ya?ml|(?:cloudbuild|appveyor|codecov|action|renovate|dependabot|buildspec)\.(?:ya?ml|json5?))"
             r"|(?:.*/)?\.?(?:codecov|coveragerc|appveyor)(?:\.ya?ml)?|(?:.*/)?(?:ci|\.ci|workflows)/.*"
         ),
     ),
@@ -22,7 +22,14 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
         "is a hook, or says which ones run",
         re.compile(
             r"(?i)(?:.*/)?(?:\.pre-commit-(?:config|hooks)\.ya?ml|\.husky/.*|\.?(?:git)?hooks/.*|\.?lefthook\.ya?ml|package\.json"
-            r"|\.gitattributes|\.gitmodules|\.gitconfig|\.envrc|\.vscode/.*|\.idea/.*|\.devcontainer/.*|\.(?:bash|zsh)?(?:rc|profile))"
+            r"|\.overcommit\.ya?ml|\.gitattributes|\.gitmodules|\.gitconfig|\.envrc|\.vscode/.*|\.idea/.*|\.devcontainer/.*|\.(?:bash|zsh)?(?:rc|profile))"
+        ),
+    ),
+    (
+        "tells coding agents what to do",
+        re.compile(
+            r"(?i)(?:.*/)?(?:claude|agents|gemini|copilot-instructions|conventions)\.md"
+            r"|(?:.*/)?\.(?:cursorrules|windsurfrules|clinerules|cursor/.*|claude/.*|mcp\.json|aider[^/]*)"
         ),
     ),
     (
@@ -35,8 +42,8 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "decides how the project is built and tested",
         re.compile(
-            r"(?i)(?:.*/)?(?:pyproject\.toml|setup\.cfg|tox\.ini|noxfile\.py|\.?pytest\.ini|makefile|(?:gnu)?makefile|justfile|tasks\.py"
-            r"|manifest\.in|meson\.build|cmakelists\.txt|mypy\.ini|\.?ruff\.toml|\.flake8|\.bandit|bandit\.ya?ml|dodo\.py|fabfile\.py)"
+            r"(?i)(?:.*/)?(?:pyproject\.toml|setup\.cfg|tox\.ini|noxfile\.py|\.?pytest\.(?:ini|toml)|taskfile\.ya?ml|makefile|(?:gnu)?makefile|justfile|tasks\.py"
+            r"|manifest\.in|meson\.build|cmakelists\.txt|mypy\.ini|\.?ruff\.toml|\.flake8|\.pylintrc|\.semgrep[^/]*|\.?gitleaks[^/]*|\.coveragerc|\.bandit|bandit\.ya?ml|dodo\.py|fabfile\.py)"
             r"|(?:[^/]+/|(?:packages|services|libs?|src)/[^/]+/)?setup\.py"
         ),
     ),

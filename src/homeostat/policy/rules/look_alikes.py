@@ -1,6 +1,7 @@
 """Names that read like others: letters of other alphabets in code and paths, and names near to protected ones."""
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 
 from homeostat.model.change import FileChange, TreeChange
@@ -16,6 +17,8 @@ _TALK = (".md", ".rst", ".txt", ".po", ".pot", ".html", ".csv", ".ftl", ".string
 
 _GUARDING = ("conftest.py", "sitecustomize.py", "usercustomize.py", "pytest.ini", "CODEOWNERS", "policy_test.py")
 """Names that steer what runs or who decides, beside those that no change may touch."""
+
+_RUNNERS = ("pytest", "_pytest", "pluggy", "xdist", "coverage", "hypothesis", "nose", "homeostat", "homeostat_agent")
 
 _SHORTEST = 7
 """Of shorter names too many are near one another."""
@@ -41,9 +44,20 @@ def _of_path(item: FileChange, protected: set[str]) -> Iterator[PolicyFinding]:
         yield _finding(item, None, f"the path {item.path!a} does not read as it is written", 0.95)
         return
     name = _folded(base_name(item.path))
+    hidden = _hides(item.path)
+    if hidden is not None:
+        yield _finding(item, None, f"this comes before the module {hidden} wherever both are looked for", 0.9)
     near = next((one for one in sorted(protected) if name != one and len(one) >= _SHORTEST and _near(name, one)), None)
     if near is not None:
         yield _finding(item, None, f"this name is nearly {near}, which is protected", 0.6)
+
+
+def _hides(path: str) -> str | None:
+    """Return the module of Python, or of the test runner, in whose place a new top-level file would be imported."""
+    parts = path.removeprefix("src/").split("/")
+    name = parts[0].removesuffix(".py") if len(parts) == 1 or parts[1] == "__init__.py" else ""
+    known = name in sys.stdlib_module_names or name in _RUNNERS
+    return name if known and path.endswith(".py") else None
 
 
 def _hidden(path: str) -> Iterator[str]:
