@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from homeostat.policy.python_pieces import dedented, statements
 from homeostat.policy.python_uses import no_warnings
+from homeostat.policy.strength import of_call, of_context, of_test
 
 _MOST_PARSED = 4_000
 _ASSERTS = re.compile(r"assert\w*|fail\w*|raises|warns|deprecated_call")
@@ -33,6 +34,9 @@ class Claims:
     Under no name: those of which a patch does not show what they decorate."""
 
     asserted: Counter[str] = field(default_factory=Counter)
+    strengths: Counter[str] = field(default_factory=Counter)
+    """How much each test asserts, by its name: an equality says more than a truth (`homeostat.policy.strength`)."""
+
     cases: Counter[str] = field(default_factory=Counter)
     """Literals: members of lists of cases, and values that are given names."""
 
@@ -124,12 +128,12 @@ class _Reader:
         elif isinstance(node, ast.With | ast.AsyncWith | ast.If | ast.For | ast.AsyncFor | ast.While | ast.Try):
             header = _header(node)
             if isinstance(node, ast.With | ast.AsyncWith) and any(_asserts(item.context_expr) for item in node.items):
-                self._assert(header)
+                self._assert(header, strength=sum(of_context(item.context_expr) for item in node.items))
             self._blocks.append(_Block(indent, "", "", header))
             for inner in node.body:
                 self._visit(inner, indent + 1)
         elif isinstance(node, ast.Assert):
-            self._assert(ast.dump(node.test), empty=_holds_always(node.test))
+            self._assert(ast.dump(node.test), strength=of_test(node.test), empty=_holds_always(node.test))
         elif isinstance(node, ast.Expr):
             self._express(node.value)
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
@@ -138,8 +142,10 @@ class _Reader:
             origin = "." * node.level + (node.module or "") if isinstance(node, ast.ImportFrom) else ""
             for alias in node.names:
                 self.claims.imported[alias.asname or alias.name.partition(".")[0]] = f"{origin}:{alias.name}"
-        elif isinstance(node, ast.Return | ast.Raise):
-            self._end(bare=isinstance(node, ast.Return) and node.value is None)
+        elif isinstance(node, ast.Return):
+            self._end(bare=node.value is None)
+        elif isinstance(node, ast.Raise) and (not self._blocks or self._blocks[-1].kind):
+            self._end(bare=False)  # within a loop, it may well complain of what was not found
 
     def _define(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, indent: int) -> None:
         decorators, self._decorators = self._decorators, []
@@ -179,7 +185,7 @@ class _Reader:
             value = value.value
         if isinstance(value, ast.Call) and _asserts(value):
             shown = ast.Call(value.func, value.args, [word for word in value.keywords if word.arg not in _MESSAGES])
-            self._assert(ast.dump(shown), empty=_checks_nothing(value))
+            self._assert(ast.dump(shown), strength=of_call(shown), empty=_checks_nothing(value))
         elif isinstance(value, ast.Tuple):  # members of a list of cases, whose begin is not shown
             self.claims.cases.update(_members(value))
         elif isinstance(value, ast.Yield | ast.YieldFrom):
@@ -192,8 +198,10 @@ class _Reader:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             self.claims.bound |= {item.id for one in targets for item in ast.walk(one) if isinstance(item, ast.Name)}
 
-    def _assert(self, what: str, *, empty: bool = False) -> None:
+    def _assert(self, what: str, *, strength: int = 1, empty: bool = False) -> None:
         around: list[str] = []
+        test = next((block.name for block in reversed(self._blocks) if block.kind == "def"), "")
+        self.claims.strengths[test] += 0 if empty else strength
         for block in reversed(self._blocks):
             if block.kind == "def":
                 break

@@ -43,7 +43,8 @@ def uses_of_any(source: bytes, signs: Signs) -> Sequence[Use]:
     return uses_in_pieces(source, signs) if uses is None else uses
 
 
-def uses_in_pieces(source: bytes, signs: Signs) -> list[Use]:
+@lru_cache(maxsize=128)
+def uses_in_pieces(source: bytes, signs: Signs) -> tuple[Use, ...]:
     """Return the uses in a source that is not whole, as far as its statements with one of the `signs` show them."""
     found: list[Use] = []
     reader = _Reader(left=_MOST_PARSED)
@@ -51,7 +52,7 @@ def uses_in_pieces(source: bytes, signs: Signs) -> list[Use]:
         for number, text in _statements_of(source):
             if signs.stand_in(text):
                 found += reader.uses(text, number)
-    return found
+    return tuple(found)
 
 
 @lru_cache(maxsize=128)

@@ -11,12 +11,12 @@ import ast
 import builtins
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from homeostat.policy.python_texts import built, constant, docstrings, folded, keywords
+from homeostat.policy.python_texts import built, constant, docstrings, folded, keywords, walked
 
 _BUILTIN_MODULES = ("builtins", "__builtins__", "__builtin__")
 _IMPORTERS = ("__import__", "importlib.import_module", "importlib.__import__")
@@ -74,14 +74,14 @@ def uses_of(source: str | bytes) -> list[Use]:
 
 def uses_of_quietly(source: str | bytes) -> list[Use]:
     """As `uses_of`, within `no_warnings`."""
-    tree = ast.parse(source)
-    return list(_uses(tree, _Names(tree)))
+    nodes = walked(ast.parse(source))
+    return list(_uses(nodes, _Names(nodes)))
 
 
-def _uses(tree: ast.Module, names: "_Names") -> Iterator[Use]:
-    quiet = docstrings(tree)
-    told = _told_otherwise(tree)
-    for node in ast.walk(tree):
+def _uses(nodes: Sequence[ast.AST], names: "_Names") -> Iterator[Use]:
+    quiet = docstrings(nodes)
+    told = _told_otherwise(nodes)
+    for node in nodes:
         if isinstance(node, ast.Call):
             yield Use(
                 names.of(node.func),
@@ -112,34 +112,35 @@ def _uses(tree: ast.Module, names: "_Names") -> Iterator[Use]:
             yield Use(names.of_value(node), node.lineno, kind="value")
 
 
-def _told_otherwise(tree: ast.Module) -> set[int]:
+def _told_otherwise(nodes: Sequence[ast.AST]) -> set[int]:
     """Return which expressions are no values by themselves: what is called, decorates, or says a type."""
     told: set[int] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call):
             told.add(id(node.func))
         elif isinstance(node, ast.Attribute):
             told.add(id(node.value))
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             told.update(map(id, node.decorator_list))
-        for said in (getattr(node, "annotation", None), getattr(node, "returns", None)):
-            if isinstance(said, ast.AST):
-                told.update(map(id, ast.walk(said)))
+        if isinstance(node, ast.arg | ast.AnnAssign | ast.FunctionDef | ast.AsyncFunctionDef):
+            said = node.returns if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else node.annotation
+            if said is not None:
+                told.update(map(id, walked(said)))
     return told
 
 
 class _Names:
     """What the names of a source stand for."""
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, nodes: Sequence[ast.AST]) -> None:
         self._known: dict[str, str] = {}
         self._tops: set[str] = set()
         self._whole: list[str] = []
-        self.bound = _bound(tree)
+        self.bound = _bound(nodes)
         """Names that the source itself gives to values, so that they need not be what Python calls so."""
 
         assigned: list[tuple[str, ast.expr]] = []
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     top = alias.name.partition(".")[0]
@@ -268,10 +269,10 @@ def _plain(name: str) -> str:
     return name
 
 
-def _bound(tree: ast.Module) -> set[str]:
+def _bound(nodes: Sequence[ast.AST]) -> set[str]:
     """Return the names that are given to values, parameters and definitions; imports are known otherwise."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             found.add(node.id)
         elif isinstance(node, ast.arg):

@@ -181,12 +181,11 @@ _SIGNS = Signs(
     ),
     texts=(_PLACES, _SHELL),
 )
-_OF_PROGRAMS = Signs((_PROGRAMS.names,))
 
 
 def programs_of(source: bytes) -> Iterator[str]:
     """Yield the dotted names of calls that run other programs."""
-    for use in uses_of_any(source, _OF_PROGRAMS):
+    for use in uses_of_any(source, _SIGNS):
         if _PROGRAMS.names.fullmatch(use.name):
             yield use.name
 

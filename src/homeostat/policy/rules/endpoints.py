@@ -22,7 +22,25 @@ _TEXT_FIRST = re.compile(r"(?:.*\.)?(?:path|re_path|mount)")
 _TIMED = re.compile(r"(?:.*\.)?(?:scheduled_job|add_job|add_periodic_task|crontab|periodic_task)|schedule\.every")
 
 
-_SIGNS = Signs((_DECORATORS, _CALLS, _TIMED))
+_SIGNS = Signs(
+    (_TIMED,),
+    words=(
+        "add_url_rule",
+        "add_api_route",
+        "add_route",
+        "add_get",
+        "add_post",
+        "add_put",
+        "add_patch",
+        "add_delete",
+        "add_view",
+        "add_websocket",
+        "include_router",
+        "register_blueprint",
+    ),
+    texts=(re.compile(r"\(\s*[rRfFbBuU]?['\"]/|\b(?:re_)?path\b\s*(?:\(|as\b)|\bmount\b"),),
+)
+"""`get`, `path` and the like are words of everyday; what follows them is not."""
 
 
 def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFinding]:

@@ -35,15 +35,15 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "decides what is installed",
         re.compile(
-            r"(?i)(?:.*/)?(?:(?:[\w.-]*[_-])?(?:requirements|constraints)[^/]*\.(?:txt|in|lock)|requirements/.*|[^/]*\.lock|pylock[^/]*\.toml|package-lock\.json"
-            r"|pipfile|environment[^/]*\.ya?ml|\.?pip\.conf|\.pypirc|\.npmrc)"
+            r"(?i)(?:.*/)?(?:(?:[\w.-]*[_-])?(?:requirements|constraints)[^/]*\.(?:txt|in|lock)|requirements/.*|[^/]*\.lock|pylock[^/]*\.toml|package-lock\.json|pnpm-lock\.yaml|pixi\.toml"
+            r"|pipfile|(?:environment|conda)[^/]*\.ya?ml|\.?pip\.conf|\.pypirc|\.npmrc)"
         ),
     ),
     (
         "decides how the project is built and tested",
         re.compile(
             r"(?i)(?:.*/)?(?:pyproject\.toml|setup\.cfg|tox\.ini|noxfile\.py|\.?pytest\.(?:ini|toml)|taskfile\.ya?ml|makefile|(?:gnu)?makefile|justfile|tasks\.py"
-            r"|manifest\.in|meson\.build|cmakelists\.txt|mypy\.ini|\.?ruff\.toml|\.flake8|\.pylintrc|\.semgrep[^/]*|\.?gitleaks[^/]*|\.coveragerc|\.bandit|bandit\.ya?ml|dodo\.py|fabfile\.py)"
+            r"|manifest\.in|meson\.build|cmakelists\.txt|\.?mypy\.ini|sonar-project\.properties|\.snyk|\.trivyignore|\.secrets\.baseline|\.?ruff\.toml|\.flake8|\.pylintrc|\.semgrep[^/]*|\.?gitleaks[^/]*|\.coveragerc|\.bandit|bandit\.ya?ml|dodo\.py|fabfile\.py)"
             r"|(?:[^/]+/|(?:packages|services|libs?|src)/[^/]+/)?setup\.py"
         ),
     ),
@@ -51,7 +51,7 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
         "decides what runs where, or with what rights",
         re.compile(
             r"(?i)(?:.*/)?(?:(?:docker-)?compose[^/]*\.ya?ml|dockerfile[^/]*|[^/]*\.dockerfile|containerfile|\.env(?:\.[^/]*)?|[^/]*\.(?:env|service|timer|socket)"
-            r"|[^/]*\.tf(?:vars)?|nginx[^/]*\.conf|supervisord?\.conf|crontab|procfile|sudoers[^/]*"
+            r"|[^/]*\.tf(?:vars)?|nginx[^/]*\.conf|supervisord?\.conf|crontab|procfile|vagrantfile|fly\.toml|render\.yaml|serverless\.ya?ml|sudoers[^/]*"
             r"|(?:k8s|kubernetes|helm|terraform|ansible|deploy)/.*\.(?:ya?ml|json|toml|conf|sh|j2|tpl|hcl))"
         ),
     ),

@@ -13,7 +13,7 @@ from homeostat.policy.rules.shape import TEST_FILE, Rule, added_lines
 
 _FILES = re.compile(
     r"(?i)(?:.*/)?(?:[\w.-]*[_.-])?(?:polic(?:y|ies)|audit(?:s|ing|_?logs?)?|ledgers?|governance|guardrails?|code_?owners|(?:allow|white|deny|block|black)_?lists?"
-    r"|approvals?|approvers|rbac|(?:guards?|permissions|contracts?|constitution|security)(?=[\w.-]*\.(?!py)\w+$))(?:[_.-][\w.-]*)?(?:/.*)?"
+    r"|.*\.(?:cedar|cedarschema|rego)|approvals?|approvers|rbac|(?:guards?|permissions|contracts?|constitution|security)(?=[\w.-]*\.(?!py)\w+$))(?:[_.-][\w.-]*)?(?:/.*)?"
 )
 """A folder or a file that is called what it guards by; for words of everyday code, only what is no Python."""
 
@@ -72,10 +72,10 @@ def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFindi
 
 def _switched(item: FileChange) -> Iterator[PolicyFinding]:
     """Report new lines that switch a control off, or a way around it on."""
-    had = Counter(_switches(line) for line in _lines(item.before))
-    for number, line in added_lines(item):
-        name = _switches(line)
-        if name and had[name] == 0:
+    found = [(number, name) for number, line in added_lines(item) if (name := _switches(line))]
+    had = {_switches(line) for line in _lines(item.before)} if found else set()
+    for number, name in found:
+        if name not in had:
             yield _finding(item, item.path, number, f"this switches a control off: {name}", 0.6)
 
 

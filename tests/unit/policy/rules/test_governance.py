@@ -37,6 +37,7 @@ def found(item):
         ".github/CODEOWNERS",
         "CODEOWNERS",
         "config/allowlist.json",
+        "rules/who.cedar",
         "guard_policies.yaml",
         "shop/permissions.yaml",
     ],

@@ -161,3 +161,42 @@ def test_what_tests_compare_with_is_found_where_it_changes_and_not_where_more_co
     assert found(delete("tests/data/cart.json", '{"a": 1}\n')) == [message]
     assert found(modify("tests/data/cart.csv", "1,2\n", "1,2\n3,4\n")) == []
     assert found(modify("shop/data/cart.json", '{"a": 1}\n', '{"a": 2}\n')) == []
+
+
+CODE = modify("shop/cart.py", "def total():\n    return 3\n", "def total():\n    return 4\n")
+TWO = "def test_total():\n    assert total() == 3\n    assert names() == ['a']\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("total() == 3", "total() == 4"),
+        ("    assert total() == 3\n", "    found = total()\n    assert found == 4\n"),
+        ("names() == ['a']", "names() == ['a', 'b']"),
+    ],
+)
+def test_what_a_test_expects_may_change_with_the_code_and_not_without_it(old, new):
+    item = modify("tests/test_cart.py", TWO, TWO.replace(old, new))
+    assert list(RULE.check(tree(CODE, item), POLICY)) == []
+    assert list(RULE.check(tree(item), POLICY)) != []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("total() == 3", "total()"),
+        ("total() == 3", "total() is not None"),
+        ("total() == 3", "total() in (3, 4)"),
+        ("    assert total() == 3\n", ""),
+        ("    assert total() == 3\n", "    return\n"),
+        ("    assert total() == 3\n", "    assert True\n"),
+        ("def test_total", "def total_test"),
+    ],
+)
+def test_no_test_asserts_less_with_the_code_either(old, new):
+    item = modify("tests/test_cart.py", TWO, TWO.replace(old, new))
+    assert list(RULE.check(tree(CODE, item), POLICY)) != []
+    others = "\n\ndef test_more():\n    assert total() == 4\n    assert total() == 4\n"
+    more = modify("tests/test_cart.py", TWO, TWO.replace(old, new) + others)
+    if old.startswith("total"):
+        assert list(RULE.check(tree(CODE, more), POLICY)) != [], "another test does not make up for it"
