@@ -7,7 +7,7 @@ its number, what was hashed of it, and its inclusion proof), ``row`` (the propos
 1. It is a bundle, in the one spelling that it can have.
 2. The checkpoint is signed by the ledger's key.
 3. Every entry is in the tree that the checkpoint signs, and belongs to the story.
-4. The entries lead from the submission to a last state, through versions that only rise.
+4. The entries lead from the submission to a last state, each to the next version: none in between was left out.
 5. The row is the one that its last entry was written with.
 6. The diff is the one of every entry of its revision, and the change is that diff on that base under that policy.
 7. The proof was signed by a worker whose key the ledger names, for exactly this change.
@@ -196,8 +196,11 @@ def _check_life(story: _Story) -> str:
     state, version = "", 0
     for entry in story.moves:
         body = entry["body"]
-        if body["from"] != state or type(body["version"]) is not int or body["version"] <= version:
+        if body["from"] != state:
             raise _WrongError(f"entry {entry['seq']} goes from {body['from']!r}, and the one before led to {state!r}")
+        # What leads back to a state can be left out, and the states still fit: a deferral, or a revert that was undone.
+        if type(body["version"]) is not int or body["version"] != version + 1:
+            raise _WrongError(f"entry {entry['seq']} has version {body['version']!r} after {version}: some are missing")
         state, version = body["to"], body["version"]
     if not story.moves:
         raise _WrongError("no entry tells of the proposal")

@@ -14,6 +14,8 @@ from homeostat.audit.bundle import holds, verify_bundle
 from homeostat.audit.checkpoint import ledger_key
 from homeostat.audit.notes import NoteKey
 from homeostat.core import canonical_json
+from homeostat.flows.deciding import defer, resume
+from homeostat.testing.world import OWNER
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,24 @@ def test_every_entry_and_every_commit_is_needed(story):
         failed(altered(data, lambda raw, place=place: raw["entries"].pop(place)), key)
     for name in raw["commits"]:
         failed(altered(data, lambda raw, name=name: raw["commits"].pop(name)), key)
+
+
+def test_a_round_that_leads_back_to_where_it_began_cannot_be_left_out(world):
+    identity = world.propose(diff="--- a/other.py\n+++ b/other.py\n@@ -1 +1 @@\n-x = 1\n+x = 5\n")
+    defer(world.deps, identity, actor=OWNER, notes="it breaks the till")
+    resume(world.deps, identity, actor=OWNER)
+    world.run()
+    data, key = bundle_of(world, identity)
+    assert holds(verify_bundle(data, key))
+    said = [json.loads(item["said"])["body"].get("to") for item in json.loads(data)["entries"]]
+    first, last = said.index("deferred"), len(said) - 1
+    assert said[last] == said[first - 1]
+
+    def without_the_round(raw):  # the last stands for the one before it
+        del raw["entries"][first - 1 : last]
+
+    name, detail = failed(altered(data, without_the_round), key)
+    assert name == "life" and "some are missing" in detail
 
 
 def test_a_story_of_parts_that_are_each_true_is_not_true_for_that(story, world):
