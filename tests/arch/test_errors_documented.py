@@ -30,6 +30,9 @@ def _codes_in_code():
                 )
             if isinstance(code, str):
                 codes.setdefault(code, f"{relative(path)}:{node.lineno}")
+    for path in sorted((ROOT / "src" / "homeostat" / "policy" / "cedar").glob("*.cedar")):
+        for code in re.findall(r'^@code\("([^"]*)"\)', path.read_text(encoding="utf-8"), flags=re.MULTILINE):
+            codes.setdefault(code, relative(path))
     return codes
 
 

@@ -119,7 +119,7 @@ def ensure_state_dir(path: Path) -> Path:
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_private_dir(path)
+        check_private_dir(path)
         ignore = path / ".gitignore"
         if not ignore.exists():
             _create(ignore, b"*\n")
@@ -138,7 +138,7 @@ def load_or_create_keys(state_dir: Path) -> Keys:
     _check_whole(state_dir)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        _check_private_dir(folder)
+        check_private_dir(folder)
         signer = _load_or_create_signer(folder)
         _load_or_create(folder / WORKER_KEY, lambda: Ed25519Signer.generate().private_pem())
         agent_key = _load_or_create(folder / AGENT_KEY, lambda: secrets.token_bytes(AGENT_KEY_BYTES))
@@ -260,7 +260,7 @@ def _read_private(path: Path) -> bytes:
         if not stat.S_ISREG(info.st_mode):
             raise _damaged(path, "it is not a regular file")
         if info.st_uid != os.geteuid() or info.st_mode & 0o077:
-            raise _too_open(path, info, "chmod 600")
+            raise too_open(path, info, "chmod 600")
         return file.read(_MAX_KEY_FILE_BYTES)
 
 
@@ -282,7 +282,8 @@ def _create(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-def _check_private_dir(path: Path) -> None:
+def check_private_dir(path: Path) -> None:
+    """Raise `Unavailable` for a folder that others can enter, or that is none."""
     info = path.lstat()
     if not stat.S_ISDIR(info.st_mode):
         raise Unavailable(
@@ -291,10 +292,11 @@ def _check_private_dir(path: Path) -> None:
             hint="name the folder itself",
         )
     if info.st_uid != os.geteuid() or info.st_mode & 0o077:
-        raise _too_open(path, info, "chmod 700")
+        raise too_open(path, info, "chmod 700")
 
 
-def _too_open(path: Path, info: os.stat_result, remedy: str) -> Unavailable:
+def too_open(path: Path, info: os.stat_result, remedy: str) -> Unavailable:
+    """Return the error for a state file or folder that others can read, enter or own; `remedy` mends its mode."""
     if info.st_uid != os.geteuid():
         return Unavailable(
             "state-dir-not-private",

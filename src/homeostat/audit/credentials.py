@@ -32,7 +32,7 @@ def unlike_ledger(actor: Actor, token_digest: str | None, entries: Iterable[Ledg
     Without a digest (the name was erased, and the token with it) none is compared.
     """
     own = [entry for entry in entries if entry.kind == CREDENTIAL_MADE and entry.subject == actor.id]
-    if actor.may_approve:
+    if actor.is_person:
         made = any(entry.body.get("role") == Role.OWNER for entry in own)
         if not (made and actor.id.startswith(_PERSON)):
             return f"{actor.id} may approve, but the ledger knows of no such credential"

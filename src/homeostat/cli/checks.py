@@ -189,6 +189,7 @@ def _diagnose(place: Place) -> Iterator[Diagnosis]:
     yield from _try("state", lambda: _state_dir(place))
     if place.state_dir.exists():
         yield from _try("keys", lambda: _keys(place))
+        yield from _try("policies", lambda: _policies(place))
         yield from _try("flows", lambda: _flows(place))
     yield from _try("disk", lambda: _disk(place))
     yield from _try("hub", lambda: _hub(place))
@@ -255,6 +256,13 @@ def _keys(place: Place) -> Diagnosis:
 
     check_keys(place.state_dir)
     return Diagnosis(level="ok", name="keys", detail="those that are there can be used, by nobody else")
+
+
+def _policies(place: Place) -> Diagnosis:
+    from homeostat.adapters.policies import load_authorizer
+
+    count = len(load_authorizer(place.state_dir).ids)
+    return Diagnosis(level="ok", name="policies", detail=f"{count} on who may do what, all fit the schema")
 
 
 def _flows(place: Place) -> Diagnosis:

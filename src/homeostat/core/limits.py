@@ -48,6 +48,12 @@ MAX_SAMPLES_PER_TEMPLATE = 20
 MAX_SAMPLES_PER_CALL = 2
 """Samples of one group that one request can add: a storm of one error needs no twenty rewritten at each."""
 
+MAX_POLICIES = 1_000
+MAX_POLICY_FILE_CHARS = 256 << 10
+MAX_POLICY_CHARS = 8 << 10
+MAX_POLICY_NESTING = 32
+"""Brackets within brackets, and `if`s, of one Cedar policy: its parser goes as deep as the text does."""
+
 MAX_DIFF_HUNKS = 2_000
 MAX_PATCHED_BYTES = 16 << 20
 """All files together that one patch is resolved against."""

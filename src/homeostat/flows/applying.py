@@ -23,6 +23,7 @@ from homeostat.flows import canarying
 from homeostat.flows.bringing_in_line import bring_back, live_change
 from homeostat.flows.deciding import approve, policy_changed
 from homeostat.flows.deps import Deps
+from homeostat.flows.permitting import ask
 from homeostat.flows.proposing import resolve_diff
 from homeostat.flows.swapping import NotSwapped, swap_into_all
 from homeostat.flows.transition import drop_candidate, must, read, read_all, transition
@@ -32,6 +33,7 @@ from homeostat.model.canary import CanaryStage
 from homeostat.model.change import TreeChange
 from homeostat.model.proposal import MOVES_TREE, ON_TRIAL, Application, Proposal, ProposalState
 from homeostat.model.verdict import Denied
+from homeostat.policy.authorization import Action
 from homeostat.proposals.events import ApplyAsked, ApplyFailed, ApplyStarted, RestartNeeded, WentLive
 from homeostat.rollout.consent import change_ref
 from homeostat.rollout.live import plan_change
@@ -56,7 +58,14 @@ _APPLIED = frozenset(
 
 
 def request_apply(
-    deps: Deps, proposal_id: ProposalId, *, actor: Actor, seen: Digest | None, label: str = "", forced: bool = False
+    deps: Deps,
+    proposal_id: ProposalId,
+    *,
+    actor: Actor,
+    seen: Digest | None,
+    label: str = "",
+    forced: bool = False,
+    reason: str = "",
 ) -> Proposal | Denied:
     """Approve (when that is still to be done) and start applying. Asked twice, it happens once.
 
@@ -66,10 +75,11 @@ def request_apply(
     proposal = read(deps, proposal_id)
     if proposal.state is ProposalState.AWAITING_APPROVAL or proposal.state in _UNDER_WAY:
         check_recorded(deps, proposal)
+    permitted = _may_apply(deps, actor, proposal, forced, reason)
+    if isinstance(permitted, Denied):
+        return permitted
     if proposal.state in _APPLIED:
         return proposal
-    if not actor.may_approve:
-        return Denied(code="not-a-person", reasons=("an agent's token cannot apply a proposal",))
     if not deps.settings.self_improvement.enabled:
         return Denied(code="disabled", reasons=("applying is switched off: `self_improvement.enabled` is false",))
     if proposal.state is ProposalState.APPROVED and proposal.apply_requested:
@@ -81,12 +91,33 @@ def request_apply(
         if isinstance(fits, Denied):
             return fits
     if proposal.state is ProposalState.APPROVED:
-        outcome = transition(deps, proposal, ApplyAsked(), actor=actor)
+        outcome = transition(deps, proposal, ApplyAsked(), actor=actor, policies=permitted)
     else:
-        outcome = approve(deps, proposal_id, actor=actor, seen=seen, apply_requested=True, label=label, forced=forced)
+        outcome = approve(
+            deps,
+            proposal_id,
+            actor=actor,
+            seen=seen,
+            apply_requested=True,
+            label=label,
+            forced=forced,
+            notes=reason,
+            policies=permitted,
+        )
     if isinstance(outcome, Proposal):
         deps.start.apply_asked(outcome.id)
     return outcome
+
+
+def _may_apply(deps: Deps, actor: Actor, proposal: Proposal, forced: bool, reason: str) -> tuple[str, ...] | Denied:
+    """Return the policies that let the actor apply it, and skip the waiting where that is asked too; or the refusal."""
+    policies: tuple[str, ...] = ()
+    for action in (Action.APPLY, Action.FORCE) if forced else (Action.APPLY,):
+        permitted = ask(deps, actor, action, proposal, reason=reason)
+        if isinstance(permitted, Denied):
+            return permitted
+        policies += permitted.policies
+    return policies
 
 
 def apply(deps: Deps, proposal_id: ProposalId) -> None:

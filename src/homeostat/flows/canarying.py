@@ -5,7 +5,7 @@ and gives all calls back when its lease ends, so that a hub that died leaves not
 far it has come (`CanaryStage`); `watch` reads it, keeps the leases, and acts on what the judge says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -120,7 +120,7 @@ def look(deps: Deps, proposal: Proposal) -> CanaryLook:
     )
 
 
-def accept(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str) -> Proposal | Denied:
+def accept(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str, policies: Sequence[str]) -> Proposal | Denied:
     """Let all calls run a canary that the evidence leaves undecided, on a person's word.
 
     What was found on copies of the arguments says nothing of latency and load: then the first share follows.
@@ -135,15 +135,17 @@ def accept(deps: Deps, proposal: Proposal, *, actor: Actor, reason: str) -> Prop
         )
     if proposal.application.canary.is_shadow and deps.settings.canary.steps:
         told = f"{reason} (held until then: {course.reason})"
-        return transition(
-            deps, proposal, CanaryWidened(percent=deps.settings.canary.steps[0], reason=told), actor=actor
-        )
-    return pass_on(deps, proposal, CanaryPassed(reason=reason, doubt=course.reason), actor=actor)
+        widened = CanaryWidened(percent=deps.settings.canary.steps[0], reason=told)
+        return transition(deps, proposal, widened, actor=actor, policies=policies)
+    passed = CanaryPassed(reason=reason, doubt=course.reason)
+    return pass_on(deps, proposal, passed, actor=actor, policies=policies)
 
 
-def pass_on(deps: Deps, proposal: Proposal, event: CanaryPassed, *, actor: Actor) -> Proposal | Denied:
+def pass_on(
+    deps: Deps, proposal: Proposal, event: CanaryPassed, *, actor: Actor, policies: Sequence[str] = ()
+) -> Proposal | Denied:
     """Let the change go the way of every other one: branch, files, all calls of every process."""
-    outcome = transition(deps, proposal, event, actor=actor)
+    outcome = transition(deps, proposal, event, actor=actor, policies=policies)
     if isinstance(outcome, Proposal):
         deps.start.apply_asked(outcome.id)
     return outcome
@@ -157,10 +159,11 @@ def end(
     reason: str,
     automatic: bool,
     facts: Mapping[str, JsonValue] | None = None,
+    policies: Sequence[str] = (),
 ) -> Proposal | Denied:
     """Journal that a canary is taken back, with what a detector saw, and start it."""
     ended = CanaryEnded(reason=reason, automatic=automatic, facts=facts or {})
-    return transition(deps, proposal, ended, actor=actor, at_once=deps.start.revert_asked)
+    return transition(deps, proposal, ended, actor=actor, policies=policies, at_once=deps.start.revert_asked)
 
 
 def give_back(deps: Deps, proposal: Proposal, change: TreeChange) -> None:

@@ -5,11 +5,13 @@ from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ProposalId
 from homeostat.core.limits import MAX_TEXT_CHARS
 from homeostat.flows.deps import Deps
+from homeostat.flows.permitting import ask
 from homeostat.flows.transition import drop_candidate, read, transition
 from homeostat.flows.vouching import check_recorded
 from homeostat.model.actor import Actor
 from homeostat.model.proposal import Proposal, Review
 from homeostat.model.verdict import Denied
+from homeostat.policy.authorization import Action
 from homeostat.proposals.events import Approved, Deferred, Rejected, Resumed
 from homeostat.rollout.consent import may_approve
 from homeostat.telemetry.redact import clean
@@ -25,18 +27,22 @@ def approve(
     forced: bool = False,
     notes: str = "",
     label: str = "",
+    policies: tuple[str, ...] = (),
 ) -> Proposal | Denied:
-    """Record consent to exactly the change digest that stands in the row (and was `seen`)."""
+    """Record consent to exactly the change digest that stands in the row (and was `seen`).
+
+    `policies` are those that let the actor ask for what is asked together with the approval.
+    """
     proposal = read(deps, proposal_id)
     if proposal.change.policy_digest != deps.policy.digest:
         return policy_changed()
-    consent = may_approve(actor, proposal, seen=seen, profile=deps.settings.profile)
+    consent = may_approve(actor, proposal, seen=seen, profile=deps.settings.profile, authorizer=deps.authorizer)
     if isinstance(consent, Denied):
         return consent
     check_recorded(deps, proposal)
     review = _review(deps, proposal, actor, "approved", notes, label, unreviewed=consent.unreviewed)
     approved = Approved(review=review, apply_requested=apply_requested, forced=forced)
-    return transition(deps, proposal, approved, actor=actor)
+    return transition(deps, proposal, approved, actor=actor, policies=(*consent.policies, *policies))
 
 
 def policy_changed() -> Denied:
@@ -50,12 +56,13 @@ def policy_changed() -> Denied:
 
 def reject(deps: Deps, proposal_id: ProposalId, *, actor: Actor, notes: str, label: str = "") -> Proposal | Denied:
     """Reject with a reason; without one the source's contract refuses it."""
-    refused = person_with_reason(actor, notes, decision="a rejection")
-    if refused is not None:
-        return refused
+    check_reason(notes, decision="a rejection")
     proposal = read(deps, proposal_id)
+    permitted = ask(deps, actor, Action.REJECT, proposal, reason=notes)
+    if isinstance(permitted, Denied):
+        return permitted
     review = _review(deps, proposal, actor, "rejected", notes, label)
-    outcome = transition(deps, proposal, Rejected(review=review), actor=actor)
+    outcome = transition(deps, proposal, Rejected(review=review), actor=actor, policies=permitted.policies)
     if isinstance(outcome, Proposal):
         drop_candidate(deps, proposal.id)
     return outcome
@@ -63,37 +70,30 @@ def reject(deps: Deps, proposal_id: ProposalId, *, actor: Actor, notes: str, lab
 
 def defer(deps: Deps, proposal_id: ProposalId, *, actor: Actor, notes: str = "", label: str = "") -> Proposal | Denied:
     """Put a proposal aside until somebody resumes it."""
-    refused = person_only(actor)
-    if refused is not None:
-        return refused
     proposal = read(deps, proposal_id)
+    permitted = ask(deps, actor, Action.DEFER, proposal, reason=notes)
+    if isinstance(permitted, Denied):
+        return permitted
     review = _review(deps, proposal, actor, "deferred", notes, label)
-    return transition(deps, proposal, Deferred(review=review), actor=actor)
+    return transition(deps, proposal, Deferred(review=review), actor=actor, policies=permitted.policies)
 
 
 def resume(deps: Deps, proposal_id: ProposalId, *, actor: Actor) -> Proposal | Denied:
     """Take a deferred proposal up again; it is validated anew."""
-    refused = person_only(actor)
-    if refused is not None:
-        return refused
-    outcome = transition(deps, read(deps, proposal_id), Resumed(), actor=actor)
+    proposal = read(deps, proposal_id)
+    permitted = ask(deps, actor, Action.RESUME, proposal)
+    if isinstance(permitted, Denied):
+        return permitted
+    outcome = transition(deps, proposal, Resumed(), actor=actor, policies=permitted.policies)
     if isinstance(outcome, Proposal):
         deps.start.submitted(outcome.id, retry=True)
     return outcome
 
 
-def person_only(actor: Actor) -> Denied | None:
-    """Refuse a decision by anybody but a person."""
-    if actor.may_approve:
-        return None
-    return Denied(code="not-a-person", reasons=("an agent's token cannot decide on proposals",))
-
-
-def person_with_reason(actor: Actor, reason: str, *, decision: str) -> Denied | None:
-    """Refuse a decision by anybody but a person; one that comes without its reason is not even asked about."""
+def check_reason(reason: str, *, decision: str) -> None:
+    """Raise `InvalidInput` for a decision without its reason: nobody is asked about it."""
     if not reason.strip():
         raise InvalidInput("reason-missing", f"{decision} needs a reason", hint="add --reason '...'")
-    return person_only(actor)
 
 
 def _review(

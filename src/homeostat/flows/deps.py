@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from homeostat.flows.judgings import Judgings
 from homeostat.flows.routing import Routing
 from homeostat.model.settings import Settings
+from homeostat.policy.authorization import Authorizer
 from homeostat.policy.document import PolicyDocument
 from homeostat.ports.clock import Clock, IdSource
 from homeostat.ports.live import LiveProcesses
@@ -39,6 +40,7 @@ class Deps:
     ids: IdSource
     settings: Settings
     policy: PolicyDocument
+    authorizer: Authorizer
     repository_path: str
     proposals: ProposalStore
     records: RecordStore

@@ -11,6 +11,7 @@ from homeostat.core.digests import Digest, short
 from homeostat.core.ids import CommitId, ProposalId
 from homeostat.core.limits import MAX_REVISIONS
 from homeostat.flows.deps import Deps
+from homeostat.flows.permitting import ask
 from homeostat.flows.proposing import (
     Submission,
     base_commit,
@@ -26,6 +27,7 @@ from homeostat.flows.transition import drop_candidate, read, transition
 from homeostat.model.actor import Actor
 from homeostat.model.proposal import Proposal
 from homeostat.model.verdict import Denied
+from homeostat.policy.authorization import Action
 from homeostat.proposals.events import Edited
 from homeostat.proposals.lifecycle import refusal
 from homeostat.rollout.consent import change_ref
@@ -54,7 +56,10 @@ def edit(
     digest that the editor had before them; another one now is refused.
     """
     proposal = read(deps, proposal_id)
-    refused = _may_edit(deps, proposal, actor, seen)
+    permitted = ask(deps, actor, Action.EDIT, proposal)
+    if isinstance(permitted, Denied):
+        return permitted
+    refused = _cannot_edit(deps, proposal, actor, seen)
     if refused is not None:
         return refused
     submission = _merged(proposal, wanted)
@@ -78,6 +83,9 @@ def edit(
     )
     if edited.is_as(proposal):
         return proposal
+    permitted = ask(deps, actor, Action.EDIT, proposal, paths=change.touched_paths)
+    if isinstance(permitted, Denied):
+        return permitted  # other files, and a policy on them
     refused = refuse_secrets(deps, change, ref, actor)
     if refused is not None:
         return refused
@@ -91,16 +99,14 @@ def edit(
                 reasons=(f"proposal {known.id} has the same diff, and is {known.state.value}",),
                 hint="decide on that one",
             )
-        outcome = transition(deps, proposal, edited, actor=actor)
+        outcome = transition(deps, proposal, edited, actor=actor, policies=permitted.policies)
     if isinstance(outcome, Proposal):
         drop_candidate(deps, outcome.id)
         deps.start.submitted(outcome.id, retry=True)
     return outcome
 
 
-def _may_edit(deps: Deps, proposal: Proposal, actor: Actor, seen: Digest | None) -> Denied | None:
-    if not actor.may_approve and actor.id != proposal.submitted_by:
-        return Denied(code="not-yours", reasons=("an agent edits only what it handed in itself",))
+def _cannot_edit(deps: Deps, proposal: Proposal, actor: Actor, seen: Digest | None) -> Denied | None:
     refused = refusal(proposal, Edited)
     if refused is not None:
         return refused

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from homeostat.core.ids import ProposalId
 from homeostat.core.limits import MAX_TEXT_CHARS
 from homeostat.flows import canarying
-from homeostat.flows.deciding import person_with_reason
+from homeostat.flows.deciding import check_reason
 from homeostat.flows.deps import Deps
 from homeostat.flows.detecting import LOOKS_BACK, ServiceLook, look_at_service, settled_since
+from homeostat.flows.permitting import ask
 from homeostat.flows.reverting import request_automatic_revert
 from homeostat.flows.taking_out import TAKES_OUT, take_out
 from homeostat.flows.transition import moved_since, must, read, read_all, transition
@@ -20,6 +21,7 @@ from homeostat.model.proposal import Proposal, ProposalState
 from homeostat.model.restart import RestartPhase
 from homeostat.model.verdict import Denied
 from homeostat.model.vitals import VitalsTick
+from homeostat.policy.authorization import Action
 from homeostat.proposals.events import Accepted, ObservedWell, RestartSeen
 from homeostat.proposals.lifecycle import refusal
 from homeostat.rollout.arms import Arm, arm_of, serves, watched_time_s
@@ -95,13 +97,14 @@ def accept(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) ->
     What does harm is taken back whoever likes it, and what is still watched is not cut short. The person
     vouches for the change: its finding is resolved only where the evidence shows its symptom gone or rarer.
     """
-    refused = person_with_reason(actor, reason, decision="an acceptance")
-    if refused is not None:
-        return refused
+    check_reason(reason, decision="an acceptance")
     proposal = read(deps, proposal_id)
+    permitted = ask(deps, actor, Action.ACCEPT, proposal, reason=reason)
+    if isinstance(permitted, Denied):
+        return permitted
     why = clean(reason.strip())[:MAX_TEXT_CHARS]
     if proposal.state is ProposalState.CANARY:
-        return canarying.accept(deps, proposal, actor=actor, reason=why)
+        return canarying.accept(deps, proposal, actor=actor, reason=why, policies=permitted.policies)
     refused = refusal(proposal, Accepted)
     if refused is not None:
         return refused
@@ -118,7 +121,8 @@ def accept(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) ->
         )
     if seen.symptom is not None and judge_symptom(seen.symptom).confirmed:
         _resolve_finding(deps, proposal)
-    return transition(deps, proposal, Accepted(reason=why, doubt=judgement.reason), actor=actor)
+    accepted = Accepted(reason=why, doubt=judgement.reason)
+    return transition(deps, proposal, accepted, actor=actor, policies=permitted.policies)
 
 
 def look(deps: Deps, proposal: Proposal) -> Observation:

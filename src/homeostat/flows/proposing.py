@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from homeostat.core.digests import Digest
@@ -10,6 +10,7 @@ from homeostat.core.errors import InvalidInput, NotFound
 from homeostat.core.ids import CommitId, FindingId, ProposalId
 from homeostat.core.limits import MAX_EVIDENCE_ITEMS, MAX_TEXT_CHARS, MAX_TITLE_CHARS, MAX_UNDECIDED
 from homeostat.flows.deps import Deps
+from homeostat.flows.permitting import ask
 from homeostat.flows.recording import record_or_lag
 from homeostat.improvement.findings import evidence as evidence_of
 from homeostat.model.actor import Actor, Role
@@ -18,6 +19,7 @@ from homeostat.model.finding import Finding
 from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import Category, ChangeRef, Proposal, ProposalState, Severity
 from homeostat.model.verdict import Denied
+from homeostat.policy.authorization import Action
 from homeostat.policy.check import check_change
 from homeostat.policy.rules.secrets import RULE as SECRETS
 from homeostat.rollout.consent import change_ref
@@ -85,8 +87,12 @@ def submit(
     change = resolve_diff(deps, diff, base)
     if isinstance(change, Denied):
         return change
+    permitted = ask(deps, actor, Action.PROPOSE, paths=change.touched_paths, reason=submission.rationale)
+    if isinstance(permitted, Denied):
+        return permitted
     ref = change_ref(base, diff, deps.policy.digest)
-    despite = _taken_back(deps, ref.diff_digest) if submission.again.strip() and actor.may_approve else None
+    despite, again_by = _despite(deps, submission, ref, change, actor)
+    policies = (*permitted.policies, *again_by)
     known = known_diff(deps, ref.diff_digest, base, despite=despite)
     if known is not None:
         return known
@@ -101,13 +107,13 @@ def submit(
         known = known_diff(deps, ref.diff_digest, base, despite=despite)
         if known is not None:
             return known
-        _insert(deps, proposal, actor)
+        _insert(deps, proposal, actor, policies)
     deps.start.submitted(proposal.id)
     record_or_lag(deps, proposal.id)
     return proposal
 
 
-def _insert(deps: Deps, proposal: Proposal, actor: Actor) -> None:
+def _insert(deps: Deps, proposal: Proposal, actor: Actor, policies: Sequence[str]) -> None:
     deps.proposals.insert(
         proposal,
         EntryDraft(
@@ -121,6 +127,7 @@ def _insert(deps: Deps, proposal: Proposal, actor: Actor) -> None:
                 "change_digest": proposal.change.change_digest,
                 "diff_digest": proposal.change.diff_digest,
                 "base_commit": proposal.change.base_commit,
+                "policies": list(policies),
                 **({} if proposal.again_after is None else {"again_after": proposal.again_after}),
                 **({} if proposal.takes_back is None else {"takes_back": proposal.takes_back}),
             },
@@ -219,6 +226,20 @@ def known_diff(
         if proposal.change.base_commit == base and proposal.state in _OPEN:
             return proposal
     return None
+
+
+def _despite(
+    deps: Deps, submission: Submission, ref: ChangeRef, change: TreeChange, actor: Actor
+) -> tuple[ProposalId | None, tuple[str, ...]]:
+    """Return the proposal of the same diff that was taken back, where the actor says why and may look past it.
+
+    Beside it stand the policies that let them.
+    """
+    taken_back = _taken_back(deps, ref.diff_digest) if submission.again.strip() else None
+    if taken_back is None:
+        return None, ()
+    answer = ask(deps, actor, Action.PROPOSE_AGAIN, paths=change.touched_paths, reason=submission.again)
+    return (None, ()) if isinstance(answer, Denied) else (taken_back, answer.policies)
 
 
 def _taken_back(deps: Deps, diff_digest: Digest) -> ProposalId | None:

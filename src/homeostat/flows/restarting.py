@@ -13,6 +13,7 @@ from homeostat.core.canonical_json import JsonValue
 from homeostat.core.errors import Conflict, HomeostatError, NotFound, Unavailable
 from homeostat.core.ids import ProposalId
 from homeostat.flows.deps import Deps
+from homeostat.flows.permitting import ask
 from homeostat.flows.restart_back import plan_of, restart_back
 from homeostat.flows.reverting import request_automatic_revert
 from homeostat.flows.transition import must, read, read_all, transition
@@ -21,6 +22,7 @@ from homeostat.model.ledger import EntryDraft
 from homeostat.model.proposal import REVERT_WAITS, Proposal, ProposalState
 from homeostat.model.restart import RestartableProgram, RestartPhase, RestartReport
 from homeostat.model.verdict import Denied
+from homeostat.policy.authorization import Action
 from homeostat.proposals.events import RestartAsked
 
 _WAITING = frozenset({ProposalState.AWAITING_RESTART})
@@ -45,8 +47,9 @@ def request_restart(deps: Deps, *, actor: Actor, proposal_id: ProposalId | None 
     `proposal_id` is a change that must be waiting for it. `NotFound` (``nothing-to-restart``) when
     nobody here can restart anything.
     """
-    if not actor.may_approve:
-        return Denied(code="not-a-person", reasons=("an agent's token cannot restart a program",))
+    permitted = ask(deps, actor, Action.RESTART)
+    if isinstance(permitted, Denied):
+        return permitted
     programs = tuple(deps.restarter.programs())
     if not programs:
         raise NotFound(
@@ -68,7 +71,7 @@ def request_restart(deps: Deps, *, actor: Actor, proposal_id: ProposalId | None 
         asked = tuple(item.id for item in waiting if _request_of(item) == under_way)
         return AskedRestart(request_id=under_way, programs=programs, proposals=asked)
     request_id = deps.ids.new_uuid()
-    _ask(deps, request_id, programs, waiting, actor=actor)
+    _ask(deps, request_id, programs, waiting, actor=actor, policies=permitted.policies)
     return AskedRestart(
         request_id=request_id,
         programs=tuple(deps.restarter.programs()),
@@ -112,16 +115,23 @@ def watch_restarts(deps: Deps, *, look_anyway: bool) -> None:
 
 
 def _ask(
-    deps: Deps, request_id: str, programs: Sequence[RestartableProgram], waiting: Sequence[Proposal], *, actor: Actor
+    deps: Deps,
+    request_id: str,
+    programs: Sequence[RestartableProgram],
+    waiting: Sequence[Proposal],
+    *,
+    actor: Actor,
+    policies: Sequence[str] = (),
 ) -> None:
     # Journal before anything happens: what is asked is on record, and recovery begins what a crash left out.
     body: dict[str, JsonValue] = {
         "programs": [item.id for item in programs],
         "proposals": [str(item.id) for item in waiting],
+        **({"policies": list(policies)} if policies else {}),
     }
     deps.ledger.append(EntryDraft(kind="restart.asked", actor=actor.id, subject=request_id, body=body))
     for item in waiting:
-        must(transition(deps, item, RestartAsked(request_id=request_id), actor=actor))
+        must(transition(deps, item, RestartAsked(request_id=request_id), actor=actor, policies=policies))
     for program in programs:
         try:
             deps.restarter.begin(program.id, request_id, plan_of(deps))

@@ -15,6 +15,7 @@ from homeostat.flows import canarying
 from homeostat.flows.applying import change_of
 from homeostat.flows.bringing_in_line import bring_back, take_out_at_once
 from homeostat.flows.deps import Deps
+from homeostat.flows.permitting import ask
 from homeostat.flows.restart_back import restart_back
 from homeostat.flows.taking_out import put_back_in
 from homeostat.flows.transition import drop_candidate, moved_since, must, read, transition
@@ -22,6 +23,7 @@ from homeostat.model.actor import SYSTEM, Actor
 from homeostat.model.change import TreeChange
 from homeostat.model.proposal import REVERT_WAITS, Application, Proposal, ProposalState
 from homeostat.model.verdict import Denied
+from homeostat.policy.authorization import Action
 from homeostat.ports.repository import Drift
 from homeostat.proposals.events import RevertAborted, Reverted, RevertReplanned, RevertStarted, RevertWaits
 
@@ -36,11 +38,13 @@ _MOST_PLANS = 3
 def request_revert(deps: Deps, proposal_id: ProposalId, *, actor: Actor, reason: str) -> Proposal | Denied:
     """Journal a revert and start it. Refused, with every path named, when the tree has moved on."""
     proposal = read(deps, proposal_id)
+    permitted = ask(deps, actor, Action.REVERT, proposal, reason=reason)
+    if isinstance(permitted, Denied):
+        return permitted
     if proposal.state in (ProposalState.REVERTING, ProposalState.REVERTED):
         return proposal
-    if not actor.may_approve:
-        return Denied(code="not-a-person", reasons=("an agent's token cannot revert a change",))
-    return _request(deps, proposal, actor=actor, reason=reason or "asked for", automatic=False)
+    why = reason or "asked for"
+    return _request(deps, proposal, actor=actor, reason=why, automatic=False, policies=permitted.policies)
 
 
 def request_automatic_revert(
@@ -58,9 +62,12 @@ def _request(
     reason: str,
     automatic: bool,
     facts: Mapping[str, JsonValue] | None = None,
+    policies: tuple[str, ...] = (),
 ) -> Proposal | Denied:
     if proposal.state is ProposalState.CANARY:
-        return canarying.end(deps, proposal, actor=actor, reason=reason, automatic=automatic, facts=facts)
+        return canarying.end(
+            deps, proposal, actor=actor, reason=reason, automatic=automatic, facts=facts, policies=policies
+        )
     if not stands(proposal):
         return Denied(
             code="nothing-to-revert",
@@ -84,7 +91,7 @@ def _request(
         message = _message(proposal, reason)
         commit = deps.deployed.prepare(parent=parent, change=back, message=message, at=deps.clock.now())
     started = RevertStarted(parent=parent, commit=commit, reason=reason, automatic=automatic, facts=facts or {})
-    return transition(deps, proposal, started, actor=actor, at_once=deps.start.revert_asked)
+    return transition(deps, proposal, started, actor=actor, policies=policies, at_once=deps.start.revert_asked)
 
 
 def stands(proposal: Proposal) -> bool:

@@ -99,16 +99,19 @@ def transition(
     event: Event,
     *,
     actor: Actor,
+    policies: Sequence[str] = (),
     at_once: Callable[[ProposalId], None] = lambda _: None,
 ) -> Proposal | Denied:
     """Apply `event` to the row as it was read. `Conflict` when somebody else changed it since.
 
+    `policies` are those that let `actor` do it, for the ledger; none where nobody was asked.
     `at_once` starts what follows from the row and shall not wait for Git, which takes a tenth of a second.
     """
     outcome = step(proposal, event, at=deps.clock.now())
     if isinstance(outcome, Denied):
         return outcome
-    entry = EntryDraft(kind=outcome.kind, actor=actor.id, subject=proposal.id, body=outcome.facts)
+    body = outcome.facts if not policies else {**outcome.facts, "policies": list(policies)}
+    entry = EntryDraft(kind=outcome.kind, actor=actor.id, subject=proposal.id, body=body)
     try:
         saved = deps.proposals.save(outcome.proposal, entry)
     except OutcomeUnknown:

@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable
 
 from homeostat.core.digests import Digest
-from homeostat.core.errors import Conflict, HomeostatError
+from homeostat.core.errors import Conflict, HomeostatError, NotPermitted
 from homeostat.core.ids import ProposalId, parse_proposal_id
 from homeostat.flows.applying import request_apply
 from homeostat.flows.deps import Deps
 from homeostat.flows.transition import read
+from homeostat.hub.auth import error_of
 from homeostat.hub.contract import ApplyResponse, apply_error, error_text
 from homeostat.hub.metrics import HubMetrics
 from homeostat.model.actor import Actor
@@ -37,6 +38,7 @@ def apply_and_wait(
     seen: Digest | None,
     label: str,
     forced: bool = False,
+    reason: str = "",
     sleep: Callable[[float], None] = time.sleep,
 ) -> ApplyResponse:
     """Approve and apply one proposal and answer when it is done; blocking, bounded.
@@ -47,7 +49,7 @@ def apply_and_wait(
     started_s = deps.clock.monotonic_s()
 
     def ask(identity: ProposalId) -> Proposal | Denied:
-        return request_apply(deps, identity, actor=actor, seen=seen, label=label, forced=forced)
+        return request_apply(deps, identity, actor=actor, seen=seen, label=label, forced=forced, reason=reason)
 
     response, caused = _apply(deps, proposal_id, ask, sleep)
     metrics.apply_duration.observe(deps.clock.monotonic_s() - started_s)
@@ -68,11 +70,15 @@ def _apply(
     try:
         identity = parse_proposal_id(proposal_id)
         outcome, caused = _ask(deps, identity, ask)
+        if isinstance(outcome, Denied) and isinstance(error := error_of(outcome), NotPermitted):
+            raise error
         if isinstance(outcome, Denied) and outcome.code != "apply-failed":
             # The contract has no field for a way out, so it stands with the reason.
             details = "; ".join([*outcome.reasons, *([outcome.hint] if outcome.hint else [])])
             return apply_error(proposal_id, error_text(outcome.code), details), False
         return response_of(_wait(deps, identity, sleep)), caused
+    except NotPermitted:
+        raise
     except HomeostatError as error:
         details = error.message if error.code != "bad-proposal-id" else f"proposal_id '{proposal_id}' does not exist"
         return apply_error(proposal_id, error_text(error.code), details), False

@@ -12,11 +12,14 @@ from fastapi import Request
 
 from homeostat.audit.credentials import unlike_ledger
 from homeostat.core.digests import digest_bytes
-from homeostat.core.errors import NotPermitted
+from homeostat.core.errors import InvalidInput, NotPermitted
 from homeostat.model.actor import Actor
+from homeostat.model.verdict import Denied
 from homeostat.ports.store import ActorStore, LedgerStore
 
 _OUR_HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE)
+
+_NOT_LET_IN = frozenset({"not-a-person", "not-permitted"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,7 @@ class Unauthenticated:
 def authenticate(authorization: str | None, actors: ActorStore, ledger: LedgerStore) -> Actor | Unauthenticated:
     """Find the actor of an ``Authorization: Bearer`` header by the digest of its token.
 
-    Whoever may approve must be known to the ledger, too, with this very token: a row is easily written.
+    A person must be known to the ledger, too, with this very token: a row is easily written.
     """
     if not authorization:
         return Unauthenticated(reason="no bearer token was sent; `homeostat token` prints the owner's")
@@ -40,7 +43,7 @@ def authenticate(authorization: str | None, actors: ActorStore, ledger: LedgerSt
     actor = actors.by_token(digest)
     if actor is None:
         return Unauthenticated(reason="this token is not known here")
-    if actor.may_approve and (wrong := unlike_ledger(actor, digest, ledger.entries(subject=actor.id))):
+    if actor.is_person and (wrong := unlike_ledger(actor, digest, ledger.entries(subject=actor.id))):
         return Unauthenticated(reason=f"{wrong}; see `homeostat verify`")
     return actor
 
@@ -62,9 +65,7 @@ def caller(request: Request) -> Actor:
     return actor
 
 
-def person(request: Request) -> Actor:
-    """Dependency: a caller who may decide. 403 for an agent's token."""
-    actor = caller(request)
-    if not actor.may_approve:
-        raise NotPermitted("not-a-person", "an agent's token cannot approve, apply, reject or revert")
-    return actor
+def error_of(denied: Denied) -> NotPermitted | InvalidInput:
+    """Return the error that answers a refusal: one about who asks, and not about what, has an HTTP code of its own."""
+    family = NotPermitted if denied.code in _NOT_LET_IN else InvalidInput
+    return family(denied.code, "; ".join(denied.reasons), hint=denied.hint)

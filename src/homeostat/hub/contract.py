@@ -22,7 +22,10 @@ class ApplyRequest(BaseModel):
 
     proposal_id: str = Field(min_length=1, max_length=_MAX_ID_CHARS)
     force: bool = Field(default=False, strict=True)
-    """Skips waiting (none in this version); never policy. Only an owner may ask."""
+    """Skips waiting (none in this version); never policy. Wants a permission of its own, and a `reason`."""
+
+    reason: str = Field(default="", max_length=MAX_TEXT_CHARS)
+    """Why, for the record of the approval; `force` is refused without one."""
 
     user: str = Field(default="", max_length=200)
     """A label for the audit trail; who acted is the credential."""
@@ -40,6 +43,7 @@ class BatchApplyRequest(BaseModel):
     """One that is named twice is applied, and answered, once."""
 
     force: bool = Field(default=False, strict=True)
+    reason: str = Field(default="", max_length=MAX_TEXT_CHARS)
     user: str = Field(default="", max_length=200)
 
 

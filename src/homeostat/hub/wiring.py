@@ -23,6 +23,7 @@ from homeostat.adapters.git.reader import GitCommitReader
 from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import GitRepository, open_repository
 from homeostat.adapters.keys import Keys, load_or_create_keys
+from homeostat.adapters.policies import load_authorizer
 from homeostat.adapters.prometheus import NoPrometheus, Prometheus
 from homeostat.adapters.state_lock import hold_state
 from homeostat.adapters.store.store import SqlStore
@@ -184,11 +185,13 @@ def _deps(
     # Where none is configured, the branch that is checked out now is the one that runs, whatever the
     # user looks at later.
     branch = git.deployed_branch(settings.host.deployed_branch)
+    authorizer = load_authorizer(state_dir)
     deps = Deps(
         clock=clock,
         ids=RandomIds(),
         settings=settings,
-        policy=policy_in_force(settings.policy),
+        policy=policy_in_force(settings.policy, authorization=authorizer.digest),
+        authorizer=authorizer,
         repository_path=str(git.root),
         proposals=store.proposals,
         records=store.records,
@@ -311,7 +314,7 @@ def _register_owner(store: SqlStore, keys: Keys, new_id: Callable[[], str]) -> N
         # The entry first: an owner without one is what `homeostat verify` takes for tampering.
         store.ledger.append(credential_made(identity, Role.OWNER, digest))
         store.actors.create(actor=Actor(id=identity, role=Role.OWNER, name="owner"), token_digest=digest)
-    elif owner.may_approve:
+    elif owner.is_person:
         entries = store.ledger.entries(subject=owner.id)
         if not is_bound(owner.id, entries) and not unlike_ledger(owner, digest, entries):
             # Made when entries did not name the token yet: bound from now on.

@@ -10,10 +10,10 @@ class Role(StrEnum):
     """What a credential may do."""
 
     OWNER = "owner"
-    """A person: reads, proposes, approves, applies, reverts."""
+    """A person."""
 
     AGENT = "agent"
-    """A bot or coding agent: reads and proposes. Never approves, whatever a policy says."""
+    """A bot or coding agent. Never approves, whatever a policy says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,8 @@ class Actor:
     """What people call it; `None` once it was erased. Never written to ledger or Git."""
 
     @property
-    def may_approve(self) -> bool:
+    def is_person(self) -> bool:
+        """What the credential says. What a person may do is a question for `homeostat.policy.authorization`."""
         return self.role is Role.OWNER
 
 

@@ -10,3 +10,5 @@ class Denied:
     code: str
     reasons: tuple[str, ...]
     hint: str | None = None
+    policies: tuple[str, ...] = ()
+    """Ids of the policies that decided, where it was a question of who may."""

@@ -48,6 +48,8 @@ class PolicyDocument:
     forbidden: tuple[str, ...]
     max_files: int
     max_changed_lines: int
+    authorization: Digest | None = None
+    """Of the policies on who may do what. None: the rules are asked alone, and nobody approves by them."""
 
     @property
     def digest(self) -> Digest:
@@ -58,12 +60,13 @@ class PolicyDocument:
                     "forbidden": list(self.forbidden),
                     "max_files": self.max_files,
                     "max_changed_lines": self.max_changed_lines,
+                    **({} if self.authorization is None else {"authorization": self.authorization}),
                 }
             )
         )
 
 
-def policy_in_force(settings: PolicySettings) -> PolicyDocument:
+def policy_in_force(settings: PolicySettings, *, authorization: Digest | None = None) -> PolicyDocument:
     """Join the built-in patterns, which cannot be removed, with the configured ones."""
     for pattern in settings.forbidden_paths:
         if not pattern.strip() or pattern.startswith("/") or ".." in pattern.split("/"):
@@ -75,4 +78,5 @@ def policy_in_force(settings: PolicySettings) -> PolicyDocument:
         forbidden=(*FORBIDDEN_FILES, *OWN_FILES, *RUNS_UNASKED, *settings.forbidden_paths),
         max_files=20,
         max_changed_lines=400,
+        authorization=authorization,
     )

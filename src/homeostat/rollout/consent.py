@@ -5,7 +5,7 @@ which digest they saw, where their door can send it; a change they have not seen
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from homeostat.core.canonical_json import encode
 from homeostat.core.digests import Digest, digest_bytes, short
@@ -14,6 +14,7 @@ from homeostat.model.actor import Actor
 from homeostat.model.proposal import ChangeRef, Proposal, ProposalState
 from homeostat.model.settings import Profile
 from homeostat.model.verdict import Denied
+from homeostat.policy.authorization import Action, Authorizer, question_about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,9 @@ class Allowed:
 
     unreviewed: bool
     """The approver is the one who proposed or edited it: nobody else looked."""
+
+    policies: tuple[str, ...]
+    """Ids of the policies that permit it."""
 
 
 def change_ref(base_commit: CommitId, diff: bytes, policy_digest: Digest) -> ChangeRef:
@@ -48,24 +52,34 @@ _NOT_NOW: Mapping[ProposalState, tuple[str, str]] = {
 }
 
 
-def may_approve(actor: Actor, proposal: Proposal, *, seen: Digest | None, profile: Profile) -> Allowed | Denied:
+def may_approve(
+    actor: Actor, proposal: Proposal, *, seen: Digest | None, profile: Profile, authorizer: Authorizer
+) -> Allowed | Denied:
     """Decide whether this actor's approval of this proposal counts.
 
     `seen` is the change digest that the person had before them; None where the door cannot send it
     (the source document's `apply`), and then the row's own digest is meant.
     """
-    if not actor.may_approve:
-        return Denied(code="not-a-person", reasons=("an agent's token cannot approve, whatever it proposes",))
-    if proposal.state is not ProposalState.AWAITING_APPROVAL:
-        code, why = _NOT_NOW.get(proposal.state, ("already-approved", f"it is {proposal.state.value} already"))
-        return Denied(code=code, reasons=(f"proposal {proposal.id}: {why}: {proposal.state_reason}",))
+    question = question_about(actor, Action.APPROVE, proposal, profile=profile)
+    answer = authorizer.answer(question)
+    refused, not_now = answer.refusal(), _not_now(proposal)
+    if refused is not None and not_now is not None and refused.code == not_now.code:
+        return replace(not_now, policies=refused.policies)  # the same, and the row's own words say more
+    if refused is not None:
+        return refused
+    if not_now is not None:
+        return not_now
     if seen is not None and seen != proposal.change.change_digest:
         return Denied(
             code="digest-changed",
             reasons=(f"you saw {short(seen)}, the proposal is now {short(proposal.change.change_digest)}",),
             hint="look at it again, then approve what you see",
         )
-    own = actor.id == proposal.submitted_by or actor.id in proposal.editors
-    if own and profile is Profile.PROD:
-        return Denied(code="own-proposal", reasons=("in prod nobody approves their own proposal",))
-    return Allowed(unreviewed=own)
+    return Allowed(unreviewed=question.own, policies=answer.policies)
+
+
+def _not_now(proposal: Proposal) -> Denied | None:
+    if proposal.state is ProposalState.AWAITING_APPROVAL:
+        return None
+    code, why = _NOT_NOW.get(proposal.state, ("already-approved", f"it is {proposal.state.value} already"))
+    return Denied(code=code, reasons=(f"proposal {proposal.id}: {why}: {proposal.state_reason}",))

@@ -47,6 +47,7 @@ from homeostat.testing.memory_repository import (
     MemoryRepository,
 )
 from homeostat.testing.memory_store import MemoryStore
+from homeostat.testing.policies import BUILT_IN_POLICIES
 
 SOURCE = "def price(coupon):\n    return PRICES[coupon]\n\n\nPRICES = {'A': 1}\n"
 MENDED = SOURCE.replace("PRICES[coupon]", "PRICES.get(coupon, 0)")
@@ -115,7 +116,8 @@ class World:
             clock=hub_clock or self.clock,
             ids=CountedIds(),
             settings=settings,
-            policy=policy_in_force(PolicySettings()),
+            policy=policy_in_force(PolicySettings(), authorization=BUILT_IN_POLICIES.digest),
+            authorizer=BUILT_IN_POLICIES,
             repository_path="/srv/shop",
             proposals=self.store.proposals,
             records=self.store.records,

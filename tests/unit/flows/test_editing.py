@@ -1,5 +1,7 @@
 """An edit makes a new revision: validated again, agreed to again, and never a way around a refusal."""
 
+from functools import partial
+
 import pytest
 
 from homeostat.audit.proposal_story import approvals, diffs, group_moves, states
@@ -113,8 +115,9 @@ def test_whoever_edited_is_no_second_pair_of_eyes(how):
         edited(world, proposal, actor=BOT, rationale="Nothing of the diff.")
     world.run()
     row = world.deps.proposals.get(proposal.id)
-    assert may_approve(OWNER, row, seen=None, profile=Profile.STANDARD).unreviewed
-    assert may_approve(OWNER, row, seen=None, profile=Profile.PROD).code == "own-proposal"
+    asked = partial(may_approve, OWNER, row, seen=None, authorizer=world.deps.authorizer)
+    assert asked(profile=Profile.STANDARD).unreviewed
+    assert asked(profile=Profile.PROD).code == "own-proposal"
 
 
 def test_a_revision_that_was_taken_back_is_locked_out():

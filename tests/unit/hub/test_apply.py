@@ -237,9 +237,10 @@ def test_a_decision_between_look_and_word_is_taken_as_it_stands(served, owner):
 
 def test_who_applied_and_that_it_was_forced_stand_in_the_ledger_and_the_label_in_the_row_alone(served, owner):
     identity = served.submit()
-    apply(owner, identity, user="admin", force=True)
+    apply(owner, identity, user="admin", force=True, reason="the shop is down")
     entry = next(item for item in served.world.deps.ledger.entries() if item.kind == "proposal.approved")
     assert (entry.actor, entry.subject, entry.body["forced"]) == ("person-00000000000a", identity, True)
+    assert entry.body["policies"] == ["people-decide", "people-apply-and-revert", "people-force"]
     assert "admin" not in repr(served.world.deps.ledger.entries())
     assert served.world.deps.proposals.get(identity).review.label == "admin"
 
@@ -247,7 +248,14 @@ def test_who_applied_and_that_it_was_forced_stand_in_the_ledger_and_the_label_in
 def test_force_never_skips_a_refusal(served, owner):
     served.paused.set()
     identity = served.submit()
-    assert_error(apply(owner, identity, force=True), "Proposal not validated")
+    assert_error(apply(owner, identity, force=True, reason="in a hurry"), "Proposal not validated")
+
+
+def test_force_without_a_reason_is_refused_and_the_policy_named(served, owner):
+    identity = served.submit()
+    body = assert_error(apply(owner, identity, force=True, reason=" "), "Proposal application failed")
+    assert "needs a reason" in body["details"] and "force-wants-a-reason" in body["details"]
+    assert served.row(identity).state is S.AWAITING_APPROVAL
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from homeostat.hub.auth import caller, person
+from homeostat.hub.auth import caller
 from homeostat.hub.context import HubContext
 from homeostat.model.actor import Actor
 
@@ -17,4 +17,3 @@ def _context(request: Request) -> HubContext:
 
 Context = Annotated[HubContext, Depends(_context)]
 Caller = Annotated[Actor, Depends(caller)]
-Person = Annotated[Actor, Depends(person)]

@@ -13,6 +13,7 @@ from homeostat.flows.editing import Edit, edit
 from homeostat.flows.planning import look_ahead
 from homeostat.flows.proposing import Submission, submit
 from homeostat.flows.reverting import request_revert
+from homeostat.hub.auth import error_of
 from homeostat.hub.contract import (
     DecisionRequest,
     EditRequest,
@@ -24,7 +25,7 @@ from homeostat.hub.contract import (
     RevertPreviewBody,
     SubmitRequest,
 )
-from homeostat.hub.routes import Caller, Context, Person, findings
+from homeostat.hub.routes import Caller, Context, findings
 from homeostat.hub.views import plan_body, proposal_body, proposal_detail, revert_preview_body
 from homeostat.model.proposal import STATUS_OF, Proposal, ProposalState
 from homeostat.model.verdict import Denied
@@ -113,7 +114,7 @@ def edit_proposal(proposal_id: str, request: EditRequest, context: Context, acto
 
 
 @router.post("/{proposal_id}/approve", responses=_REFUSED)
-def approve(proposal_id: str, request: DecisionRequest, context: Context, actor: Person) -> ProposalBody:
+def approve(proposal_id: str, request: DecisionRequest, context: Context, actor: Caller) -> ProposalBody:
     """Consent to the change that was seen, without applying it yet."""
     found = find_one(context.deps, proposal_id)
     seen = Digest(request.change_digest) if request.change_digest else None
@@ -125,7 +126,7 @@ def approve(proposal_id: str, request: DecisionRequest, context: Context, actor:
 
 
 @router.post("/{proposal_id}/reject", responses=_REFUSED)
-def reject(proposal_id: str, request: DecisionRequest, context: Context, actor: Person) -> ProposalBody:
+def reject(proposal_id: str, request: DecisionRequest, context: Context, actor: Caller) -> ProposalBody:
     """Reject with a reason."""
     found = find_one(context.deps, proposal_id)
     return proposal_body(
@@ -134,7 +135,7 @@ def reject(proposal_id: str, request: DecisionRequest, context: Context, actor: 
 
 
 @router.post("/{proposal_id}/defer", responses=_REFUSED)
-def defer(proposal_id: str, request: DecisionRequest, context: Context, actor: Person) -> ProposalBody:
+def defer(proposal_id: str, request: DecisionRequest, context: Context, actor: Caller) -> ProposalBody:
     """Put aside until resumed."""
     found = find_one(context.deps, proposal_id)
     return proposal_body(
@@ -143,14 +144,14 @@ def defer(proposal_id: str, request: DecisionRequest, context: Context, actor: P
 
 
 @router.post("/{proposal_id}/resume", responses=_REFUSED)
-def resume(proposal_id: str, context: Context, actor: Person) -> ProposalBody:
+def resume(proposal_id: str, context: Context, actor: Caller) -> ProposalBody:
     """Take a deferred proposal up again; it is validated anew."""
     found = find_one(context.deps, proposal_id)
     return proposal_body(_or_refuse(deciding.resume(context.deps, found.id, actor=actor)))
 
 
 @router.post("/{proposal_id}/accept", responses=_REFUSED)
-def accept(proposal_id: str, request: DecisionRequest, context: Context, actor: Person) -> ProposalBody:
+def accept(proposal_id: str, request: DecisionRequest, context: Context, actor: Caller) -> ProposalBody:
     """Call a held change well, with a reason: its window is over, and the evidence does not decide."""
     found = find_one(context.deps, proposal_id)
     return proposal_body(_or_refuse(observing.accept(context.deps, found.id, actor=actor, reason=request.reason)))
@@ -172,7 +173,7 @@ def merge_revert(proposal_id: str, request: DecisionRequest, context: Context, a
 
 
 @router.post("/{proposal_id}/revert", responses=_REFUSED, status_code=202)
-def revert(proposal_id: str, request: DecisionRequest, context: Context, actor: Person) -> ProposalBody:
+def revert(proposal_id: str, request: DecisionRequest, context: Context, actor: Caller) -> ProposalBody:
     """Start taking an applied change back; it is *reverted* when that was seen to be done."""
     found = find_one(context.deps, proposal_id)
     return proposal_body(_or_refuse(request_revert(context.deps, found.id, actor=actor, reason=request.reason)))
@@ -200,7 +201,7 @@ def find_one(deps: Deps, text: str) -> Proposal:
 
 def _or_refuse(outcome: T | Denied) -> T:
     if isinstance(outcome, Denied):
-        raise InvalidInput(outcome.code, "; ".join(outcome.reasons), hint=outcome.hint)
+        raise error_of(outcome)
     return outcome
 
 

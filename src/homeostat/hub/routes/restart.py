@@ -5,12 +5,12 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from homeostat.core.errors import InvalidInput
 from homeostat.flows.deps import Deps
 from homeostat.flows.restarting import request_restart
 from homeostat.flows.transition import read_all
+from homeostat.hub.auth import error_of
 from homeostat.hub.contract import Problem, RestartProgram, RestartRequest, RestartStatus, RestartWaiting
-from homeostat.hub.routes import Context, Person
+from homeostat.hub.routes import Caller, Context
 from homeostat.hub.routes.proposals import find_one
 from homeostat.hub.views import RESTART_COMMAND
 from homeostat.model.proposal import Proposal, ProposalState
@@ -30,13 +30,13 @@ def restart_status(context: Context) -> RestartStatus:
 
 
 @router.post("", status_code=202, responses=_REFUSED)
-def restart(request: RestartRequest, context: Context, actor: Person) -> RestartStatus:
+def restart(request: RestartRequest, context: Context, actor: Caller) -> RestartStatus:
     """Start to restart every program; ask for the state to follow it. Asked again meanwhile, it is the same restart."""
     deps = context.deps
     found = find_one(deps, request.proposal_id).id if request.proposal_id else None
     outcome = request_restart(deps, actor=actor, proposal_id=found)
     if isinstance(outcome, Denied):
-        raise InvalidInput(outcome.code, "; ".join(outcome.reasons), hint=outcome.hint)
+        raise error_of(outcome)
     return _status(deps, outcome.request_id)
 
 

@@ -14,13 +14,13 @@ from homeostat.hub.contract import (
     BatchApplyResponse,
     Problem,
 )
-from homeostat.hub.routes import Context, Person
+from homeostat.hub.routes import Caller, Context
 
 router = APIRouter(prefix="/api/selfimprove", tags=["self-improvement"])
 
 
 @router.post("/apply", response_model=ApplyResponse, responses={400: {"model": ApplyError}})
-def apply(request: ApplyRequest, context: Context, actor: Person) -> ApplyResponse | JSONResponse:
+def apply(request: ApplyRequest, context: Context, actor: Caller) -> ApplyResponse | JSONResponse:
     """Approve and apply one proposal; answers when it is live, needs a restart, or was refused."""
     outcome = apply_and_wait(
         context.deps,
@@ -30,19 +30,27 @@ def apply(request: ApplyRequest, context: Context, actor: Person) -> ApplyRespon
         seen=Digest(request.change_digest) if request.change_digest else None,
         label=request.user,
         forced=request.force,
+        reason=request.reason,
     )
     return outcome if outcome.ok else JSONResponse(outcome.model_dump(), status_code=400)
 
 
 @router.post("/batch-apply", responses={400: {"model": Problem}})
-def batch_apply(request: BatchApplyRequest, context: Context, actor: Person) -> BatchApplyResponse:
+def batch_apply(request: BatchApplyRequest, context: Context, actor: Caller) -> BatchApplyResponse:
     """Apply up to ten proposals, each on its own: one that fails does not stop the others."""
     limit = context.deps.settings.self_improvement.batch_limit
     if len(request.proposal_ids) > limit:
         raise InvalidInput("batch-too-large", f"a batch has at most {limit} proposals")
     results = [
         apply_and_wait(
-            context.deps, context.metrics, item, actor=actor, seen=None, label=request.user, forced=request.force
+            context.deps,
+            context.metrics,
+            item,
+            actor=actor,
+            seen=None,
+            label=request.user,
+            forced=request.force,
+            reason=request.reason,
         )
         for item in dict.fromkeys(request.proposal_ids)
     ]

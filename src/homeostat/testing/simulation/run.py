@@ -27,6 +27,7 @@ from homeostat.testing.memory_repository import (
     MemoryRepository,
 )
 from homeostat.testing.memory_store import MemoryStore
+from homeostat.testing.policies import BUILT_IN_POLICIES
 from homeostat.testing.simulation.fleet import Fleet, Manners, SimulatedLive
 from homeostat.testing.simulation.hazards import CALM, Hazards, Weather
 from homeostat.testing.simulation.hub import SimulatedHub, Workflows
@@ -144,7 +145,8 @@ class Simulation:
             clock=self.timeline,
             ids=CountedIds(),
             settings=settings,
-            policy=policy_in_force(PolicySettings()),
+            policy=policy_in_force(PolicySettings(), authorization=BUILT_IN_POLICIES.digest),
+            authorizer=BUILT_IN_POLICIES,
             repository_path="/srv/shop",
             proposals=store.proposals,
             records=store.records,
