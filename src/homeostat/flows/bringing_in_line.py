@@ -179,6 +179,21 @@ def bring_strays_in_line(deps: Deps) -> None:
         raise Unavailable("process-out-of-line", "; ".join(left[:_NAMED]), hint="restart the program")
 
 
+def bring_late_in_line(deps: Deps, proposal: Proposal) -> None:
+    """Let processes that are there again take a change in force that they missed: before it is called implemented.
+
+    Who cannot take it is named by `bring_strays_in_line` and holds nothing up: the change was judged by the others.
+    """
+    application = proposal.application
+    if application is None or not application.live or application.on_disk_at is None:
+        return
+    if deps.proposals.find(states=MOVES_TREE, limit=1):
+        return  # what is on disk now may not be what stays
+    strays = [item for item in deps.live.processes() if _lacks(item, proposal, application.on_disk_at)]
+    if strays:
+        _bring_in_line(deps, proposal, application.on_disk_at, strays)
+
+
 def _has(process: HostProcess, proposal: Proposal, files_back_at: datetime) -> bool:
     return proposal.id in process.changes or _may_have_read(process, proposal, files_back_at)
 

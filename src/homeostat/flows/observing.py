@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from homeostat.core.ids import ProposalId
 from homeostat.core.limits import MAX_TEXT_CHARS
 from homeostat.flows import canarying
+from homeostat.flows.bringing_in_line import bring_late_in_line
 from homeostat.flows.deciding import check_reason
 from homeostat.flows.deps import Deps
 from homeostat.flows.detecting import LOOKS_BACK, ServiceLook, look_at_service, settled_since
@@ -87,6 +88,7 @@ def observe(deps: Deps, proposal_id: ProposalId, *, renew: bool = True) -> Obser
         # The finding first: nobody looks at an implemented proposal again, so a crash in between would
         # leave its finding open for ever. This way round the next look finds the rest to do.
         _resolve_finding(deps, proposal)
+        bring_late_in_line(deps, proposal)
         must(transition(deps, proposal, ObservedWell(reason=seen.judgement.reason), actor=SYSTEM))
     return seen
 
