@@ -44,6 +44,9 @@ CLEAR_HARM = 0.2
 _UNSEEN_S = 4.0
 """How long the steps between the last look at the processes and the word *reverted* may take in bad weather."""
 
+_LATE_S = 15.0
+"""How long a process that is there again may lack a change in force: a look for late ones, and its weather."""
+
 _LOOKS_S = 60.0
 """How long after the end of its window a change is judged at the latest, where nothing goes wrong."""
 
@@ -142,6 +145,8 @@ class Oracle:
         if harm > CLEAR_HARM and self._failing_now() > CLEAR_HARM and before < 0.1 and after > before + CLEAR_HARM / 2:
             yield f"{name} is implemented, though {after:.0%} of its requests failed, {before:.0%} before"
         for process in self._connected():
+            if process.connected_for_s(self._world.clock.now()) < _LATE_S:
+                continue  # it was asked to take the change, once; in bad weather it is asked again
             old = self._runs(process, row, before=True)
             if old:
                 yield f"{name} is implemented, and process {process.id[-3:]} still runs the old {old}"
