@@ -7,7 +7,7 @@ from homeostat.core.digests import Digest, digest_bytes
 from homeostat.core.errors import InvalidInput
 from homeostat.model.settings import PolicySettings
 
-RULES_VERSION = 7
+RULES_VERSION = 8
 """Counted up when a rule changes its mind about some patch: then old approvals no longer stand."""
 
 FORBIDDEN_FILES = (

@@ -12,7 +12,7 @@ from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
 _SHORT = 4
-_WORD = re.compile(r"[^\W\d]\w*")
+_WORD = re.compile(r"\w+")
 
 _ROUNDABOUT = (
     *("getattr", "setattr", "vars", "globals", "locals", "__dict__", "__import__", "importlib", "import_module"),
@@ -30,7 +30,7 @@ class Signs:
     def __init__(
         self, names: Iterable[re.Pattern[str]], *, words: Iterable[str] = (), texts: Iterable[re.Pattern[str]] = ()
     ) -> None:
-        """`words` count, too; `texts` are searched for as they are, and where a text may hide what it says."""
+        """`words` count, too; `texts` are searched for as they are. Whatever may hide what it says has a sign."""
         found = {word for pattern in names for word in needed_words(pattern)} | {*words, *_ROUNDABOUT}
         # Nothing but how names are put together comes before a short one: `os` does not stand in `close`.
         self._short = tuple(sorted(word.lower() for word in found if len(word) < _SHORT))
@@ -44,9 +44,9 @@ class Signs:
             text = unicodedata.normalize("NFKC", text)
         if any(map(self._is_one, _WORD.findall(text))):
             return True
-        if not self._texts or ("'" not in text and '"' not in text):
+        if "'" not in text and '"' not in text:
             return False
-        return any(pattern.search(text) for pattern in (*self._texts, _HIDDEN))
+        return _HIDDEN.search(text) is not None or any(pattern.search(text) for pattern in self._texts)
 
     def _look_at(self, word: str) -> bool:
         lowered = word.lower()

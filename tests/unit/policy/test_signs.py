@@ -22,6 +22,7 @@ from homeostat.policy.signs import Signs, needed_words
         (r"pexpect\.\w+", {"pexpect"}),
         (r"eval|exec", {"eval", "exec"}),
         (r"(?:.*\.)?exec_?(?:[vl])e", {"exec"}),
+        (r"169\.254|metadata\.internal", {"169", "metadata"}),
     ],
 )
 def test_a_pattern_says_which_words_it_cannot_do_without(pattern, words):

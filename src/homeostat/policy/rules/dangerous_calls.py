@@ -163,7 +163,7 @@ _PLACES = re.compile(
     r"|169\.254\.169\.254|metadata\.google\.internal"
 )
 _SHELL = re.compile(
-    r"\b(?:curl|wget)\s+(?:-[\w-]+\s+){0,9}['\"]?(?:\w+://|\$|[\d.]+[:/]|\{)|\b(?:nc|ncat|socat)\s+-|\b(?:ba|z|k)?sh\s+-[ic]\b|\brm\s+-\w*[rf]|\bchmod\s+[0-7+]|\|\s*(?:/bin/)?(?:ba|z)?sh(?:\s|$|['\"])|"
+    r"\b(?:curl|wget)\s+(?:-[\w-]+\s+){0,9}['\"]?(?:\w+://|\$|[\d.]+[:/]|\{)|\b(?:nc|ncat|socat)\s+-|\b(?:bash|zsh|ksh|sh)\s+-[ic]\b|\brm\s+-\w*[rf]|\bchmod\s+[0-7+]|\|\s*(?:/bin/)?(?:bash|zsh|sh)(?:\s|$|['\"])|"
     r"\bpython[0-9.]*\s+-c\b|\bbase64\s+(?:-d|--decode)|>&\s*/dev/|\bmkfifo\b|\bcrontab\s+-"
 )
 _SHELL_ITSELF = re.compile(r"os\.(?:system|popen\w*)|subprocess\.get\w+output|commands\.get\w+")
@@ -171,15 +171,12 @@ _ENCODED = re.compile(r"[A-Za-z0-9+/]{80,}={0,2}|(?:[0-9a-fA-F]{2}){60,}|(?:\\x[
 
 
 _SIGNS = Signs(
-    (*(kind.names for kind in KINDS), _REPLACED, _EXECUTE),
-    # What keywords and texts say beside them.
+    (*(kind.names for kind in KINDS), _REPLACED, _EXECUTE, _PLACES, _SHELL),
+    # What keywords say, and the environment.
     words=(
-        *("shell", "verify", "check_hostname", "allow_pickle", "debug", "autoescape", "environ", "getenv", "__code__"),
-        *("yaml", "LD_", "DYLD_", "PYTHONSTARTUP", "PYTHONPATH", "PYTHONINSPECT", "bashrc", "zshrc", "profile"),
-        *("netrc", "pypirc", "npmrc", "ssh", "aws", "gnupg", "kube", "docker", "credentials", "id_rsa", "id_dsa"),
-        *("id_ed25519", "id_ecdsa"),
+        *("shell", "verify", "check_hostname", "allow_pickle", "debug", "autoescape", "__code__", "yaml"),
+        *("environ", "getenv"),
     ),
-    texts=(_PLACES, _SHELL),
 )
 
 
