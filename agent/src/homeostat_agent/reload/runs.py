@@ -31,9 +31,14 @@ class Run:
         statements: tuple[Statement, ...],
         neighbours: Neighbours,
         noted: Callable[[bool], None],
+        *,
+        source: str,
     ) -> None:
-        """`noted` is told whether the module is now (True) as the new statements made it, or as the old did."""
-        self.module = module
+        """`source` is the new one, of the whole module.
+
+        `noted` is told whether the module is now (True) as the new statements made it, or as the old did.
+        """
+        self.module, self.source = module, source
         self._statements, self._neighbours, self._noted = statements, neighbours, noted
         self._bound: list[tuple[dict[str, Any], str, Any, Any]] = []
         """Name spaces, names, and what these meant before and after."""
@@ -76,16 +81,21 @@ class Run:
         self._noted(False)
 
     def _follow(self, name: str, before: Any, after: Any) -> None:
-        """Bind what other modules imported from this one by its name, and still hold, to the new object."""
-        for other, _, text in self._neighbours.sources():
-            module = sys.modules.get(other)
-            if text is None or name not in text or not isinstance(module, ModuleType) or module is self.module:
-                continue
-            space = module_dict(module)
-            for key in _imported_as(text, name, self.module.__name__):
-                if space.get(key, _MISSING) is before:
-                    space[key] = after
-                    self._bound.append((space, key, before, after))
+        """Bind what others imported by its name, from here or from one another, and still hold, to the new object."""
+        sources = self._neighbours.sources()
+        waiting = [(self.module.__name__, name)]
+        while waiting:
+            known_as, name = waiting.pop()
+            for other, _, text in sources:
+                module = sys.modules.get(other)
+                if text is None or name not in text or not isinstance(module, ModuleType) or module is self.module:
+                    continue
+                space = module_dict(module)
+                for key in _imported_as(text, name, known_as):
+                    if space.get(key, _MISSING) is before:
+                        space[key] = after
+                        self._bound.append((space, key, before, after))
+                        waiting.append((other, key))  # a package hands on what its modules have
 
 
 def _imported_as(text: str, name: str, module: str) -> list[str]:

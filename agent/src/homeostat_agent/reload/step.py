@@ -18,6 +18,7 @@ from homeostat_agent.reload.patience import Patience
 from homeostat_agent.reload.plan import ModulePlan, compile_plan
 from homeostat_agent.reload.provenance import Provenance
 from homeostat_agent.reload.routes import Routes
+from homeostat_agent.reload.succession import in_succession
 from homeostat_agent.reload.work import Target, Work
 
 MAX_ROUNDS = 4
@@ -85,6 +86,8 @@ class Step:
                 plan(load, target, census, work)
             else:
                 work.restart.extend(target.restart_reasons)
+        work.exchange.runs, reason = in_succession(work.exchange.runs, self._surroundings.neighbours)
+        work.restart.extend([reason] if reason else [])
         bind_names(work.naming, work)
         work.naming.clear()
         for load, target, routed in work.describing:

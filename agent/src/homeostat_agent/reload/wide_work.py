@@ -102,7 +102,7 @@ def _run(load: Load, target: Target, told: tuple[int, int], work: Work) -> None:
         work.restart.append(f"{load.name}: {words}")
         return
     noted = functools.partial(_note, target, load.module)
-    run = Run(load.module, target.widened.statements, target.neighbours, noted)
+    run = Run(load.module, target.widened.statements, target.neighbours, noted, source=target.sources[1])
     work.exchange.runs.append(run)
     work.names.extend(run.labels)
 
