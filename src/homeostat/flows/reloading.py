@@ -31,6 +31,7 @@ from homeostat.ports.editing import EditedFiles
 from homeostat.ports.live import EditedProcesses, LiveChange
 from homeostat.rollout.live import source_text
 from homeostat.rollout.saves import Gathering, look, watch
+from homeostat.telemetry.redact import clean
 
 MAX_FILES = 50
 """Of one change. More at once is a checkout or a rebase, for which a program is started anew."""
@@ -307,7 +308,7 @@ class Reloading:
             at=self._deps.clock.now(),
             outcome=outcome,
             files=files,
-            reason=reason[:MAX_REASON_CHARS],
+            reason=_told(reason),
             functions=functions,
             processes=processes,
             took_ms=took_ms,
@@ -337,7 +338,7 @@ class Reloading:
 
     def _append(self, kind: str, subject: str, **facts: JsonValue) -> None:
         if isinstance(facts.get("reason"), str):
-            facts["reason"] = str(facts["reason"])[:MAX_REASON_CHARS]
+            facts["reason"] = _told(str(facts["reason"]))
         body: dict[str, JsonValue] = {
             "author": AT_THE_FILES.id,
             "approved_by": AT_THE_FILES.id,
@@ -346,6 +347,11 @@ class Reloading:
             **facts,
         }
         self._deps.ledger.append(EntryDraft(kind=kind, actor=AT_THE_FILES.id, subject=subject, body=body))
+
+
+def _told(reason: str) -> str:
+    """Return a reason as it may be kept: it may name a key that stands in the file without its quotes."""
+    return clean(reason)[:MAX_REASON_CHARS]
 
 
 def _only(texts: frozenset[bytes | None]) -> bytes:

@@ -107,6 +107,14 @@ def test_the_ledger_names_the_person_at_the_files_and_nobody_who_approved(edited
     assert done.body["functions"] == ["shop.py"]
 
 
+def test_a_key_that_lacks_its_quotes_is_neither_written_down_nor_told(edited):
+    key = "sk_live_" + "51HxQzLkJ8s9dPq2Wv7RtYb3Nc"
+    edited.save("shop.py", MENDED + f"\n\ndef key():\n    return {key}\n")
+    (report,), (entry,) = edited.told, edited.entries()
+    assert "[REDACTED_KEY]" in report.reason and "[REDACTED_KEY]" in entry.body["reason"]
+    assert key not in report.line() and key not in repr(entry)
+
+
 def test_a_settled_save_leaves_no_change_in_force_and_no_invariant_broken(edited):
     edited.save("shop.py", MENDED)
     assert edited.live.processes()[0].changes == ()
