@@ -44,6 +44,11 @@ def built_in_policies() -> tuple[Mapping[str, str], str]:
     return MappingProxyType(texts), (folder / _SCHEMA).read_text("utf-8")
 
 
+def built_in_expectations() -> str:
+    """Return what the product's own policies are expected to answer, as `homeostat.policy.expectations` reads it."""
+    return (files("homeostat.policy") / "cedar" / "expectations.toml").read_text("utf-8")
+
+
 def read_added(folder: Path) -> dict[str, str]:
     """Return every ``*.cedar`` file of a folder by its path; nothing where there is no folder.
 

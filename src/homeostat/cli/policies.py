@@ -1,23 +1,29 @@
-"""`homeostat policy`: what the policy makes of a patch, before anybody hands it in. Needs no hub."""
+"""`homeostat policy`: what the policy makes of a patch, what it answers, and who may do what with a proposal."""
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from homeostat.adapters.folders import read_regular
 from homeostat.adapters.settings import load_settings
-from homeostat.cli.options import AsJson
-from homeostat.cli.output import emit_json, say, show
+from homeostat.cli.hub_client import HubClient, segment
+from homeostat.cli.options import AsJson, Repo, StateDir
+from homeostat.cli.output import emit_json, say, show, show_table
 from homeostat.cli.patching import read_patch
-from homeostat.model.proof import PolicyFinding
+from homeostat.cli.place import locate
+from homeostat.core.errors import InvalidInput, NotFound
+from homeostat.core.limits import MAX_POLICY_FILE_CHARS
 from homeostat.model.settings import PolicySettings
 from homeostat.policy import check_patch
 from homeostat.policy.document import policy_in_force
+from homeostat.policy.telling import told_decision
 
 group = typer.Typer(help="Ask the policy.", no_args_is_help=True)
 
 _BLOCKED = 1
+_DIFFERS = 1
 
 
 def register(app: typer.Typer) -> None:
@@ -38,17 +44,7 @@ def check(
     settings = PolicySettings() if repo is None else load_settings(repo, os.environ).settings.policy
     decision = check_patch(read_patch(diff), document=policy_in_force(settings))
     if as_json:
-        emit_json(
-            {
-                "verdict": decision.verdict,
-                "risk": decision.risk.score,
-                "consent": int(decision.risk.consent),
-                "factors": [
-                    {"name": item.name, "share": item.share, "says": item.says} for item in decision.risk.factors
-                ],
-                "findings": [_told(item) for item in decision.findings],
-            }
-        )
+        emit_json(told_decision(decision))
     else:
         for item in decision.findings:
             where = f"{item.path}:{item.line}" if item.line else item.path or "the patch"
@@ -60,13 +56,81 @@ def check(
         raise typer.Exit(_BLOCKED)
 
 
-def _told(item: PolicyFinding) -> dict[str, Any]:
-    return {
-        "rule": item.rule,
-        "severity": item.severity.value,
-        "confidence": item.confidence,
-        "path": item.path,
-        "line": item.line,
-        "message": item.message,
-        "remedy": item.remedy,
-    }
+@group.command("test")
+def test(
+    file: Annotated[
+        Path | None, typer.Argument(help="Expectations in TOML; without it those of the product's own policies.")
+    ] = None,
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read all Cedar policies as the hub would, and see whether they answer as expected. Exit code 1 when not.
+
+    The product's own expectations are asked of its own policies alone; what added ones change of them is told.
+    """
+    from homeostat.adapters.policies import built_in_authorizer, built_in_expectations, load_authorizer
+    from homeostat.policy.expectations import differences, parse_expectations
+
+    built_in, in_force = built_in_authorizer(), load_authorizer(locate(repo, state_dir).state_dir)
+    if file is None:
+        expectations = parse_expectations("expectations.toml", built_in_expectations())
+        wrong = differences(built_in, expectations)
+        changed = differences(in_force, expectations) if in_force.digest != built_in.digest else []
+    else:
+        expectations = parse_expectations(str(file), _expectations_of(file))
+        wrong, changed = differences(in_force, expectations), []
+    if as_json:
+        body = {"ok": not wrong, "policies": list(in_force.ids), "expectations": len(expectations)}
+        emit_json({**body, "differences": wrong, "changed_by_added": changed})
+    else:
+        for line in wrong:
+            show(f"differs  {line}")
+        for line in changed:
+            show(f"added policies change  {line}")
+        say(f"{len(in_force.ids)} policies fit the schema; {len(expectations)} expectations, {len(wrong)} differ")
+    if wrong:
+        raise typer.Exit(_DIFFERS)
+
+
+@group.command("explain")
+def explain(
+    proposal_id: Annotated[str, typer.Argument(help="Id of the proposal; a unique beginning is enough.")],
+    repo: Repo = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell findings and risk of a proposal, and who may do what with it, by which policy. Needs the hub."""
+    body = HubClient(locate(repo, state_dir)).get(f"/api/policy/explain/{segment(proposal_id)}")
+    if as_json:
+        emit_json(body)
+        return
+    show(f"{body['proposal_id']}  {body['title']}  ({body['state']}; profile {body['profile']})")
+    for item in body["findings"]:
+        where = f"{item['path']}:{item['line']}" if item["line"] else item["path"] or "the patch"
+        show(f"  {item['severity']}  {where}  {item['message']}  ({item['rule']})")
+    risk = body["risk"]
+    if risk is None:
+        show("  risk: not assessed yet, and counts as the highest")
+    else:
+        show(f"  risk {risk['score']:.2f}, consent level {risk['consent']}")
+        for factor in risk["factors"]:
+            show(f"    {factor['share']:.2f}  {factor['says']}")
+    for who, title in ((body["you"], "you"), (body["agent"], "an agent")):
+        show(f"  {title} ({who['who']}):")
+        rows = [
+            (item["action"], "allowed" if item["allowed"] else "denied", ", ".join(item["policies"]), item["reason"])
+            for item in who["actions"]
+        ]
+        show_table(("may", "", "policy", "why"), rows)
+    if not body["in_force"]:
+        say("the policy has changed since it was validated: hand the same diff in again")
+
+
+def _expectations_of(file: Path) -> str:
+    try:
+        return read_regular(file, most_bytes=MAX_POLICY_FILE_CHARS + 1).decode("utf-8")
+    except FileNotFoundError:
+        raise NotFound("no-expectations", f"there is no file `{file}`") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput("bad-expectation", f"{file} cannot be read: {error}") from error

@@ -24,7 +24,7 @@ from homeostat.hub.body_limit import BodyLimit
 from homeostat.hub.context import HubContext
 from homeostat.hub.openapi import describe
 from homeostat.hub.problems import NotTaken, bad_request, crash, gone, http_error, known_error, not_taken, problem
-from homeostat.hub.routes import findings, proposals, restart, selfimprove, status, telemetry
+from homeostat.hub.routes import findings, policies, proposals, restart, selfimprove, status, telemetry
 
 OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
 """What is answered without a token: probes cannot carry one, and they say no more than well or not."""
@@ -41,7 +41,7 @@ def create_app(context: HubContext) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.context = context
-    for module in (selfimprove, proposals, findings, restart, telemetry, status):
+    for module in (selfimprove, proposals, policies, findings, restart, telemetry, status):
         app.include_router(module.router)
     for kind, handler in (
         (HomeostatError, known_error),

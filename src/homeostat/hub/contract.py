@@ -291,6 +291,67 @@ class ProposalList(BaseModel):
     total: int
 
 
+class PolicyCheckRequest(BaseModel):
+    """Body of ``POST /api/policy/check``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    diff: str = Field(min_length=1)
+
+
+class PolicyCheckBody(BaseModel):
+    """What the rules make of a diff; the same as ``homeostat policy check --json``."""
+
+    verdict: str
+    """``allow``, ``review`` or ``block``."""
+
+    risk: float
+    consent: int
+    factors: list[dict[str, Any]]
+    """Every share of the risk: `name`, `share`, `says`."""
+
+    findings: list[dict[str, Any]]
+    """Each with `rule`, `severity`, `confidence`, `path`, `line`, `message` and `remedy`."""
+
+
+class PolicyAnswer(BaseModel):
+    """Whether one action is allowed, and which policies say so."""
+
+    action: str
+    allowed: bool
+    policies: list[str]
+    """Empty where no policy permits it."""
+
+    reason: str
+
+
+class MayDoBody(BaseModel):
+    """What one party may do with a proposal, as far as policies go, if it gives a reason."""
+
+    who: str
+    actions: list[PolicyAnswer]
+
+
+class PolicyExplainBody(BaseModel):
+    """What the policy says of one proposal."""
+
+    proposal_id: str
+    title: str
+    state: str
+    change_digest: str
+    profile: str
+    in_force: bool
+    """Whether the policy that it was validated under is the one in force; else it must be handed in again."""
+
+    findings: list[dict[str, Any]]
+    risk: dict[str, Any] | None
+    """`score`, `consent` and `factors`; null before it was assessed, and then it counts as the highest."""
+
+    you: MayDoBody
+    agent: MayDoBody
+    """The agent that handed it in; where none did, any."""
+
+
 class FindingBody(BaseModel):
     """One finding, as listed."""
 

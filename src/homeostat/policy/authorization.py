@@ -171,6 +171,7 @@ class Authorizer:
                 _add(read, policy, built_in=False)
         self._policies = cedarpy.PolicySet.from_json_str(json.dumps(_whole(read.static)))
         self._known = read.known
+        self._weight = {name: place for place, name in enumerate(read.known)}
         self._nobody_else = cedarpy.Entities.from_json_str("[]")
         self.digest: Digest = digest_bytes(
             encode({"schema": schema, "built_in": dict(built_in), "added": dict(added or {})})
@@ -185,13 +186,12 @@ class Authorizer:
     def answer(self, question: Question) -> Answer:
         """Answer a question; whatever goes wrong is a no that names it."""
         try:
-            said = cedarpy.is_authorized(_request(question), self._policies, self._nobody_else)
+            said = cedarpy.is_authorized(request_of(question), self._policies, self._nobody_else)
             errors, decision = said.diagnostics.errors, said.decision
-            decided = set(said.diagnostics.reasons)
-            policies = tuple(name for name in self._known if name in decided)
+            policies = tuple(sorted(said.diagnostics.reasons, key=self._weight.__getitem__))
         except Exception as error:  # INVARIANT: an error inside a gate denies, and is told in the answer
             return _failed((), f"{type(error).__name__}: {error}")
-        if errors or decision is cedarpy.Decision.NoDecision or len(policies) != len(decided):
+        if errors or decision is cedarpy.Decision.NoDecision:
             return _failed(policies, "; ".join(errors) or "there is no decision")
         if decision is cedarpy.Decision.Allow:
             return Answer(allowed=True, policies=policies, code="", reason=f"permitted by {', '.join(policies)}")
@@ -248,7 +248,8 @@ def _add(read: _Read, policy: PolicyText, *, built_in: bool) -> None:
     read.known[name] = known
 
 
-def _request(question: Question) -> dict[str, Any]:
+def request_of(question: Question) -> dict[str, Any]:
+    """Return a question as Cedar takes it: every attribute of the schema, always."""
     about = (
         {"type": "Host", "id": "host"}
         if question.action in OF_THE_HOST

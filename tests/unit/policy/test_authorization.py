@@ -1,4 +1,4 @@
-"""Who may do what: each built-in policy decides something alone, no added one opens a guard, and errors deny."""
+"""Who may do what: no added policy opens a guard, errors deny, and what cannot be used is refused at its place."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 from builders import BOT, OWNER, proposal
 
 import homeostat.policy
-from homeostat.adapters.policies import built_in_authorizer
+from homeostat.adapters.policies import built_in_authorizer, built_in_expectations
 from homeostat.core.errors import InvalidInput
 from homeostat.core.ids import ProposalId
 from homeostat.core.limits import MAX_POLICIES
@@ -18,8 +18,8 @@ from homeostat.model.proof import ProofReport, ProofVerdict
 from homeostat.model.proposal import ProposalState
 from homeostat.model.risk import ConsentLevel, Risk
 from homeostat.model.settings import Profile
-from homeostat.policy import authorization
-from homeostat.policy.authorization import OF_THE_HOST, Action, Authorizer, Question, question_about
+from homeostat.policy.authorization import OF_THE_HOST, Action, Authorizer, Question, question_about, request_of
+from homeostat.policy.expectations import parse_expectations
 
 FOLDER = Path(homeostat.policy.__file__).parent / "cedar"
 SCHEMA = (FOLDER / "homeostat.cedarschema").read_text()
@@ -38,56 +38,13 @@ def with_added(*texts, **named):
     return Authorizer(BUILT_IN, schema=SCHEMA, added={f"{n}.cedar": text for n, text in enumerate(texts)} | named)
 
 
-ALONE = [
-    ("agents-propose", True, question(BOT, Action.PROPOSE)),
-    ("agents-edit-their-own", True, question(BOT, Action.EDIT, submitted_it=True)),
-    ("agents-never-decide-what-runs", False, question(BOT, Action.APPLY)),
-    ("agents-never-decide-what-runs", False, question(BOT, Action.REVERT)),
-    ("blocked-is-never-approved", False, question(OWNER, Action.APPROVE, state=ProposalState.BLOCKED)),
-    (
-        "in-prod-nobody-approves-their-own",
-        False,
-        question(OWNER, Action.APPROVE, profile=Profile.PROD, edited_it=True),
-    ),
-    (
-        "in-prod-nobody-approves-their-own",
-        False,
-        question(OWNER, Action.APPROVE, profile=Profile.PROD, submitted_it=True),
-    ),
-    ("level-3-wants-a-person", False, question(SYSTEM, Action.APPROVE, consent=ConsentLevel.HIGH)),
-    ("force-wants-a-reason", False, question(OWNER, Action.FORCE, reasoned=False)),
-    ("people-propose", True, question(OWNER, Action.PROPOSE_AGAIN)),
-    ("people-edit", True, question(OWNER, Action.EDIT)),
-    ("people-decide", True, question(OWNER, Action.APPROVE)),
-    ("people-apply-and-revert", True, question(OWNER, Action.REVERT)),
-    ("people-force", True, question(OWNER, Action.FORCE)),
-    ("people-restart", True, question(OWNER, Action.RESTART)),
-]
-
-
-@pytest.mark.parametrize(("policy", "allowed", "asked"), ALONE, ids=[item[0] for item in ALONE])
-def test_each_built_in_policy_decides_a_question_alone(policy, allowed, asked):
-    answer = POLICIES.answer(asked)
-    assert (answer.allowed, answer.policies) == (allowed, (policy,))
-    texts = {
-        name: re.sub(rf'@id\("{policy}"\)[^;]*;', "", text) for name, text in BUILT_IN.items()
-    }  # none of them has a `;` elsewhere
-    without = Authorizer(texts, schema=SCHEMA).answer(asked)
-    assert policy not in without.policies
-    assert without.allowed != allowed or asked.actor is not OWNER or allowed is False
-
-
-def test_there_is_a_question_for_every_built_in_policy():
-    assert {policy for policy, _, _ in ALONE} == set(POLICIES.ids)
-
-
 def test_actions_and_attributes_are_those_of_the_schema():
     lines = re.findall(r"^action (.*) appliesTo", SCHEMA, re.MULTILINE)
     named = {name for line in lines for name in re.findall(r'"(\w+)"', line)}
     assert named == {action.value for action in Action}
     asked = re.search(r"type Asked = \{(.*?)\n\};", SCHEMA, re.DOTALL)[1]
     attributes = set(re.findall(r"^  ([a-z_]+):", asked, re.MULTILINE))
-    assert set(authorization._request(question(OWNER, Action.EDIT))["context"]) == attributes
+    assert set(request_of(question(OWNER, Action.EDIT))["context"]) == attributes
 
 
 @pytest.mark.parametrize("actor", [BOT, SYSTEM], ids=["agent", "hub"])
@@ -115,8 +72,9 @@ def test_a_permit_for_everything_opens_what_is_not_guarded_and_no_guard():
     assert widened.answer(question(BOT, Action.EDIT)).allowed
     for action in GUARDED:
         assert not widened.answer(question(BOT, action)).allowed
-    for _, allowed, asked in ALONE:
-        assert widened.answer(asked).allowed is allowed
+    for expected in parse_expectations("expectations.toml", built_in_expectations()):
+        nobody_forbids = expected.allowed or not expected.by
+        assert widened.answer(expected.question).allowed is nobody_forbids
 
 
 def test_an_added_forbid_closes_a_folder_for_people_too_and_says_why():
@@ -159,9 +117,9 @@ def test_a_policy_on_what_the_question_does_not_tell_denies():
 
 
 def test_a_risk_that_was_not_assessed_is_the_highest():
-    context = authorization._request(question(OWNER, Action.APPROVE, consent=None, risk=None))["context"]
+    context = request_of(question(OWNER, Action.APPROVE, consent=None, risk=None))["context"]
     assert (context["assessed"], context["consent"], context["risk_percent"]) == (False, 3, 100)
-    context = authorization._request(question(OWNER, Action.APPROVE, consent=ConsentLevel.LOW, risk=0.101))["context"]
+    context = request_of(question(OWNER, Action.APPROVE, consent=ConsentLevel.LOW, risk=0.101))["context"]
     assert (context["assessed"], context["consent"], context["risk_percent"]) == (True, 1, 11)
 
 
