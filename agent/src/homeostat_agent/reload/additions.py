@@ -12,7 +12,9 @@ import dis
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
+from homeostat_agent.reload.importtime import run_at_import
 from homeostat_agent.reload.literals import is_fixed_literal
+from homeostat_agent.reload.onlookers import look_at_all
 from homeostat_agent.reload.outline import (
     ClassOutline,
     FunctionOutline,
@@ -20,8 +22,9 @@ from homeostat_agent.reload.outline import (
     Statement,
     names_read,
     parameters_of,
+    run_with,
 )
-from homeostat_agent.reload.syntax import last_name
+from homeostat_agent.reload.syntax import is_main_guard, last_name
 
 _LOOK_AT_METHODS = frozenset({"Protocol", "BaseModel", "TypedDict"})
 _READ_GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
@@ -76,6 +79,21 @@ def _maker_obstacle(owner: ClassOutline, name: str, new: ModuleOutline) -> str:
                 if part.name == "__init_subclass__" or (part.name == name and abstract):
                     return f"a new method of a class whose base `{base}` looks for it"
     return ""
+
+
+def looks_of_import(new: ModuleOutline) -> tuple[str, frozenset[str]]:
+    """Return what import looks at all names of something with (empty: nothing), and the texts that it may ask by.
+
+    A table that import made of the methods that a class had then would miss a new one.
+    """
+    ran = run_at_import(new.tree)
+    blocks = [item for item in new.tree.body if isinstance(item, ast.If) and is_main_guard(item.test)]
+    nodes = [node for item in new.tree.body if item not in blocks for node in run_with(item)]
+    for node in ast.walk(new.tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and (node.name, node.lineno) in ran:
+            nodes.extend(ast.walk(node))
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return look_at_all(nodes), frozenset(texts)
 
 
 def attribute_name(owner: ClassOutline | None, item: FunctionOutline) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _ALL_NAMES = frozenset(
@@ -94,12 +95,20 @@ def onlooker(source: str) -> Onlooker:
             words.update(_WORD.findall(node.module or ""))
         if isinstance(node, ast.alias):
             words.update(_WORD.findall(f"{node.name} {node.asname or ''}"))
-    return Onlooker(frozenset(words), frozenset(attributes), frozenset(texts), frozenset(imports), _looks(tree), climbs)
+    return Onlooker(
+        frozenset(words),
+        frozenset(attributes),
+        frozenset(texts),
+        frozenset(imports),
+        look_at_all(list(ast.walk(tree))),
+        climbs,
+    )
 
 
-def _looks(tree: ast.Module) -> str:
-    said = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_said(node)}
-    for node in ast.walk(tree):
+def look_at_all(nodes: Sequence[ast.AST]) -> str:
+    """Return what these nodes of a source may look at all names of something with; empty where there is none."""
+    said = {id(node.func) for node in nodes if isinstance(node, ast.Call) and _is_said(node)}
+    for node in nodes:
         word = node.name if isinstance(node, ast.alias) else getattr(node, "attr", getattr(node, "id", ""))
         if word in _ALL_NAMES:
             return str(word)

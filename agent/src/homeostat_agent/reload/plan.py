@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import CodeType
 
-from homeostat_agent.reload.additions import addition_obstacle
+from homeostat_agent.reload.additions import addition_obstacle, looks_of_import
 from homeostat_agent.reload.annotations import AnnotationRules
 from homeostat_agent.reload.caches import is_cache, wrapped_in_caches
 from homeostat_agent.reload.change import AGGRESSIVE, SAFE
@@ -386,8 +386,12 @@ def _routing_obstacle(old: FunctionOutline, new: FunctionOutline, wrapped: dict[
 
 def _addition_obstacles(found: Differences, new: ModuleOutline) -> list[Obstacle]:
     obstacles = []
+    looks, texts = looks_of_import(new) if any(owner for owner, _ in found.added) else ("", frozenset[str]())
     for owner, item in found.added:
         reason = addition_obstacle(owner, item, new)
+        if owner and (looks or item.name in texts):
+            words = f"may look at all names of its class (`{looks}`)" if looks else "looks it up as text"
+            reason = reason or f"a new method, and the module's import {words}"
         if reason:
             obstacles.append(Obstacle(item.qualname, item.node.lineno, reason, "" if owner else "added"))
     return obstacles

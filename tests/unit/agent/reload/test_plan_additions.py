@@ -1,6 +1,7 @@
 """New functions in the plan of one module: what may be added, and what may not."""
 
 import pytest
+from homeostat_agent.reload.plan import plan_module
 from plan_scene import plan, verdicts
 
 ADDITIONS = {
@@ -72,3 +73,46 @@ def test_other_new_methods_need_a_restart(name):
 
 def test_a_new_method_of_a_decorated_class_needs_a_restart():
     assert not plan(("    def norm(", "    def fresh(self):\n        return 1\n\n    def norm(")).safe
+
+
+LOOKING = {
+    "dir": "T = [name for name in dir(H) if name.startswith('on_')]",
+    "of an object": "T = dir(H())",
+    "vars": "T = list(vars(H))",
+    "__dict__": "T = list(H.__dict__)",
+    "getmembers": "import inspect\nT = inspect.getmembers(H)",
+    "getmembers by its name": "from inspect import getmembers\nT = getmembers(H)",
+    "a computed name": "T = {name: getattr(H, 'on_' + name, None) for name in 'ab'}",
+    "a function that import calls": "def scan(kind):\n    return dir(kind)\n\nT = scan(H)",
+    "an object that looks at itself": "class G(H):\n    def __init__(self):\n        self.t = dir(self)\n\nT = G()",
+    "hasattr": "T = hasattr(H, 'on_b')",
+}
+HANDLER = "class H:\n    def on_a(self):\n        return 1\n"
+
+
+def with_a_handler(rest):
+    """Return the plan of a new method of a class that stands above this."""
+    added = "\n    def on_b(self):\n        return 2\n"
+    return plan_module("app/m.py", f"{HANDLER}\n{rest}\n", f"{HANDLER}{added}\n{rest}\n")
+
+
+@pytest.mark.parametrize("name", LOOKING)
+def test_a_new_method_that_import_would_have_found_is_refused(name):
+    """A table of what a class has, made at import, would miss it: in a new process it is there."""
+    found = with_a_handler(LOOKING[name])
+    assert not found.safe
+    assert "H.on_b" in found.restart_reasons[0] and "the module's import" in found.restart_reasons[0]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "def later(kind):\n    return dir(kind)",
+        "class G:\n    def names(self):\n        return list(vars(self))",
+        "if __name__ == '__main__':\n    print(vars(H))",
+        "T = getattr(H, 'on_a')",
+    ],
+)
+def test_what_looks_at_names_later_or_at_another_name_misses_no_new_method(rest):
+    found = with_a_handler(rest)
+    assert found.safe, found.restart_reasons
