@@ -4,6 +4,7 @@ Never in the work tree and never in a patch: what is judged has no say in who ju
 """
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from functools import cache
@@ -21,6 +22,7 @@ FOLDER = "policies"
 """Below the state directory."""
 
 _SUFFIX = ".cedar"
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,120}")
 _SCHEMA = "homeostat.cedarschema"
 
 
@@ -55,19 +57,29 @@ def read_added(folder: Path) -> dict[str, str]:
     Whoever can write such a file has a say in who may do what: one that is open to others is refused.
     """
     try:
-        if not os.path.lexists(folder):
-            return {}
-        check_private_dir(folder)
-        paths = sorted(path for path in folder.iterdir() if path.name.endswith(_SUFFIX))
-        if len(paths) > MAX_POLICIES:
-            raise bad_policy(str(folder), f"at most {MAX_POLICIES} files are read")
-        return {str(path): _read(path) for path in paths}
+        return {str(path): _read(path) for path in added_files(folder)}
     except OSError as error:
         raise Unavailable(
             "policies-unreadable",
             f"the policies in {folder} cannot be read: {error.strerror}: {error.filename}",
             hint="look at owner, mode and disk",
         ) from error
+
+
+def added_files(folder: Path) -> list[Path]:
+    """Return the paths of added policies, none of which was read yet; nothing where there is no folder."""
+    if not os.path.lexists(folder):
+        return []
+    check_private_dir(folder)
+    paths = sorted(path for path in folder.iterdir() if path.name.endswith(_SUFFIX))
+    if len(paths) > MAX_POLICIES:
+        raise bad_policy(str(folder), f"at most {MAX_POLICIES} files are read")
+    odd = next((path for path in paths if not _NAME.fullmatch(path.name)), None)
+    if odd is not None:
+        raise bad_policy(
+            str(odd), "its name has letters, digits, `.`, `_` and `-`, at most 120: a backup keeps no other"
+        )
+    return paths
 
 
 def _read(path: Path) -> str:

@@ -83,3 +83,10 @@ def test_the_line_of_a_broken_policy_is_named(folder):
     write(folder / "mine.cedar", OPENS + "\npermit (principal is Nobody, action, resource);\n")
     with pytest.raises(InvalidInput, match=r"mine\.cedar:4: "):
         load_authorizer(folder.parent)
+
+
+@pytest.mark.parametrize("name", ["a b.cedar", "ä.cedar", "x\n.cedar", "a" * 120 + ".cedar"])
+def test_a_name_that_no_backup_could_keep_is_refused(folder, name):
+    write(folder / name)
+    with pytest.raises(InvalidInput, match="its name has"):
+        load_authorizer(folder.parent)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from real_world import RealWorld
 
+from homeostat.adapters.policies import load_authorizer
 from homeostat.adapters.state_lock import hold_state
 from homeostat.cli import checks
 from homeostat.model.proposal import ProposalState
@@ -399,3 +400,35 @@ def test_a_restoration_that_cannot_be_exchanged_leaves_what_was_there(kept, type
     assert not list(kept.root.glob(".homeostat.before-restore-*"))
     kept.open()
     assert kept.row(kept.identity).state is S.OBSERVING and kept.unverified() == []
+
+
+ADDED = '@id("quiet")\nforbid (principal, action == Action::"restart", resource);\n'
+
+
+def add_policy(world, name):
+    folder = world.state_dir / "policies"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / name).write_text(ADDED.replace("quiet", name.partition(".")[0]))
+    (folder / name).chmod(0o600)
+
+
+def policies(world):
+    return sorted(path.name for path in (world.state_dir / "policies").iterdir())
+
+
+def test_added_policies_come_back_where_there_are_none(world, typed, tmp_path):
+    add_policy(world, "kept.cedar")
+    keep(world, typed, tmp_path)
+    shutil.rmtree(world.state_dir / "policies")
+    assert restored(world, typed).code == 0
+    assert policies(world) == ["kept.cedar"] and "kept" in load_authorizer(world.state_dir).ids
+    assert stat.S_IMODE((world.state_dir / "policies").stat().st_mode) == 0o700
+
+
+def test_an_older_state_opens_nothing_that_was_forbidden_since(world, typed, tmp_path):
+    add_policy(world, "kept.cedar")
+    keep(world, typed, tmp_path)
+    (world.state_dir / "policies" / "kept.cedar").unlink()
+    add_policy(world, "newer.cedar")
+    assert restored(world, typed).code == 0
+    assert policies(world) == ["newer.cedar"] and "newer" in load_authorizer(world.state_dir).ids

@@ -18,6 +18,7 @@ from homeostat.adapters.archive.container import BUNDLE, SETTINGS, STATE, Manife
 from homeostat.adapters.git.bundle import bundle_records
 from homeostat.adapters.git.repository import GitRepository
 from homeostat.adapters.keys import PUBLIC_KEY, load_or_create_keys
+from homeostat.adapters.policies import FOLDER, added_files
 from homeostat.adapters.settings import FILE_NAME
 from homeostat.adapters.store.failures import translated
 from homeostat.audit.chain import EMPTY_HEAD, utc_text
@@ -102,6 +103,7 @@ def _collect(
     for file in sorted((state_dir / "keys").iterdir()):
         if not file.name.startswith(".") and (with_keys or file.name == PUBLIC_KEY):
             files[f"{STATE}keys/{file.name}"] = file
+    files |= {f"{STATE}{FOLDER}/{path.name}": path for path in added_files(state_dir / FOLDER)}
     tell("the snapshots of applied changes")
     root = state_dir / "backups"
     for file in sorted(root.rglob("*")) if root.is_dir() else ():

@@ -26,6 +26,7 @@ from homeostat.adapters.git.bundle import drop_records, unbundle_records
 from homeostat.adapters.git.records import GitRecordBranch
 from homeostat.adapters.git.repository import OWN_PREFIX, GitRepository
 from homeostat.adapters.keys import PUBLIC_KEY, Keys, ensure_state_dir, load_or_create_keys, verifier_from_pem
+from homeostat.adapters.policies import FOLDER, added_files
 from homeostat.adapters.settings import FILE_NAME
 from homeostat.adapters.state_lock import hold_state
 from homeostat.adapters.store.head_file import HeadFile
@@ -209,7 +210,19 @@ class Restoring:
         if not archive.manifest.with_keys:
             self._bring_keys(folder)
         archive.check_signature(verifier_from_pem(folder / "keys" / PUBLIC_KEY).verify)
+        self._policies(folder / FOLDER)
         self._settings(folder / SETTINGS)
+
+    def _policies(self, kept: Path) -> None:
+        """Leave the added policies as they are where there is a folder: an older state opens nothing closed since."""
+        if not (self._state_dir / FOLDER).exists():
+            return
+        present = added_files(self._state_dir / FOLDER)
+        self._tell(f"{self._state_dir / FOLDER} was left as it is")
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir(mode=0o700)
+        for path in present:
+            shutil.copy2(path, kept / path.name, follow_symlinks=False)
 
     def _bring_keys(self, folder: Path) -> None:
         source = self._state_dir / "keys"
