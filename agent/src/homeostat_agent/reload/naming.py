@@ -21,10 +21,15 @@ from homeostat_agent.reload.holders import bound_value, class_obstacle
 from homeostat_agent.reload.match import same_code
 from homeostat_agent.reload.neighbours import Watch
 from homeostat_agent.reload.newnames import NewName
+from homeostat_agent.reload.onlookers import onlooker
 from homeostat_agent.reload.outline import ClassOutline
+from homeostat_agent.reload.spaces import class_dict
 
 if TYPE_CHECKING:
     from homeostat_agent.reload.work import Returned, Target, Work
+
+
+_mro_of = type.__dict__["__mro__"].__get__
 
 
 def old_texts(change: Change, repository: str) -> dict[str, str]:
@@ -61,6 +66,10 @@ def add_functions(load: Load, target: Target, work: Work) -> None:
         missed = watch.missed(name, is_member=owner is not None)
         if missed:
             work.restart.append(f"{where}: a new name, and {missed}")
+            continue
+        kept = watch.kept(name) if isinstance(holder, type) and is_inherited(name, holder) else ""
+        if kept:
+            work.restart.append(f"{where}: takes the place of what is inherited, and {kept}")
             continue
         assert holder is not None
         function = make_function(
@@ -173,6 +182,15 @@ def _is_of_new_source(value: Any, load: Load, code: CodeType) -> bool:
     return isinstance(value, FunctionType) and value.__globals__ is load.namespace and same_code(value.__code__, code)
 
 
+def is_inherited(name: str, owner: type) -> bool:
+    """Tell whether a class, or an heir of it, has something by a name that the class itself does not bind."""
+    kinds: list[type] = [owner]
+    for kind in kinds:
+        heirs: list[type] = type.__subclasses__(kind)
+        kinds.extend(heir for heir in heirs if all(heir is not known for known in kinds))
+    return any(name in class_dict(base) for kind in kinds for base in _mro_of(kind) if base is not owner)
+
+
 class _Watching:
     """Asks what other modules may have met of one; reads their sources only where it is asked."""
 
@@ -181,9 +199,18 @@ class _Watching:
         self._watch: Watch | None = None
 
     def missed(self, name: str, *, is_member: bool = False) -> str:
+        return self._asked().missed(name, is_member=is_member)
+
+    def kept(self, name: str) -> str:
+        """Say who may hold what was inherited by this name so far: a module of the repository, or this one."""
+        if name in onlooker(self._target.sources[0]).kept:
+            return f"{self._load.name} may keep a `{name}`"
+        return self._asked().kept(name)
+
+    def _asked(self) -> Watch:
         if self._watch is None:
             self._watch = self._target.neighbours.watch(self._load, self._target.texts)
-        return self._watch.missed(name, is_member=is_member)
+        return self._watch
 
     def notes(self, name: str, qualname: str, *, is_member: bool = False) -> list[str]:
         """Return what a rollback is to say of a name that others may have met."""

@@ -73,6 +73,10 @@ class Watch:
         """Say who may have met the absence of a name of the module; `is_member`: of a class of it."""
         return self._first(lambda _, seen: seen.missed(name, self._known_as, is_member=is_member))
 
+    def kept(self, name: str) -> str:
+        """Say who may hold what a class, or an object of it, had by this name so far."""
+        return self._first(lambda _, seen: f"may keep a `{name}`" if name in seen.kept else "", everybody=True)
+
     def took(self, name: str) -> str:
         """Say who may have taken the value of a constant of the module along."""
         copied = self._first(lambda text, _: copied_by(text, name) if name in text else "", everybody=True)

@@ -31,6 +31,9 @@ class Onlooker:
     """All names, and all words of imports, attributes and texts: what a module may be known by."""
 
     attributes: frozenset[str]
+    kept: frozenset[str]
+    """Attributes that it reads and does not call right there: what it got of a class may be held for good."""
+
     texts: frozenset[str]
     imports: frozenset[tuple[str, str]]
     """Imported names, each with the last word of the module that it is from; that is empty where only dots are."""
@@ -79,7 +82,10 @@ def onlooker(source: str) -> Onlooker:
     imports: set[tuple[str, str]] = set()
     climbs = False
     tree = ast.parse(source.lstrip("\ufeff"))
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    kept = {node.attr for node in nodes if isinstance(node, ast.Attribute) and id(node) not in called}
+    for node in nodes:
         if isinstance(node, ast.Name):
             words.add(node.id)
         elif isinstance(node, ast.Attribute):
@@ -96,12 +102,13 @@ def onlooker(source: str) -> Onlooker:
         if isinstance(node, ast.alias):
             words.update(_WORD.findall(f"{node.name} {node.asname or ''}"))
     return Onlooker(
-        frozenset(words),
-        frozenset(attributes),
-        frozenset(texts),
-        frozenset(imports),
-        look_at_all(list(ast.walk(tree))),
-        climbs,
+        words=frozenset(words),
+        attributes=frozenset(attributes),
+        kept=frozenset(kept),
+        texts=frozenset(texts),
+        imports=frozenset(imports),
+        looks=look_at_all(nodes),
+        climbs=climbs,
     )
 
 

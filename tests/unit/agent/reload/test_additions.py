@@ -288,3 +288,53 @@ def test_the_globals_that_code_reads_are_those_of_all_code_inside_it():
         "__name__",
     }  # a method does not see the `six` beside it
     assert global_names(code) == wanted
+
+
+INHERITED = (
+    "class Plain:\n    def f(self):\n        return 1\n\nclass Own(Plain):\n    def g(self):\n        return 0\n"
+)
+OVERRIDE = ("return 0\n", "return 0\n\n    def f(self):\n        return 2\n")
+KEEPERS = {
+    "a method of the class": "from . import m\nkept = m.Own.f\ndef call():\n    return kept(m.Own())\n",
+    "a method of an object": "from .m import Own\nkept = Own().f\ndef call():\n    return kept()\n",
+    "handed on by a function": """
+        from .m import Own
+        def of(o):
+            return o.f
+        kept = of(Own())
+        def call():
+            return kept()
+    """,
+    "of an heir": "from .m import Own\nclass Heir(Own):\n    pass\nkept = Heir().f\ndef call():\n    return kept()\n",
+}
+
+
+@pytest.mark.parametrize("name", KEEPERS)
+def test_a_method_that_takes_the_place_of_an_inherited_one_needs_a_restart_where_that_may_be_kept(host, name):
+    host.load("m", INHERITED)
+    keeper = host.load("keeper", KEEPERS[name])
+    outcome = host.swap("m", OVERRIDE)
+    assert outcome.outcome == "restart_required"
+    assert "takes the place of what is inherited" in outcome.detail and ".keeper may keep a `f`" in outcome.detail
+    assert keeper.call() == 1
+
+
+def test_a_method_of_another_base_of_an_heir_may_be_kept_as_well(host):
+    host.load("m", "class Own:\n    def g(self):\n        return 0\n")
+    other = "class Other:\n    def f(self):\n        return 1\n"
+    host.load("keeper", f"from .m import Own\n{other}class Heir(Own, Other):\n    pass\nkept = Heir().f\n")
+    assert host.swap("m", OVERRIDE).outcome == "restart_required"
+
+
+def test_what_is_called_where_it_is_asked_for_gets_the_method_that_takes_the_place_of_an_inherited_one(host):
+    module = host.load("m", INHERITED)
+    caller = host.load("caller", "from .m import Own\nown = Own()\ndef call():\n    return own.f()\n")
+    outcome = host.swap("m", OVERRIDE)
+    assert outcome.outcome == "swapped", outcome.detail
+    assert (caller.call(), module.Plain().f()) == (2, 1)
+
+
+def test_a_new_name_that_nothing_inherits_may_be_asked_for_of_other_things(host):
+    host.load("m", INHERITED.replace("def f", "def h"))
+    host.load("other", "from . import m\nclass Thing:\n    f = 1\nkept = Thing().f\n")
+    assert host.swap("m", OVERRIDE).outcome == "swapped"
