@@ -105,6 +105,8 @@ def print_summary(body: dict[str, Any]) -> None:
         show(f"    detector {name}: {told}")
     if body["state"] == "blocked" and proof and proof["base"] and proof["base"]["exit_code"] != 0:
         say("the tests fail without the change too, so no change can be proved; see `homeostat doctor --tests`")
+    if body["state"] == "blocked":
+        say(f"when it is mended: homeostat proposals edit {body['proposal_id'][:8]} --diff FILE")
     if body["state"] == "awaiting_approval":
         short = body["proposal_id"][:8]
         say(f"next: homeostat proposals diff {short}, then approve or apply it")

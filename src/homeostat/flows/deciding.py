@@ -34,11 +34,12 @@ def approve(
     `policies` are those that let the actor ask for what is asked together with the approval.
     """
     proposal = read(deps, proposal_id)
-    if proposal.change.policy_digest != deps.policy.digest:
-        return policy_changed()
     consent = may_approve(actor, proposal, seen=seen, profile=deps.settings.profile, authorizer=deps.authorizer)
     if isinstance(consent, Denied):
         return consent
+    # After whoever may not and what cannot be: handing a blocked diff in again would only block it again.
+    if proposal.change.policy_digest != deps.policy.digest:
+        return policy_changed()
     check_recorded(deps, proposal)
     review = _review(deps, proposal, actor, "approved", notes, label, unreviewed=consent.unreviewed)
     approved = Approved(review=review, apply_requested=apply_requested, forced=forced)

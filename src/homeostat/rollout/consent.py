@@ -82,4 +82,9 @@ def _not_now(proposal: Proposal) -> Denied | None:
     if proposal.state is ProposalState.AWAITING_APPROVAL:
         return None
     code, why = _NOT_NOW.get(proposal.state, ("already-approved", f"it is {proposal.state.value} already"))
-    return Denied(code=code, reasons=(f"proposal {proposal.id}: {why}: {proposal.state_reason}",))
+    blocked = proposal.state is ProposalState.BLOCKED
+    return Denied(
+        code=code,
+        reasons=(f"proposal {proposal.id}: {why}: {proposal.state_reason}",),
+        hint=f"hand in a mended diff: homeostat proposals edit {proposal.id[:8]} --diff FILE" if blocked else None,
+    )

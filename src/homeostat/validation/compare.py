@@ -161,7 +161,7 @@ def _doubts(base: TestRun, candidate: TestRun, difference: TestDifference, *, ch
     if candidate.ran_from_candidate is False:
         yield "a changed module was loaded from another place than the candidate: the original was tested"
     elif changed_python and candidate.ran_from_candidate is None:
-        yield "no changed module was loaded by the tests: the change is untested"
+        yield "no changed module was loaded by the tests: the change is untested; add a test to the diff"
     elif not candidate.outcomes and not changed_python:
         yield "no test was seen, and nothing else shows that the change was tested"
 

@@ -153,6 +153,7 @@ def test_a_blocked_proposal_is_a_1_with_the_tests_that_broke(hub, typed, patch):
     answer = propose(typed, patch)
     assert answer.code == 1
     assert "blocked" in answer.out and "broken tests: tests/test_it.py::test_it" in answer.out
+    assert "when it is mended: homeostat proposals edit" in answer.err
 
 
 def test_a_proposal_under_tests_that_fail_anyway_says_where_to_look(hub, typed, patch):

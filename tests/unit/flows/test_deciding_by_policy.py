@@ -16,6 +16,8 @@ from homeostat.model.settings import PolicySettings
 from homeostat.model.verdict import Denied
 from homeostat.policy.authorization import Authorizer
 from homeostat.policy.document import policy_in_force
+from homeostat.ports.proving import ProofRuns
+from homeostat.testing.fake_prover import test_run as run_of
 from homeostat.testing.world import BOT, DIFF, OWNER, World
 
 TEXTS, SCHEMA = built_in_policies()
@@ -107,6 +109,19 @@ def test_another_policy_file_asks_for_a_new_approval():
     assert isinstance(approve(world.deps, row.id, actor=OWNER, seen=None), Proposal)
     ruled_by(world, OWN)
     assert request_apply(world.deps, row.id, actor=OWNER, seen=None).code == "policy-changed"
+
+
+@pytest.mark.parametrize("decide", ["approve", "apply"])
+def test_of_a_blocked_one_it_is_said_that_it_is_blocked_under_whatever_policy(decide):
+    """Its diff handed in again would be blocked again: not to be advised."""
+    world = World()
+    red = ProofRuns(sandbox="fake", base=run_of({"t::a": "passed"}), candidate=run_of({"t::a": "failed"}))
+    world.prover.script(red)
+    row = ready(world)
+    ruled_by(world, OWN)
+    outcome = DOORS[decide](world.deps, row)
+    assert isinstance(outcome, Denied) and outcome.code == "blocked" and row.state_reason in outcome.reasons[0]
+    assert outcome.hint == f"hand in a mended diff: homeostat proposals edit {row.id[:8]} --diff FILE"
 
 
 def test_no_policy_stands_between_harm_and_its_end():
