@@ -45,10 +45,12 @@ class Again:
     node: ast.stmt
     reason: str
     risk: str
+    through_calls: frozenset[str] = frozenset()
+    """Names of the module that functions which it calls bind, as they declare them ``global``."""
 
     @property
     def binds(self) -> frozenset[str]:
-        return frozenset(bound_names(ast.Module(body=[self.node], type_ignores=[])))
+        return self.through_calls.union(bound_names(ast.Module(body=[self.node], type_ignores=[])))
 
 
 @dataclass(frozen=True)

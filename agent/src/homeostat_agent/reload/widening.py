@@ -438,8 +438,16 @@ class Widening:
             risk = RISK_REGISTERED if isinstance(item, FunctionOutline) else RISK_AGAIN
         if isinstance(item, Statement):
             reason = f"{reason}: `{text_of(item.node)}`"
-        self.again.setdefault(id(item.node), Again(label, item.node, reason, risk))
+        if id(item.node) not in self.again:
+            self.again[id(item.node)] = Again(label, item.node, reason, risk, self._bound_by_calls(item))
         return ""
+
+    def _bound_by_calls(self, item: Item) -> frozenset[str]:
+        if not isinstance(item, Statement) or isinstance(item.node, (ast.Import, ast.ImportFrom)):
+            return frozenset()
+        called = self._import_runs(1).by([item.node])
+        found = (one for function in called for one in ast.walk(function) if isinstance(one, ast.Global))
+        return frozenset(name for one in found for name in one.names)
 
     def _drop(self, item: Item) -> None:
         self._dropped.setdefault(id(item.node), item)

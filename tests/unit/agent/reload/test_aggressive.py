@@ -132,6 +132,17 @@ def test_what_is_made_of_a_changed_constant_is_made_anew(host, seen):
     assert (module.LIMIT, module.POOL) == (1, [1])
 
 
+def test_what_a_called_function_binds_is_followed_and_put_back(host, seen):
+    source = "C = None\ndef setup(v):\n    global C\n    C = [v]\nsetup(len('1'))\nD = C\n"
+    module = load(host, seen, "shop_settings", source)
+    before = (module.C, module.D)
+    change = edit(host, "shop_settings", ("len('1')", "len('22')"))
+    swap(host, change)
+    assert (module.C, module.D) == ([2], [2]) and module.D is module.C
+    assert host.reloader.rollback(change.id).outcome == "swapped"
+    assert before == (module.C, module.D) and module.D is before[1]
+
+
 def test_caches_of_what_is_made_of_a_changed_constant_are_new(host, seen):
     cached = "@functools.lru_cache(maxsize=None)\ndef f():\n    return g()\n"
     source = f"import functools\nSTEP = 1\n{cached}def g():\n    return STEP\n"
