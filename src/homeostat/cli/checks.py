@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import typer
 
-from homeostat.adapters.folders import read_regular
 from homeostat.adapters.settings import LoadedSettings, load_settings
+from homeostat.cli.bundles import content_of, verify_one
 from homeostat.cli.declared import unmatched_declarations
 from homeostat.cli.hub_client import HubClient
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, show, show_table, span
 from homeostat.cli.place import Place, locate
-from homeostat.core.errors import HomeostatError, InvalidInput, NotFound
+from homeostat.core.errors import HomeostatError, NotFound
 from homeostat.model.settings import HmrMode, Profile
 
 if TYPE_CHECKING:
-    from homeostat.audit.bundle import BundleCheck
     from homeostat.audit.story import Check
 
 _MAX_CHECKPOINT_BYTES = 1_000_000
@@ -79,7 +78,7 @@ def verify(
     """
     checks: Sequence[_Answer]
     if bundle is not None:
-        checks = _verify_bundle(bundle, key, repo, state_dir)
+        checks = verify_one(bundle, key, repo, state_dir)
     else:
         place = locate(repo, state_dir)
         if not place.state_dir.exists():
@@ -156,30 +155,8 @@ def _verify(place: Place, kept: Sequence[tuple[str, str]] = ()) -> "tuple[Check,
     return check_story(place.repository, place.state_dir, kept=kept)
 
 
-def _verify_bundle(bundle: Path, key: str, repo: Path | None, state_dir: Path | None) -> "tuple[BundleCheck, ...]":
-    """Check one change's story. With a key nothing else is looked at; without one, only the public key here."""
-    from homeostat.adapters.keys import load_verifier, verifier_from_pem
-    from homeostat.audit.bundle import MAX_BYTES, verify_bundle
-    from homeostat.audit.checkpoint import ledger_key
-    from homeostat.audit.notes import NoteKey
-
-    if "+" in key and not Path(key).exists():
-        known = NoteKey.parse(key)
-    else:
-        verifier = verifier_from_pem(Path(key)) if key else load_verifier(locate(repo, state_dir).state_dir)
-        known = ledger_key(verifier.public_key())
-    return verify_bundle(_content(bundle, MAX_BYTES + 1), known)
-
-
 def _kept(path: Path) -> str:
-    return _content(path, _MAX_CHECKPOINT_BYTES).decode("utf-8", "replace")
-
-
-def _content(path: Path, most_bytes: int) -> bytes:
-    try:
-        return read_regular(path, most_bytes=most_bytes)
-    except OSError as error:
-        raise InvalidInput("no-such-file", f"{path} cannot be read: {error.strerror}") from error
+    return content_of(path, _MAX_CHECKPOINT_BYTES).decode("utf-8", "replace")
 
 
 def _diagnose(place: Place) -> Iterator[Diagnosis]:

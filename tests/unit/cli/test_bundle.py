@@ -89,6 +89,36 @@ def test_here_the_key_that_is_here_is_used_and_a_file_of_it_elsewhere(story, wor
     assert answer.code == 5 and not json.loads(answer.out)["ok"]
 
 
+def test_without_a_key_where_there_is_none_it_is_said_how_to_give_one(story, typed, tmp_path, monkeypatch):
+    file = tmp_path / "story.json"
+    file.write_bytes(story[0])
+    monkeypatch.chdir(tmp_path)
+    answer = typed("verify", file)
+    assert answer.code == 1 and "error[no-ledger-key]" in answer.err and "--key KEY" in answer.err
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    answer = typed("verify", file)
+    assert answer.code == 1 and "error[no-ledger-key]" in answer.err and "--key KEY" in answer.err
+
+
+@pytest.mark.parametrize("content", [None, b"", b"-----BEGIN PUBLIC KEY-----\n"])
+def test_a_key_that_is_none_is_the_callers_mistake_and_no_damage(content, story, typed, tmp_path):
+    file, key = tmp_path / "story.json", tmp_path / "copied.pub"
+    file.write_bytes(story[0])
+    if content is not None:
+        key.write_bytes(content)
+    answer = typed("verify", file, "--key", key)
+    assert answer.code == 2 and "error[bad-note-key]" in answer.err and "copied.pub" in answer.err
+    assert "--key KEY" in answer.err and "altered" not in answer.err
+
+
+@pytest.mark.parametrize("words", [("prove", "1"), ("checkpoint",)])
+def test_what_else_the_ledger_gives_away_is_no_alarm(words, typed, tmp_path):
+    file = tmp_path / "given"
+    file.write_text(typed("ledger", *words).out, encoding="utf-8")
+    answer = typed("verify", file)
+    assert answer.code == 2 and "error[not-a-bundle]" in answer.err and "altered" not in answer.err
+
+
 def test_any_altered_byte_is_found(story):
     """Each kind of place is among them: the whole is some thousand bytes, of which a good part is tried."""
     data, key = story
