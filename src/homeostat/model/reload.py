@@ -1,5 +1,6 @@
 """A save, and what became of it: files that a person changed by hand, together, while their program runs."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -8,6 +9,7 @@ RELOAD_PREFIX = "reload-"
 """The ids of live changes that follow a save begin with it; those of proposals never do."""
 
 _NAMED = 3
+_WORDS = re.compile(r"[\s:;,]+")
 _NAMED_FUNCTIONS = 6
 MAX_REASON_CHARS = 600
 
@@ -75,7 +77,7 @@ class ReloadReport:
         """Return it on one line, for a terminal."""
         files = _and_more(self.files, _NAMED)
         # Reasons of the planner begin with the file and the line.
-        why = self.reason if self.reason.startswith(tuple(self.files)) else f"{files}: {self.reason}"
+        why = f"{self.reason}{self._held_up()}" if self._tells_the_files() else f"{files}: {self.reason}"
         match self.outcome:
             case ReloadOutcome.RELOADED:
                 what = _and_more([name.rpartition(":")[2] for name in self.functions], _NAMED_FUNCTIONS)
@@ -92,7 +94,16 @@ class ReloadReport:
             case ReloadOutcome.FAILED:
                 return f"not reloaded: {why}; put back, the next save is tried again"
             case ReloadOutcome.UNREADABLE:
-                return f"not reloaded: {self.reason}; the next save is tried again"
+                return f"not reloaded: {why}; the next save is tried again"
+
+    def _tells_the_files(self) -> bool:
+        return self.reason.startswith(tuple(self.files))
+
+    def _held_up(self) -> str:
+        """Name the files that wait because of others: a save is one change, whole or not at all."""
+        named = set(_WORDS.split(self.reason))
+        others = [file for file in self.files if file not in named]
+        return f"; {_and_more(others, _NAMED)} {'wait' if len(others) > 1 else 'waits'} with it" if others else ""
 
 
 def _and_more(items: tuple[str, ...] | list[str], most: int) -> str:

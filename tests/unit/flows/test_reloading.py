@@ -195,6 +195,8 @@ def test_nothing_goes_live_beside_a_file_that_waits_for_a_restart_until_that_is_
     assert edited.source(path="side.py") == SIDE
     assert edited.told[-1].outcome is Outcome.RESTART_NEEDED
     assert edited.told[-1].files == ("shop.py", "side.py")
+    assert "side.py" not in edited.told[0].line()
+    assert "; side.py waits with it; to run what is saved" in edited.told[-1].line()
     edited.save("shop.py", SOURCE)
     assert edited.source(path="side.py") == SIDE_MENDED
     assert edited.outcomes[-1] is Outcome.RELOADED
