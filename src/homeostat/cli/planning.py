@@ -110,3 +110,5 @@ def _show_steps(body: dict[str, Any]) -> None:
         show(
             f"  all calls after about {span(body['canary_s'])}, if every request comes to the changed code; else later"
         )
+        if any(step["waits_for"] == "failures" for step in body["steps"]):
+            show("  sooner, where fewer calls fail with the change than without it")

@@ -188,7 +188,8 @@ def reject(
 ) -> None:
     """Reject a proposal with a reason."""
     client = HubClient(locate(repo, state_dir))
-    answer(client.post(f"{BASE}/{segment(proposal_id)}/reject", {"reason": reason}), as_json, "rejected")
+    body = client.post(f"{BASE}/{segment(proposal_id)}/reject", {"reason": reason})
+    answer(body, as_json, str(body["state_reason"]))
 
 
 def defer(

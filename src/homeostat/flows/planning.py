@@ -64,6 +64,8 @@ def _mistyped(deps: Deps, proposal: Proposal) -> dict[str, str]:
 def _refused(deps: Deps, proposal: Proposal) -> str:
     if proposal.state in _NOT_PROVED:
         return "it is not proved yet"
+    if proposal.state is ProposalState.CANARY:
+        return "it is being tried on a share of the calls"
     if proposal.state not in _TO_BE_APPLIED:
         return f"it is {proposal.state.value.replace('_', ' ')}"
     fits = check_fits(deps, proposal)

@@ -65,7 +65,11 @@ def _factors(change: TreeChange, findings: Sequence[PolicyFinding], evidence: Ev
     kind, says = max((_kind(item) for item in change.files), default=(0.0, ""))
     yield RiskFactor(name="kind", share=kind, says=says)
     lines = sum(changed_line_count(item) for item in change.files)
-    yield RiskFactor(name="size", share=round(0.2 * min(1, lines / 400), 3), says=f"{lines} lines change")
+    yield RiskFactor(
+        name="size",
+        share=round(0.2 * min(1, lines / 400), 3),
+        says="1 line changes" if lines == 1 else f"{lines} lines change",
+    )
     folders = {item.path.rpartition("/")[0] for item in change.files if not _is_talk(item)}
     spread = len(change.files) - 1 + len(folders)
     yield RiskFactor(

@@ -55,7 +55,7 @@ def plan_change(change: TreeChange, *, mode: HmrMode = HmrMode.SAFE) -> LivePlan
             continue
         sources = _sources(item)
         if sources is None:
-            reasons.append(f"{item.path}: a {item.kind.value} of this file is read at start only")
+            reasons.append(f"{item.path}: what a process may have read of it is read anew at its start only")
             continue
         plan = plan_module(item.path, *sources, mode=mode.value)
         modules.append(plan)

@@ -30,6 +30,7 @@ def test_the_verdict_the_steps_and_the_time_are_said(hub, typed):
         "10 % of the calls: about ",
         "50 % of the calls: about ",
         "all calls after about ",
+        "sooner, where fewer calls fail with the change than without it",
         "then watched for 1 min 0 s",
     ):
         assert words in answer.out, words

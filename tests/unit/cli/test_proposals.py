@@ -329,8 +329,7 @@ def test_rejecting_deferring_and_resuming(hub, typed, proposed):
     assert "deferred" in typed("proposals", "defer", proposed, "--reason", "later").out
     assert "pending: resumed" in typed("proposals", "resume", proposed).out
     hub.settle()
-    body = json.loads(typed("proposals", "reject", proposed, "--reason", "no", "--json").out)
-    assert body["status"] == "rejected"
+    assert typed("proposals", "reject", proposed, "--reason", "no").out == f"{proposed[:8]} rejected: no\n"
     assert "  rejected (rejected): no\n" in typed("proposals", "show", proposed).out
     assert f"{proposed}: it was rejected: no\n" in typed("proposals", "apply", proposed).err
     answer = typed("proposals", "reject", proposed, "--reason", " ")

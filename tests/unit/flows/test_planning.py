@@ -64,7 +64,10 @@ def test_what_would_be_refused_is_said_with_its_reason():
     assert look_ahead(world.deps, proved).refused == ""
     request_apply(world.deps, first.id, actor=OWNER, seen=None)
     world.run()
-    assert look_ahead(world.deps, world.deps.proposals.get(first.id)).refused == "it is canary"
+    assert (
+        look_ahead(world.deps, world.deps.proposals.get(first.id)).refused
+        == "it is being tried on a share of the calls"
+    )
     seen = look_ahead(world.deps, proved)
     assert seen.refused.endswith("(Mend) is being tried on a share of the calls")
     assert isinstance(request_apply(world.deps, second.id, actor=OWNER, seen=None), Denied)

@@ -61,6 +61,11 @@ def test_a_coding_that_makes_other_code_of_a_comment_is_logic():
     assert of(changed).consent >= ConsentLevel.MEDIUM
 
 
+@pytest.mark.parametrize(("more", "says"), [("x = 1\n", "1 line changes"), ("x = 1\ny = 2\n", "2 lines change")])
+def test_one_line_changes_and_two_lines_change(more, says):
+    assert says in [factor.says for factor in of(modify("a.py", CODE, CODE + more)).factors]
+
+
 def test_every_factor_is_shown_and_they_make_the_score():
     risk = of(modify("a.py", CODE, CODE.replace("sum", "max")), callers=9, source_failed=0.5, files_failed=1)
     names = [factor.name for factor in risk.factors]

@@ -39,12 +39,16 @@ def _check(change: TreeChange, document: PolicyDocument) -> Iterable[PolicyFindi
             not with_code or fewer or _says_less(before, after)
         ):
             what = (
-                f"{less} assertion{'s' if less > 1 else ''} that stood here {'go' if less > 1 else 'goes'} or changes"
+                f"{less} assertions that stood here go or change"
+                if less > 1
+                else "1 assertion that stood here goes or changes"
             )
             yield _finding(item, None, what, "keep what was asserted, or say why not")
         elif (less := _taken(before.cases - after.cases, cases)) and (not with_code or fewer_cases):
             what = (
-                f"{less} value{'s' if less > 1 else ''} that tests work with {'go' if less > 1 else 'goes'} or changes"
+                f"{less} values that tests work with go or change"
+                if less > 1
+                else "1 value that tests work with goes or changes"
             )
             yield _finding(item, None, what, "keep what was tested, or say why not")
         yield from _weaker(item, before, after)

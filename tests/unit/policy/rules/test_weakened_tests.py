@@ -30,6 +30,12 @@ def changed(old, new, path="tests/test_cart.py"):
     return modify(path, BEFORE, BEFORE.replace(old, new))
 
 
+def test_more_than_one_are_told_together():
+    before = BEFORE.replace(SUM, f"{SUM}\n    assert total([2]) == 2")
+    after = BEFORE.replace(SUM, "assert total([1, 2]) > 0")
+    assert "2 assertions that stood here go or change" in found(modify("tests/test_cart.py", before, after))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
