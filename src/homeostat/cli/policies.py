@@ -52,6 +52,9 @@ def check(
         for factor in decision.risk.factors:
             show(f"risk {factor.share:.2f}  {factor.says}  ({factor.name})")
         say(f"verdict: {decision.verdict}; risk {decision.risk.score:.2f}, consent level {decision.risk.consent:d}")
+        if repo is None:
+            say("by the built-in policy alone: --repo DIR adds that of its homeostat.toml")
+        say("not looked at: whether it fits (homeostat patch check DIR FILE), and who may approve it")
     if decision.verdict == "block":
         raise typer.Exit(_BLOCKED)
 

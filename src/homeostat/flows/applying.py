@@ -170,7 +170,8 @@ def check_fits(deps: Deps, proposal: Proposal) -> TreeChange | Denied:
                 f"proposal {proposal.id} was made on {proposal.change.base_commit[:12]}; "
                 f"the branch {deps.commits.deployed_branch()} is now at {head[:12]}",
             ),
-            hint="make the diff against the present head and propose it again",
+            hint="make the diff against the present head (where it still fits, it may stay as it is) and hand it in: "
+            f"homeostat proposals edit {proposal.id[:8]} --diff FILE",
         )
     change = change_of(deps, proposal)
     drift = deps.deployed.drift(change)

@@ -24,6 +24,7 @@ def test_the_verdict_is_said_with_place_and_remedy_and_only_a_block_is_a_failure
         assert run(["policy", "check", "--diff", str(patch)]) == code
         told = capsys.readouterr()
         assert f"verdict: {verdict}" in told.err
+        assert "by the built-in policy alone" in told.err and "homeostat patch check" in told.err
         assert ("x.py:2" in told.out) is (verdict == "review")
         assert "risk 0." in told.out or code == 1
         assert run(["policy", "check", "--diff", str(patch), "--json"]) == code
@@ -42,7 +43,9 @@ def test_the_paths_that_a_repository_forbids_count_where_it_is_named(tmp_path, c
     patch.write_text(RUNS.replace("os.system('ls')", "y = 2"))
     assert run(["policy", "check", "--diff", str(patch)]) == 0
     assert run(["policy", "check", "--diff", str(patch), "--repo", str(tmp_path)]) == 1
-    assert "no proposal may touch x.py" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "no proposal may touch x.py" in told.out
+    assert told.err.count("by the built-in policy alone") == 1
     assert run(["policy", "check", "--diff", str(tmp_path / "none")]) == 1
     assert "error[no-patch-file]" in capsys.readouterr().err
 

@@ -163,7 +163,7 @@ def test_one_that_was_taken_back_is_locked_out(served, owner):
 @pytest.mark.parametrize(
     ("arrange", "error", "way_out"),
     [
-        ("moved", "Proposal is out of date", "; make the diff against the present head and propose it again"),
+        ("moved", "Proposal is out of date", " --diff FILE"),
         ("dirty", "Files have local changes", "; commit or undo your own changes to these files, then apply again"),
     ],
 )
@@ -177,6 +177,16 @@ def test_a_tree_that_does_not_fit_is_refused_with_the_way_out_and_left_alone(ser
     assert_error(answer, error, identity=identity)
     assert answer.json()["details"].endswith(way_out)
     assert served.row(identity).state is S.AWAITING_APPROVAL
+
+
+def test_one_that_is_out_of_date_and_still_fits_is_brought_up_to_date_as_it_is(served, owner):
+    """As the refusal says: the same diff is another revision, on the present head."""
+    identity = served.submit()
+    served.world.repository.user_commit({"other.py": file("x = 1\n")}, at=served.world.clock.now())
+    assert f"homeostat proposals edit {identity[:8]} --diff FILE" in apply(owner, identity).json()["details"]
+    assert owner.post(f"{PROPOSALS}/{identity}/edit", json={"diff": DIFF}).status_code == 200
+    served.settle()
+    assert apply(owner, identity).status_code == 200
 
 
 def test_a_digest_that_is_another_now_is_refused(served, owner):
