@@ -52,7 +52,7 @@ def make_bundle(store: SqlStore, repository: Path, proposal: str) -> bytes:
     """
     found = store.proposals.find(prefix=proposal, limit=2)
     if not found:
-        raise NotFound("no-such-proposal", f"proposal_id '{proposal}' does not exist")
+        raise NotFound("no-such-proposal", f"proposal_id '{proposal}' does not exist", hint="homeostat proposals list")
     if len(found) > 1:
         raise Conflict("ambiguous-id", f"more than one proposal begins with {proposal}", hint="give more of the id")
     (row,) = found

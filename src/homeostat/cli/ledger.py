@@ -10,7 +10,7 @@ import typer
 from homeostat.cli.options import AsJson, Repo, StateDir
 from homeostat.cli.output import emit_json, say, show
 from homeostat.cli.place import Place, locate
-from homeostat.core.errors import InvalidInput
+from homeostat.core.errors import InvalidInput, NotFound
 from homeostat.core.ids import is_id_prefix
 
 if TYPE_CHECKING:
@@ -51,7 +51,11 @@ def prove(
     An entry's proof has the form of C2SP tlog-proof, with what the entry says as its extra data.
     """
     if (entry is None) == (since is None):
-        raise InvalidInput("ledger-range", "name an entry, or the number of entries with --since, and not both")
+        raise InvalidInput(
+            "ledger-range",
+            "name an entry, or the number of entries with --since, and not both",
+            hint="as `homeostat ledger prove 3`, or `homeostat ledger prove --since 3`",
+        )
     with _ledger(locate(repo, state_dir)) as (ledger, key):
         note = ledger.checkpoint()
         size = int(note.split("\n")[1])
@@ -83,7 +87,9 @@ def bundle(
     from homeostat.adapters.bundling import make_bundle, open_for_proofs
 
     if not is_id_prefix(proposal):
-        raise InvalidInput("bad-proposal-id", f"{proposal[:60]!r} is not a proposal id, nor the beginning of one")
+        raise NotFound(
+            "no-such-proposal", f"proposal_id {proposal[:60]!r} does not exist", hint="homeostat proposals list"
+        )
     place = locate(repo, state_dir)
     with open_for_proofs(place.state_dir) as (store, key):
         made = make_bundle(store, place.repository, proposal)

@@ -197,9 +197,13 @@ def test_an_application_of_another_tree_than_the_proved_one_is_found(world, monk
     assert name == "commits" and "another tree" in detail
 
 
-@pytest.mark.parametrize("words", ["zzzz", "--", "0" * 40])
-def test_what_is_no_proposal_has_no_bundle(world, typed, words):
-    assert typed("ledger", "bundle", words).code in (1, 2)
+@pytest.mark.parametrize("words", ["zzzz", "f" * 8, "0" * 40])
+def test_what_is_no_proposal_has_no_bundle_and_is_told_as_everywhere(world, typed, words):
+    answer = typed("ledger", "bundle", words)
+    assert (answer.code, answer.out) == (1, "")
+    assert (
+        answer.err == f"error[no-such-proposal]: proposal_id '{words}' does not exist\nhint: homeostat proposals list\n"
+    )
 
 
 def test_the_verifier_needs_nothing_of_the_hub():

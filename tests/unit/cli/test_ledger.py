@@ -74,8 +74,9 @@ def test_checkpoints_stand_in_every_status_commit(world, typed):
 
 
 @pytest.mark.parametrize("words", [("prove",), ("prove", "1", "--since", "1"), ("prove", "999")])
-def test_what_cannot_be_shown_is_refused(world, typed, words):
-    assert typed("ledger", *words).code == 2
+def test_what_cannot_be_shown_is_refused_with_a_way_out(world, typed, words):
+    answer = typed("ledger", *words)
+    assert answer.code == 2 and "error[ledger-range]" in answer.err and "\nhint: " in answer.err
 
 
 def test_where_there_is_no_state_nothing_is_made(typed, repository):
