@@ -131,7 +131,7 @@ def _play(shop, terminal):
 
     # The whole story holds, with the hub at work and without it.
     checks = terminal.ok("verify", "--json").json
-    assert checks["ok"] and len(checks["checks"]) == 9
+    assert checks["ok"] and len(checks["checks"]) == 11
     assert "fail" not in terminal.ok("doctor").out
     children = [hub.process.pid, process["pid"]]
     assert hub.stop() == 0, hub.log.read_text()

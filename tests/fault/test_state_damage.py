@@ -120,9 +120,9 @@ DAMAGES = {
     "database-garbage": Damage(do=content("homeostat.sqlite", garbage), up="store-corrupt", verify=ALL),
     "database-half": Damage(do=content("homeostat.sqlite", half), up="store-corrupt", verify=ALL),
     "database-empty": Damage(do=content("homeostat.sqlite", nothing), up="ledger-truncated", verify=ALL),
-    "database-older": Damage(do=older("homeostat.sqlite"), up="ledger-truncated", verify=frozenset({3, 4})),
+    "database-older": Damage(do=older("homeostat.sqlite"), up="ledger-truncated", verify=frozenset({3, 4, 10})),
     "database-and-head-older": Damage(
-        do=older("homeostat.sqlite", "ledger-head.json"), up="ledger-truncated", verify=frozenset({4})
+        do=older("homeostat.sqlite", "ledger-head.json"), up="ledger-truncated", verify=frozenset({4, 10})
     ),
     "head-gone": Damage(do=gone("ledger-head.json"), verify=frozenset({3})),
     "head-garbage": Damage(do=content("ledger-head.json", garbage), up="ledger-head-unreadable", verify=frozenset({3})),

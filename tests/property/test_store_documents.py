@@ -20,6 +20,7 @@ from homeostat.model.canary import CanaryStage
 from homeostat.model.finding import CodeLocation, ErrorOccurrence
 from homeostat.model.proof import PolicyFinding, ProofReport, TestRun
 from homeostat.model.proposal import Application, ChangeRef, Proposal, Review
+from homeostat.model.risk import Risk, RiskFactor
 from homeostat.model.vitals import RouteVitals, VitalsTick
 from homeostat.testing.example_rows import SteppingClock
 
@@ -34,10 +35,10 @@ BY_TYPE = {
 }
 
 
-def every_field(cls):
+def every_field(cls, **own):
     """Draw a value for every field, those with a default too: a forgotten field must show."""
     hints = typing.get_type_hints(cls)
-    return st.builds(cls, **{name: strategy_of(hint) for name, hint in hints.items()})
+    return st.builds(cls, **{name: strategy_of(hint) for name, hint in hints.items()} | own)
 
 
 def strategy_of(hint):
@@ -55,8 +56,12 @@ def strategy_of(hint):
     return st.from_type(hint)
 
 
-for cls in (CodeLocation, PolicyFinding, TestRun, ChangeRef, Review, CanaryStage, Application, RouteVitals):
+for cls in (CodeLocation, TestRun, ChangeRef, Review, CanaryStage, Application, RouteVitals):
     BY_TYPE[cls] = every_field(cls)
+shares = st.integers(0, 1000).map(lambda thousandths: thousandths / 1000)
+BY_TYPE[PolicyFinding] = every_field(PolicyFinding, confidence=shares)
+BY_TYPE[RiskFactor] = every_field(RiskFactor, share=shares)
+BY_TYPE[Risk] = every_field(Risk, score=shares)
 BY_TYPE[ProofReport] = every_field(ProofReport)
 proposals = every_field(Proposal)
 occurrences = every_field(ErrorOccurrence)

@@ -187,8 +187,11 @@ def bring_late_in_line(deps: Deps, proposal: Proposal) -> None:
     application = proposal.application
     if application is None or not application.live or application.on_disk_at is None:
         return
-    if deps.proposals.find(states=MOVES_TREE, limit=1):
-        return  # what is on disk now may not be what stays
+    try:
+        if deps.proposals.find(states=MOVES_TREE, limit=1):
+            return  # what is on disk now may not be what stays
+    except HomeostatError:
+        return  # `bring_strays_in_line` meets the same, and says so
     strays = [item for item in deps.live.processes() if _lacks(item, proposal, application.on_disk_at)]
     if strays:
         _bring_in_line(deps, proposal, application.on_disk_at, strays)

@@ -14,10 +14,9 @@ from e2e.hosts.cells import PYTEST_COMMAND, Cell
 from e2e.hosts.environments import install_project, make_environment
 from e2e.hosts.sources import DEFECT, FAILS_AT, MENDED
 from e2e.support.load import get
-from e2e.support.mortal import start_up
 from e2e.support.processes import Processes, descendants, wait_for
 from e2e.support.shop import ALL_AT_ONCE, Shop, environment, replacing
-from e2e.support.stage import HubProcess
+from e2e.support.stage import HubProcess, start_up
 from e2e.support.terminal import HOMEOSTAT, PROPOSALS
 
 T = TypeVar("T")
