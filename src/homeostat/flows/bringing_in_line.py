@@ -143,6 +143,20 @@ def _may_have_read(process: HostProcess, proposal: Proposal, files_back_at: date
     return proposal.application.at < started and (files_back_at is None or started < files_back_at)
 
 
+def has_read(deps: Deps, proposal: Proposal, process: HostProcess, on_disk_at: datetime) -> bool:
+    """Tell whether a process was started with a change that waits for it; one that may have read either is asked."""
+    application = proposal.application
+    if application is None or not process.connected or process.started_at <= application.at:
+        return False
+    if process.started_at > on_disk_at:
+        return True
+    try:
+        change = deps.backups.load(application.backup)
+    except HomeostatError:
+        return False
+    return _ask(deps, process, proposal, change.inverse()).runs is RunningSource.NEW
+
+
 def _ask(deps: Deps, process: HostProcess, proposal: Proposal, back: TreeChange) -> LiveResult:
     """Ask the process which side of the change it runs (`LiveResult.runs`)."""
     forward = live_change(f"{proposal.id}:again", back.inverse(), mode=deps.settings.hmr.mode)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from homeostat.core.ids import ProposalId
 from homeostat.core.limits import MAX_TEXT_CHARS
 from homeostat.flows import canarying
-from homeostat.flows.bringing_in_line import bring_late_in_line
+from homeostat.flows.bringing_in_line import bring_late_in_line, has_read
 from homeostat.flows.deciding import check_reason
 from homeostat.flows.deps import Deps
 from homeostat.flows.detecting import LOOKS_BACK, ServiceLook, look_at_service, settled_since
@@ -249,9 +249,8 @@ def _watch_for_restart(deps: Deps, proposal: Proposal) -> None:
         settled = deps.clock.now() - timedelta(seconds=deps.settings.restart.settle_s)
         if any(process.started_at > settled for process in listed):
             return
-    # One that started while the change was under way may have read the files as they were before.
     on_disk_at = application.on_disk_at or application.at
-    if listed and all(process.connected and process.started_at > on_disk_at for process in listed):
+    if listed and all(has_read(deps, proposal, process, on_disk_at) for process in listed):
         must(transition(deps, proposal, RestartSeen(), actor=SYSTEM))
 
 

@@ -135,6 +135,21 @@ def test_a_process_that_started_before_the_files_of_a_change_does_not_count_as_r
     assert row(world).state is S.OBSERVING
 
 
+def test_a_process_that_started_with_the_files_and_before_the_next_hub_saw_them_counts_as_restarted():
+    world = World()
+    identity = approved(world)
+    world.live.misbehave(PROCESS, "swap", Misbehaviour.DIE)
+    with pytest.raises(Unavailable):
+        world.run()
+    assert start_late(world) == MENDED, "the files were in place"
+    world.restart()
+    assert row(world).state is S.AWAITING_RESTART, "one that cannot be reached may still run the old code"
+    world.live.expire(PROCESS)
+    world.live.end(PROCESS)
+    observe(world.deps, identity)
+    assert row(world).state is S.OBSERVING
+
+
 class StartsDuringTheSwap:
     """The processes as they are, of which another one starts while the first is being swapped."""
 
