@@ -103,7 +103,6 @@ def test_a_killed_hub_misses_nothing_that_is_saved(shop, terminal):
     assert terminal.ok("doctor").code == 0
 
 
-@pytest.mark.matrix  # `make soak` plays it: what it shows of the agent stands in test_aggressive.py
 @pytest.mark.timeout(120)
 def test_a_statement_runs_again_in_the_program_where_risks_are_taken(shop, terminal):
     settings = DEVELOPING.replace("auto_reload = true", 'auto_reload = true\nmode = "aggressive"')

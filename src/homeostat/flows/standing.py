@@ -50,6 +50,9 @@ class _Process:
     missed: int = 0
     """How often it did not answer, since it did last."""
 
+    unread: frozenset[str] = frozenset()
+    """Files that it has loaded and that could not be read when it said so: looked at again whenever it is asked."""
+
     runs: dict[str, bytes | None] = field(default_factory=dict)
     """Loaded file → the text that runs; None: unknown."""
 
@@ -167,18 +170,23 @@ class Standing:
         new = [path for path in fresh if path not in followed]
         self.stamps |= {path: stamps[path] for path in new}
         self.reread(new)
+        # A text that was saved after its stamp was taken would be dated back, and pass for what the process runs.
+        later = self._files.stamps(fresh)
+        unread = set()
         for path in fresh:
             stamp, text = stamps[path], self.text(path)
-            if stamp is None or text is None:
+            if stamp is None or text is None or later[path] != stamp:
+                unread.add(path)
                 continue
             try:
                 known.runs[path] = self._first_text(known, parent, path, text, stamp)
             except Unavailable:
                 return False  # it is asked again, for this file and all that were not asked about
-        known.loaded |= told.files
+        known.unread = frozenset(unread)
+        known.loaded |= told.files - known.unread
         self._swapped.pop(process.id, None)
         known.asked_at = now
-        return bool(fresh)
+        return any(path not in unread for path in fresh)
 
     def _first_text(
         self, process: _Process, parent: _Process | None, path: str, text: bytes, stamp: Stamp
@@ -189,7 +197,10 @@ class Standing:
             return swapped
         if process.asked_at is None and parent is not None and path in parent.runs:
             return self._of_parent(parent, process.shown, path)
-        read_after = process.asked_at or process.shown.started_at
+        # What it had loaded by then it may have read at any time since it was started.
+        read_after = (
+            process.shown.started_at if path in process.unread else process.asked_at or process.shown.started_at
+        )
         if stamp.changed_at + self._deps.clock.lead() + _SLACK < read_after:
             return text
         recorded = self._recorded_of(process.shown).get(path, frozenset())

@@ -1,81 +1,27 @@
 """What a person saves goes live in every process or in none, and is said and written down as what it is."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
+from edited_world import Edited
 
 from homeostat.core.digests import digest_bytes
 from homeostat.core.ids import ProcessId
 from homeostat.flows.applying import request_apply
 from homeostat.flows.proposing import Submission, submit
-from homeostat.flows.reloading import MAX_FILES, Reloading
+from homeostat.flows.reloading import MAX_FILES
 from homeostat.flows.reverting import request_revert
 from homeostat.model.reload import ReloadOutcome as Outcome
 from homeostat.model.settings import RestartSettings
 from homeostat.rollout.saves import SETTLE_GONE_S, SETTLE_S
 from homeostat.testing.fake_live import Misbehaviour
-from homeostat.testing.memory_files import MemoryEditedFiles
-from homeostat.testing.world import DIFF, MENDED, OWNER, PROCESS, SOURCE, WORLD_SETTINGS, World
+from homeostat.testing.world import DIFF, MENDED, OWNER, PROCESS, SOURCE, WORLD_SETTINGS, file
 
 OTHER = ProcessId("00000000-0000-4000-8000-000000000002")
 THIRD = ProcessId("00000000-0000-4000-8000-000000000003")
 SIDE = "def tax(amount):\n    return amount\n"
 SIDE_MENDED = SIDE.replace("return amount", "return amount + 1")
 RESTART = SOURCE.replace("{'A': 1}", "open('prices')")
-
-
-class Edited:
-    """A world whose files a person edits, and the hub's follower of them."""
-
-    def __init__(self, *, settings=WORLD_SETTINGS, more=None):
-        self.world = World(settings=settings)
-        self.files = MemoryEditedFiles(self.world.clock.now)
-        self.files.write("shop.py", SOURCE)
-        for path, text in (more or {}).items():
-            self.files.write(path, text)
-        self.world.clock.move(timedelta(seconds=1))
-        self.attach(PROCESS, {"shop.py": SOURCE, **(more or {})})
-        self.told = []
-        self.begin()
-        self.pass_time(1.0)
-
-    @property
-    def live(self):
-        return self.world.live
-
-    def attach(self, identity, loaded, parent=None):
-        self.world.clock.move(timedelta(seconds=1))
-        shown = replace(self.world.process(identity=identity), pid=int(identity[-4:]))
-        self.live.attach(shown, loaded=loaded, parent=parent)
-
-    def begin(self):
-        """Be a hub that has just started."""
-        self.reloading = Reloading(self.world.deps, self.live, self.files, tell=self.told.append)
-
-    def pass_time(self, seconds):
-        """Let the follower look as often as it does, for so long."""
-        left = round(seconds / 0.01)
-        for _ in range(left):
-            self.world.clock.move(timedelta(seconds=0.01))
-            self.reloading.look()
-
-    def save(self, path, text, *, seconds=0.3):
-        self.files.write(path, text)
-        self.pass_time(seconds)
-
-    def source(self, identity=PROCESS, path="shop.py"):
-        return self.live.source(identity, path)
-
-    @property
-    def outcomes(self):
-        return [report.outcome for report in self.told]
-
-    def entries(self):
-        return [entry for entry in self.world.store.ledger.entries() if entry.kind.startswith("reload.")]
-
-    def swaps(self):
-        return [call for call in self.live.calls if call[0] == "swap"]
 
 
 @pytest.fixture
@@ -373,6 +319,34 @@ def test_a_module_that_is_imported_later_is_followed_from_then_on(edited):
     edited.live.load(PROCESS, "late.py", SIDE)
     edited.pass_time(5)
     edited.save("late.py", SIDE_MENDED)
+    assert edited.source(path="late.py") == SIDE_MENDED
+
+
+def test_a_save_between_a_look_at_a_file_and_its_reading_is_not_taken_for_what_runs():
+    edited = Edited(more={"late.py": SIDE})
+    edited.world.repository.user_commit({"late.py": file(SIDE)}, at=edited.world.clock.now())
+    read, saves = edited.files.read, [SIDE_MENDED]
+
+    def saved_first(path):
+        if path == "late.py" and saves:
+            edited.files.write(path, saves.pop())
+        return read(path)
+
+    edited.files.read = saved_first
+    edited.begin()
+    edited.pass_time(5)
+    assert saves == []
+    assert edited.source(path="late.py") == SIDE_MENDED
+
+
+def test_a_file_that_was_just_being_written_when_a_process_told_of_it_is_followed_all_the_same(edited):
+    edited.files.write("late.py", SIDE)
+    edited.world.repository.user_commit({"late.py": file(SIDE)}, at=edited.world.clock.now())
+    edited.files.spoil("late.py", "it is just being written")
+    edited.live.load(PROCESS, "late.py", SIDE)
+    edited.pass_time(5)
+    edited.files.write("late.py", SIDE_MENDED)
+    edited.pass_time(5)
     assert edited.source(path="late.py") == SIDE_MENDED
 
 
