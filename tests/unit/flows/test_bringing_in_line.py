@@ -206,7 +206,8 @@ def test_a_process_that_was_out_of_reach_when_a_change_went_live_takes_it_when_i
     assert [item.changes for item in world.live.processes()] == [(row(world).id,), (row(world).id,)]
 
 
-def test_a_change_is_called_implemented_after_who_is_there_again_took_it():
+def watched_to_its_end_without_one():
+    """Return a world whose change did well while one process was away, which is there again now."""
     world = World()
     world.live.attach(world.process(identity=LATE), loaded={"shop.py": SOURCE})
     world.live.lose(LATE)
@@ -214,19 +215,18 @@ def test_a_change_is_called_implemented_after_who_is_there_again_took_it():
     identity = applied(world)
     world.serve(seconds=70, requests=50, errors=0)
     world.live.reconnect(LATE)
+    return world, identity
+
+
+def test_a_change_is_called_implemented_after_who_is_there_again_took_it():
+    world, identity = watched_to_its_end_without_one()
     observe(world.deps, identity)
     assert row(world).state is S.IMPLEMENTED
     assert world.live.source(LATE, "shop.py") == MENDED
 
 
 def test_who_cannot_take_it_holds_nothing_up():
-    world = World()
-    world.live.attach(world.process(identity=LATE), loaded={"shop.py": SOURCE})
-    world.live.lose(LATE)
-    world.live.expire(LATE)
-    identity = applied(world)
-    world.serve(seconds=70, requests=50, errors=0)
-    world.live.reconnect(LATE)
+    world, identity = watched_to_its_end_without_one()
     world.live.misbehave(LATE, "swap", Misbehaviour.FAIL)
     observe(world.deps, identity)
     assert row(world).state is S.IMPLEMENTED

@@ -12,6 +12,10 @@ from homeostat_agent.reload.runs import Run
 from homeostat_agent.reload.values import NEW, OLD, default_values, looked_at
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from homeostat_agent.reload.exchange import Value
+    from homeostat_agent.reload.risks import ChangedBases
     from homeostat_agent.reload.work import Target, Work
 
 PROGRAM = ("__main__", "__mp_main__")
@@ -36,15 +40,7 @@ def widen(
 ) -> None:
     """Add what a name space needs of the widened part. `told`: how many functions show the old source, and the new."""
     wide = target.widened
-    for item in wide.bases:
-        try:
-            value = new_bases(item, load)
-        except CannotGive as error:
-            work.restart.append(f"{load.name}:{item.new.qualname}: {error}")
-            continue
-        if value is not None:
-            work.exchange.values.append(value)
-            work.names.append(value.where)
+    work.restart += _exchange_bases(load, target, work, new_bases)
     if wide.shapes:
         _reshape(load, target, census, changed, work)
     if wide.statements:
@@ -54,17 +50,26 @@ def widen(
 def narrow(load: Load, target: Target, work: Work) -> None:
     """Add what a name space needs to get back from the widened part, beside what `Retreat` put back already."""
     wide = target.widened
-    for item in wide.bases:
+    work.stays += _exchange_bases(load, target, work, old_bases)
+    if wide.statements and target.provenance.noted(load.module, target.sources) != OLD:
+        work.stays.append(f"{load.name}: it was loaded from the new source, and what its statements did stays")
+
+
+def _exchange_bases(
+    load: Load, target: Target, work: Work, of_side: Callable[[ChangedBases, Load], Value | None]
+) -> list[str]:
+    """Have classes get the bases of one side; return what stands against it."""
+    obstacles = []
+    for item in target.widened.bases:
         try:
-            value = old_bases(item, load)
+            value = of_side(item, load)
         except CannotGive as error:
-            work.stays.append(f"{load.name}:{item.new.qualname}: {error}")
+            obstacles.append(f"{load.name}:{item.new.qualname}: {error}")
             continue
         if value is not None:
             work.exchange.values.append(value)
             work.names.append(value.where)
-    if wide.statements and target.provenance.noted(load.module, target.sources) != OLD:
-        work.stays.append(f"{load.name}: it was loaded from the new source, and what its statements did stays")
+    return obstacles
 
 
 def reshape_back(function: FunctionType, qualname: str, target: Target, work: Work) -> None:
